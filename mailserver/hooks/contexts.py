@@ -1,0 +1,179 @@
+"""What a hook gets to see: one frozen value per hook point. They grow by new fields with defaults, and never shrink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.ids import AccountId, QueueId, SessionId
+from mailserver.model.reply import Reply
+from mailserver.ports.store import Content
+
+__all__ = [
+    "AuthenticateContext", "Authenticated", "ConnectContext", "Denied", "HeloContext", "LocalMailbox", "MailContext",
+    "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect", "Resolution", "ResolveContext",
+    "ScramContext", "SenderContext", "Session", "Unresolvable",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The connection. `service`: smtp, submission, imap, http. `peer` is the client's IP address (PROXY applied), `port` its port.
+
+    `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
+    """
+
+    session: SessionId
+    service: str
+    peer: str
+    port: int = 0
+    local_port: int = 0
+    helo: str = ""
+    esmtp: bool = False
+    tls: str = ""
+    tls_cipher: str = ""
+    account: AccountId | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectContext:
+    """A client connected and was not greeted yet."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeloContext:
+    """HELO, EHLO; the name is in `session.helo`."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailContext:
+    """MAIL FROM; the envelope has no recipients yet."""
+
+    session: Session
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcptContext:
+    """RCPT TO; `recipient` is not yet in `envelope.recipients`. `known` is False when nothing takes this address."""
+
+    session: Session
+    envelope: Envelope
+    recipient: Recipient
+    known: bool = True
+    local: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageContext:
+    """The whole message, before 250. `content` is what the client sent, without the trace fields that we add."""
+
+    session: Session
+    queue_id: QueueId
+    envelope: Envelope
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticateContext:
+    """A user name and password to check. Neither ever appears in a repr or a log."""
+
+    session: Session
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramContext:
+    """A user name whose SCRAM verifier is asked for."""
+
+    session: Session
+    user: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticated:
+    """The credentials are good."""
+
+    account: AccountId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The credentials are not good; `reason` is for the log only. `temporary`: could not be checked now."""
+
+    reason: str
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderContext:
+    """May this account write as this address (MAIL FROM, From, Sender)?"""
+
+    account: AccountId
+    address: EmailAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveContext:
+    """Where does mail for this address go? Asked for addresses of served domains (and for targets of a Redirect)."""
+
+    address: EmailAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalMailbox:
+    """Into an account of ours; `detail` is what stood after the sub-address separator."""
+
+    account: AccountId
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """To another address, which is resolved in turn (depth 10 and 1,000 targets at most)."""
+
+    address: EmailAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """All the places for one address."""
+
+    destinations: tuple[LocalMailbox | Redirect, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unresolvable:
+    """The address is known, and takes no mail: the reply says why."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceContext:
+    """A message is about to be put into an account: in which mailbox, with which flags?"""
+
+    session: Session
+    queue_id: QueueId
+    envelope: Envelope
+    recipient: Recipient
+    account: AccountId
+    detail: str
+    quarantined: bool
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The answer; `create` makes a mailbox that does not exist yet."""
+
+    mailbox: str = "INBOX"
+    flags: frozenset[str] = frozenset()
+    create: bool = False

@@ -1,0 +1,56 @@
+"""What a plugin is: a name, a settings class, and `setup`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailserver.hooks.settings import Settings
+from mailserver.ports.clock import Clock
+from mailserver.ports.directory import Directory
+from mailserver.ports.queue import MailQueue
+from mailserver.ports.store import MailStore
+
+if TYPE_CHECKING:
+    from mailserver.hooks.registry import Registry
+
+__all__ = ["Host", "Plugin", "PluginSettings"]
+
+
+class PluginSettings(Settings):
+    """The base of a plugin's settings; what every plugin has is read from its section before this class sees it.
+
+    `enabled`, `file`, `on_error`, `timeout` and `domains` belong to the mechanism and are not fields here.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the server offers to a plugin while it is set up; hooks themselves only get their context."""
+
+    hostname: str
+    data_dir: Path
+    directory: Directory
+    store: MailStore
+    queue: MailQueue
+    clock: Clock
+    trusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin: module-level value `plugin` of a file, or of an entry point in the group `mailserver.plugins`.
+
+    `setup(registry, settings, host)` is an async context manager: it registers hooks, yields, and cleans up.
+    """
+
+    name: str
+    setup: Callable[[Registry, Any, Host], AbstractAsyncContextManager[None]]
+    settings: type[Settings] = PluginSettings
+    doc: str = ""
+
+
+Setup = AsyncIterator[None]

@@ -1,0 +1,1 @@
+"""L1: values. Standard library only, no I/O, no asyncio."""

@@ -1,0 +1,58 @@
+"""The envelope of a message (RFC 5321 §2.3.1) with what the extensions add to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mailserver.model.address import EmailAddress
+
+__all__ = ["Body", "DsnReturn", "Envelope", "Notify", "Recipient"]
+
+
+class Body(Enum):
+    """BODY= of MAIL (RFC 6152)."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT_MIME = "8BITMIME"
+
+
+class DsnReturn(Enum):
+    """RET= of MAIL (RFC 3461 §4.3)."""
+
+    FULL = "FULL"
+    HEADERS = "HDRS"
+
+
+class Notify(Enum):
+    """NOTIFY= of RCPT (RFC 3461 §4.1)."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One recipient as it was given: `original_recipient` is ORCPT's value, still in xtext (RFC 3461 §4.2)."""
+
+    address: EmailAddress
+    notify: frozenset[Notify] = frozenset()
+    original_recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """`sender` is None for the null reverse-path `<>`; `envelope_id` is ENVID's value, still in xtext."""
+
+    sender: EmailAddress | None
+    recipients: tuple[Recipient, ...] = ()
+    declared_size: int | None = None
+    body: Body = Body.SEVEN_BIT
+    smtputf8: bool = False
+    require_tls: bool = False
+    dsn_return: DsnReturn | None = None
+    envelope_id: str | None = None
+    authenticated_as: str | None = None
+    extra: tuple[tuple[str, str], ...] = field(default=())

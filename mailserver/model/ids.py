@@ -1,0 +1,38 @@
+"""Identifiers."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from typing import NewType
+
+__all__ = ["AccountId", "QueueId", "SessionId", "new_queue_id", "new_session_id"]
+
+#: `localpart@domain` of an account as `EmailAddress.key` gives it; also its place: `<domain>/<localpart>` in data_dir.
+AccountId = NewType("AccountId", str)
+#: One message from its 250 on: in the log, in Received, in the queue.
+QueueId = NewType("QueueId", str)
+#: One connection, for the log.
+SessionId = NewType("SessionId", str)
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts, no look-alikes
+_sessions = itertools.count(secrets.randbits(20))
+
+
+def _base32(number: int, digits: int) -> str:
+    out = []
+    for _ in range(digits):
+        number, rest = divmod(number, 32)
+        out.append(_ALPHABET[rest])
+    return "".join(reversed(out))
+
+
+def new_queue_id() -> QueueId:
+    """16 characters: 9 of milliseconds (sorts by time until 3084), 7 of randomness (35 bits)."""
+    return QueueId(_base32(time.time_ns() // 1_000_000, 9) + _base32(secrets.randbits(35), 7))
+
+
+def new_session_id() -> SessionId:
+    """6 characters, different for any thousand million connections of one process."""
+    return SessionId(_base32(next(_sessions) & 0x3FFFFFFF, 6))

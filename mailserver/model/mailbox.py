@@ -1,0 +1,204 @@
+"""What a mailbox is made of, as values: the shared message table, what changed, what a command needs to know."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mailserver.model.errors import InvalidInput
+from mailserver.model.numset import NumSet
+
+__all__ = [
+    "INBOX", "Changes", "CopyResult", "FlagResult", "MailboxInfo", "MailboxStatus", "MessageTable", "QuotaUsage",
+    "Rendered", "SpecialUse", "Stored", "check_mailbox_name",
+]  # fmt: skip
+
+INBOX = "INBOX"
+SEPARATOR = "/"
+MAX_DEPTH = 50
+
+
+class SpecialUse(Enum):
+    """RFC 6154 §2, as LIST shows it."""
+
+    ALL = "\\All"
+    ARCHIVE = "\\Archive"
+    DRAFTS = "\\Drafts"
+    FLAGGED = "\\Flagged"
+    JUNK = "\\Junk"
+    SENT = "\\Sent"
+    TRASH = "\\Trash"
+
+
+class Rendered(Enum):
+    """Pieces of FETCH that the index keeps as the bytes that go out."""
+
+    ENVELOPE = "envelope"
+    BODYSTRUCTURE = "bodystructure"
+    #: The body structure without extension data (BODY).
+    BODY = "body"
+    #: The fields that clients list: the raw header lines of `mime.headers.LISTED_FIELDS`, CRLF each, in message order.
+    LISTED_HEADERS = "listed_headers"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def check_mailbox_name(name: str) -> str:
+    """A mailbox name in the one spelling that the store uses: `INBOX` in capitals, no doubled or outer separator.
+
+    Raises:
+        InvalidInput: the name cannot be a mailbox (RFC 9051 §5.1, RFC 5198; ATTACKS J01): empty parts, control characters,
+            wildcards, `.`/`..` parts, deeper than 50.
+    """
+    if not name or _CONTROL.search(name) or "*" in name or "%" in name:
+        raise InvalidInput("a mailbox name has no control characters and no wildcards")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("a mailbox name is Unicode text without surrogates") from None
+    parts = name.split(SEPARATOR)
+    if len(parts) > MAX_DEPTH or any(part in ("", ".", "..") or part.strip() != part for part in parts):
+        raise InvalidInput("a mailbox name has parts that are neither empty nor `.` nor `..`, without outer spaces")
+    if parts[0].upper() == INBOX:
+        parts[0] = INBOX
+    if parts[0].startswith("~"):
+        raise InvalidInput("a mailbox name does not start with `~`")
+    return SEPARATOR.join(parts)
+
+
+@dataclass(slots=True)
+class MessageTable:
+    """The visible messages of a mailbox in UID order, column by column; shared by every session that selected it.
+
+    Columns grow by append only, so a session that remembers `n` keeps seeing its first n messages; flags and modseqs
+    change in place (a FETCH always shows the present flags). EXPUNGE never shortens a table: it puts a new table in its
+    place (`generation` + 1), and sessions that still look at the old one keep it alive until they have told their client.
+    Written only on the event loop.
+    """
+
+    generation: int = 0
+    uids: array[int] = field(default_factory=lambda: array("I"))
+    #: Numbers of the mailbox's FlagTable.
+    flags: array[int] = field(default_factory=lambda: array("I"))
+    modseqs: array[int] = field(default_factory=lambda: array("Q"))
+    #: Octets as presented (RFC822.SIZE, with CRLF).
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    #: INTERNALDATE, seconds since 1970 UTC.
+    dates: array[int] = field(default_factory=lambda: array("q"))
+    #: SAVEDATE, seconds since 1970 UTC (RFC 8514).
+    saved: array[int] = field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def append(self, uid: int, flags: int, modseq: int, size: int, date: int, saved: int) -> None:
+        """Add a message; its UID is above all others."""
+        self.uids.append(uid)
+        self.flags.append(flags)
+        self.modseqs.append(modseq)
+        self.sizes.append(size)
+        self.dates.append(date)
+        self.saved.append(saved)
+
+    def find(self, uid: int) -> int:
+        """The position of a UID, or -1."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else -1
+
+    def without(self, positions: Sequence[int]) -> MessageTable:
+        """A new table of the next generation that lacks these (ascending) positions."""
+        if len(positions) > 64:
+            gone = bytearray(b"\1") * len(self.uids)
+            for at in positions:
+                gone[at] = 0
+            return MessageTable(
+                self.generation + 1,
+                *(array(column.typecode, [v for v, keep in zip(column, gone, strict=True) if keep]) for column in self._columns()),
+            )
+        columns = [column[:] for column in self._columns()]
+        for at in reversed(positions):
+            for column in columns:
+                del column[at]
+        return MessageTable(self.generation + 1, *columns)
+
+    def _columns(self) -> tuple[array[int], ...]:
+        return (self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Where a message was put."""
+
+    account: str
+    mailbox: str
+    uid_validity: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What happened after a MODSEQ. `vanished_complete` is False when tombstones do not reach back that far.
+
+    Then `vanished` is empty and the caller takes every UID that it knew and that no longer exists (RFC 7162 §3.2.5.2).
+    """
+
+    changed: NumSet
+    vanished: NumSet
+    vanished_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagResult:
+    """`changed`: the messages whose flags are now what was asked; `modified`: those that UNCHANGEDSINCE kept from it."""
+
+    changed: NumSet
+    modified: NumSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyResult:
+    """COPYUID (RFC 9051 §7.1): `source[i]` became `target[i]`, both ascending."""
+
+    uid_validity: int
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxInfo:
+    """A mailbox as LIST sees it. `selectable` is False for a name that only has children (`\\NonExistent` parents)."""
+
+    name: str
+    mailbox_id: str
+    special_use: frozenset[SpecialUse] = frozenset()
+    subscribed: bool = False
+    selectable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxStatus:
+    """STATUS without opening the mailbox (RFC 9051 §6.3.11, RFC 7162 §3.1.2.1). `size` is in octets as presented."""
+
+    messages: int
+    unseen: int
+    deleted: int
+    size: int
+    uid_next: int
+    uid_validity: int
+    highest_modseq: int
+    mailbox_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaUsage:
+    """Octets and messages of an account; a limit of 0 means none."""
+
+    octets: int
+    messages: int
+    octets_limit: int = 0
+    messages_limit: int = 0

@@ -1,0 +1,33 @@
+"""SMTP replies (RFC 5321 §4.2, RFC 2034, RFC 3463)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`code`, `status` (an enhanced status code, or "" where RFC 2034 §4 has none) and lines of text.
+
+    The text is ASCII without control characters; anything else in it is replaced, so words that came from a peer or
+    a plugin cannot break the protocol.
+    """
+
+    code: int
+    status: str
+    text: str
+
+    def encode(self) -> bytes:
+        """The reply as it goes out, each line with its CRLF."""
+        mark = f"{self.status} " if self.status else ""
+        lines = self.text.split("\n")
+        out = []
+        for number, line in enumerate(lines, 1):
+            clean = "".join(c if " " <= c <= "~" else "?" for c in line[:480])
+            out.append(f"{self.code}{' ' if number == len(lines) else '-'}{mark}{clean}\r\n")
+        return "".join(out).encode("ascii")
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.status} {self.text}".replace("  ", " ")

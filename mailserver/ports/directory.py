@@ -1,0 +1,95 @@
+"""Domains, accounts and aliases: `accounts.db` beside what the configuration says (DESIGN §9).
+
+Look-ups are synchronous and served from memory (the whole directory of a small organisation is a few hundred kB);
+changes are durable when the coroutine returns. Names from the configuration are read-only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.ids import AccountId
+
+__all__ = ["Account", "Alias", "Directory", "Domain", "ScramVerifier"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramVerifier:
+    """What SCRAM-SHA-256 needs of a password (RFC 5802 §3, RFC 7677); none of it is the password."""
+
+    salt: bytes = field(repr=False)
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One person's mail. `password_hash` is the argon2id string, "" for no password login; limits of 0 mean none."""
+
+    account: AccountId
+    address: EmailAddress
+    password_hash: str = field(default="", repr=False)
+    scram: ScramVerifier | None = None
+    enabled: bool = True
+    octets_limit: int = 0
+    messages_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """A domain that we serve. `catch_all` gets what no account or alias takes; `postmaster` gets its role addresses."""
+
+    name: str
+    catch_all: str = ""
+    postmaster: str = ""
+    subaddress_separator: str = "+"
+    from_config: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """An address that stands for others (addresses of ours or anyone's)."""
+
+    address: EmailAddress
+    targets: tuple[EmailAddress, ...]
+    from_config: bool = False
+
+
+class Directory(Protocol):
+    """All of it. Keys are `EmailAddress.key` and `Domain.name`. Mutators raise AlreadyExists, NotFound, NotPermitted (read-only)."""
+
+    def domain(self, name: str) -> Domain | None:
+        """A served domain, by its normalized name."""
+        ...
+
+    def domains(self) -> Sequence[Domain]:
+        """All, sorted."""
+        ...
+
+    def account(self, key: str) -> Account | None:
+        """An account by the key of its address."""
+        ...
+
+    def accounts(self) -> Sequence[Account]:
+        """All, sorted."""
+        ...
+
+    def alias(self, key: str) -> Alias | None:
+        """An alias by the key of its address."""
+        ...
+
+    def aliases(self) -> Sequence[Alias]:
+        """All, sorted."""
+        ...
+
+    async def add_domain(self, domain: Domain) -> None: ...
+    async def remove_domain(self, name: str) -> None: ...
+    async def add_account(self, account: Account) -> None: ...
+    async def update_account(self, account: Account) -> None: ...
+    async def remove_account(self, account: AccountId) -> None: ...
+    async def add_alias(self, address: EmailAddress, targets: Collection[EmailAddress]) -> None: ...
+    async def remove_alias(self, address: EmailAddress) -> None: ...

@@ -1,0 +1,41 @@
+"""The outbound queue's door: what submission and delivery need of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailserver.model.envelope import Envelope
+from mailserver.model.ids import QueueId
+from mailserver.ports.store import Content
+
+__all__ = ["MailQueue", "QueuedMessage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedMessage:
+    """One waiting message as `queue list` shows it. Times are epoch seconds; `size` in octets."""
+
+    queue_id: QueueId
+    sender: str
+    recipients: tuple[str, ...]
+    size: int
+    arrived: float
+    next_attempt: float
+    attempts: int
+    last_error: str = ""
+
+
+class MailQueue(Protocol):
+    """Durable waiting room for mail that cannot be delivered at once."""
+
+    async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
+        """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
+
+        Raises StorageFailure, LimitReached (queue full): then nothing is kept.
+        """
+        ...
+
+    async def list(self) -> list[QueuedMessage]:
+        """Everything that waits, oldest first."""
+        ...

@@ -1,0 +1,249 @@
+"""The mail store: what SMTP and IMAP need of it, and nothing of how it keeps mail.
+
+The memory store (`storage/memory.py`) is the specification in code; `tests/contracts/test_store.py` runs over every
+implementation. Rules that hold for all:
+
+* No sequence numbers: messages are named by UID. Sequence numbers live in `imap/selected.py`.
+* A UID is assigned by commit only, after the content is durable. UIDs become visible in ascending order: a message is in
+  `table`, STATUS and `uid_next` only when every lower UID is committed or abandoned.
+* When a coroutine here returns, what it promises survives `kill -9` (flags) or power loss (messages, UIDs, EXPUNGE, folders).
+* Implementations do blocking work in their own bounded threads, whole operations per hop. `table` is only written on
+  the event loop. Cancelling a coroutine that changes state does not undo it half way: the operation runs to its end.
+* Every method may raise `StorageFailure`; others are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailserver.model.flags import FlagChange, FlagTable
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import (
+    INBOX,
+    Changes,
+    CopyResult,
+    FlagResult,
+    MailboxInfo,
+    MailboxStatus,
+    MessageTable,
+    QuotaUsage,
+    Rendered,
+    SpecialUse,
+    Stored,
+)
+from mailserver.model.errors import MailError
+from mailserver.model.numset import NumSet
+
+__all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
+
+
+class Content(Protocol):
+    """A message on its way in. Up to 1 MiB stays in memory; above that it streams to a file of the same file system.
+
+    Belongs to one task. It is an async context manager: leaving it without a commit throws the content away.
+    """
+
+    @property
+    def size(self) -> int:
+        """Octets written so far."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Append. Raises StorageFailure (disk full), LimitReached (128 MiB of memory in use by all and no file possible)."""
+        ...
+
+    async def read(self, start: int, size: int) -> bytes:
+        """A range of what was written (for hooks that look at the message)."""
+        ...
+
+    def head(self) -> bytes:
+        """The first octets, at most 1 MiB: the header block of any acceptable message."""
+        ...
+
+    async def __aenter__(self) -> Content: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One place to put a message. `date` (INTERNALDATE, epoch seconds) None means now.
+
+    `into_new` is True for delivery (Maildir's new/), False for APPEND. A `mailbox` that does not exist is NotFound, except
+    for delivery (`into_new`), where it is made if `create` is set and is INBOX otherwise. `enforce_quota` is False for
+    our own notices.
+    """
+
+    account: AccountId
+    mailbox: str = INBOX
+    flags: frozenset[str] = frozenset()
+    date: int | None = None
+    into_new: bool = True
+    create: bool = False
+    enforce_quota: bool = True
+
+
+class MailStore(Protocol):
+    """All accounts' mail."""
+
+    def begin(self, size_hint: int = 0) -> Content:
+        """Start taking in a message of about `size_hint` octets."""
+        ...
+
+    async def commit(
+        self, content: Content, targets: Sequence[Target], header: bytes = b""
+    ) -> list[Stored | MailError]:
+        """Put one message, `header` first, at every target; the result for each, in order.
+
+        One file, hard-linked for further targets on the same file system. Returns when all successes are durable;
+        a failure of one target (OverQuota, NotFound, StorageFailure) does not touch the others.
+        """
+        ...
+
+    async def commit_all(self, account: AccountId, items: Sequence[tuple[Content, Target]]) -> list[Stored]:
+        """APPEND of one or more messages to one mailbox, all or none (RFC 3502).
+
+        Raises NotFound (no such mailbox), OverQuota: then nothing was stored.
+        """
+        ...
+
+    async def open_account(self, account: AccountId) -> AccountStore:
+        """The account's folders; made with INBOX and the special-use folders when it has none yet."""
+        ...
+
+    async def remove_account(self, account: AccountId) -> None:
+        """Delete all mail of an account, for good."""
+        ...
+
+    async def accounts(self) -> list[AccountId]:
+        """Every account that has mail here."""
+        ...
+
+
+class AccountStore(Protocol):
+    """One account's folders. Cheap to hold; keeps no file or database open by itself."""
+
+    async def list_mailboxes(self) -> list[MailboxInfo]:
+        """Every mailbox and every parent that only has children (`selectable` False), sorted by name, INBOX first."""
+        ...
+
+    async def subscriptions(self) -> frozenset[str]:
+        """Subscribed names, also those of mailboxes that do not exist (RFC 9051 §6.3.7)."""
+        ...
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        """Durably set or clear a subscription. Raises LimitReached."""
+        ...
+
+    async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
+        """Make a mailbox (and missing parents). Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes on
+        disk, too many folders)."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete a mailbox and its messages; with children it becomes a name that only has children.
+
+        Raises NotFound, NotPermitted (INBOX). Sessions that have it open see `Mailbox.deleted`.
+        """
+        ...
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages (RFC 9051 §6.3.6).
+
+        Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
+        """
+        ...
+
+    async def status(self, name: str) -> MailboxStatus:
+        """Raises NotFound. Notices what other programs wrote."""
+        ...
+
+    def open(self, name: str) -> AbstractAsyncContextManager[Mailbox]:
+        """The live mailbox, one object for all sessions of this process, kept in memory while someone has it open.
+
+        Raises NotFound on entering.
+        """
+        ...
+
+    async def quota(self) -> QuotaUsage:
+        """What the account uses and may use."""
+        ...
+
+    async def set_quota(self, octets_limit: int, messages_limit: int) -> None:
+        """Durably set the limits; 0 means none."""
+        ...
+
+
+class Mailbox(Protocol):
+    """A mailbox that at least one session has open. Plain attributes are read on the event loop and never await."""
+
+    name: str
+    mailbox_id: str
+    uid_validity: int
+    #: The lowest UID not yet visible.
+    uid_next: int
+    highest_modseq: int
+    #: Replaced by EXPUNGE (see MessageTable). Sessions keep the table that their client knows.
+    table: MessageTable
+    flag_table: FlagTable
+    #: True once the mailbox was deleted (or replaced by a new one of the same name).
+    deleted: bool
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` (on the loop, no arguments, soon after and at least once) when anything changed; returns the undo."""
+        ...
+
+    async def refresh(self) -> None:
+        """Notice what other programs did to the mailbox; cheap when they did nothing."""
+        ...
+
+    def expunged_since(self, generation: int) -> NumSet | None:
+        """UIDs removed since the table of that generation; None if that is too long ago (compare the tables then)."""
+        ...
+
+    def flags_changed_since(self, modseq: int) -> Sequence[int]:
+        """UIDs, ascending, of visible messages whose modseq is greater; from memory, O(changes) for recent ones."""
+        ...
+
+    async def changes_since(self, modseq: int) -> Changes:
+        """For QRESYNC: changed messages and tombstones after `modseq`."""
+        ...
+
+    async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
+        """uid → the asked fields, in the order of `fields`; from the index, filled from the message where it lacks them.
+
+        A message that has meanwhile gone is missing in the mapping.
+        """
+        ...
+
+    def read_many(self, uids: Sequence[int], *, header_only: bool = False) -> AsyncIterator[list[tuple[int, bytes]]]:
+        """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`, batch by
+        batch (a batch is one thread hop: at most about 1 MiB or one message). Messages that are gone are left out."""
+        ...
+
+    async def read(self, uid: int, start: int = 0, size: int | None = None) -> bytes:
+        """A range of a message as presented (CRLF). Raises NotFound when it is gone."""
+        ...
+
+    async def set_flags(
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
+    ) -> FlagResult:
+        """Change flags in one transaction; a message whose flags do not change keeps its MODSEQ.
+
+        Answered flags survive `kill -9`. Raises LimitReached (too many keywords in the mailbox).
+        """
+        ...
+
+    async def expunge(self, uids: Sequence[int]) -> NumSet:
+        """Remove these messages for good, whatever their flags; returns those that existed. Durable on return."""
+        ...
+
+    async def copy(self, uids: Sequence[int], destination: str) -> CopyResult:
+        """Copy with flags and dates, in order, all or none. Raises NotFound (destination), OverQuota."""
+        ...
+
+    async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
+        """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051 §6.4.8)."""
+        ...
