@@ -19,7 +19,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The connection. `service`: smtp, submission, imap, http. `peer` is the client's IP address (PROXY applied), `port` its port.
+    """The connection. `service`: smtp, submission, imap, http. `peer` is the client's IP address (PROXY applied),
+    `port` its port.
 
     `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
     """

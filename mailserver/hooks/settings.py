@@ -20,7 +20,8 @@ _SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 
 class Settings(BaseModel):
     """Frozen; unknown keys are errors; strict, so that `"yes"` is not a boolean; values are not shown in errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True,
+    validate_default=True)
 
 
 def _parse_duration(value: Any) -> Any:

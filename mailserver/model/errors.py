@@ -21,7 +21,9 @@ class MailError(Exception):
     temporary = False
     status = "5.0.0"
 
-    def __init__(self, text: str, *, detail: str = "", status: str | None = None, temporary: bool | None = None) -> None:
+    def __init__(
+        self, text: str, *, detail: str = "", status: str | None = None, temporary: bool | None = None
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.detail = detail

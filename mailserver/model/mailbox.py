@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import compress
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.numset import NumSet
@@ -52,7 +53,8 @@ def check_mailbox_name(name: str) -> str:
     """A mailbox name in the one spelling that the store uses: `INBOX` in capitals, no doubled or outer separator.
 
     Raises:
-        InvalidInput: the name cannot be a mailbox (RFC 9051 §5.1, RFC 5198; ATTACKS J01): empty parts, control characters,
+        InvalidInput: the name cannot be a mailbox (RFC 9051 §5.1, RFC 5198; ATTACKS J01): empty parts, control
+        characters,
             wildcards, `.`/`..` parts, deeper than 50.
     """
     if not name or _CONTROL.search(name) or "*" in name or "%" in name:
@@ -77,7 +79,8 @@ class MessageTable:
 
     Columns grow by append only, so a session that remembers `n` keeps seeing its first n messages; flags and modseqs
     change in place (a FETCH always shows the present flags). EXPUNGE never shortens a table: it puts a new table in its
-    place (`generation` + 1), and sessions that still look at the old one keep it alive until they have told their client.
+    place (`generation` + 1), and sessions that still look at the old one keep it alive until they have told their
+    client.
     Written only on the event loop.
     """
 
@@ -113,13 +116,11 @@ class MessageTable:
     def without(self, positions: Sequence[int]) -> MessageTable:
         """A new table of the next generation that lacks these (ascending) positions."""
         if len(positions) > 64:
-            gone = bytearray(b"\1") * len(self.uids)
+            keep = bytearray(b"\1") * len(self.uids)
             for at in positions:
-                gone[at] = 0
-            return MessageTable(
-                self.generation + 1,
-                *(array(column.typecode, [v for v, keep in zip(column, gone, strict=True) if keep]) for column in self._columns()),
-            )
+                keep[at] = 0
+            kept = [array(column.typecode, compress(column, keep)) for column in self._columns()]
+            return MessageTable(self.generation + 1, *kept)
         columns = [column[:] for column in self._columns()]
         for at in reversed(positions):
             for column in columns:
@@ -154,7 +155,8 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagResult:
-    """`changed`: the messages whose flags are now what was asked; `modified`: those that UNCHANGEDSINCE kept from it."""
+    """`changed`: the messages whose flags are now what was asked; `modified`: those that UNCHANGEDSINCE kept from
+    it."""
 
     changed: NumSet
     modified: NumSet

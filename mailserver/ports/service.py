@@ -20,7 +20,8 @@ class Service(Protocol):
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish what is in hand and return.
 
-        Calls `ready` once, when it serves. Returning before `stopping`, or raising, ends the process (systemd restarts it).
+        Calls `ready` once, when it serves. Returning before `stopping`, or raising, ends the process (systemd
+        restarts it).
         Being cancelled means: the time for finishing is over, abort.
         """
         ...

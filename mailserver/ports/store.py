@@ -4,9 +4,11 @@ The memory store (`storage/memory.py`) is the specification in code; `tests/cont
 implementation. Rules that hold for all:
 
 * No sequence numbers: messages are named by UID. Sequence numbers live in `imap/selected.py`.
-* A UID is assigned by commit only, after the content is durable. UIDs become visible in ascending order: a message is in
+* A UID is assigned by commit only, after the content is durable. UIDs become visible in ascending order: a message is
+  in
   `table`, STATUS and `uid_next` only when every lower UID is committed or abandoned.
-* When a coroutine here returns, what it promises survives `kill -9` (flags) or power loss (messages, UIDs, EXPUNGE, folders).
+* When a coroutine here returns, what it promises survives `kill -9` (flags) or power loss (messages, UIDs, EXPUNGE,
+  folders).
 * Implementations do blocking work in their own bounded threads, whole operations per hop. `table` is only written on
   the event loop. Cancelling a coroutine that changes state does not undo it half way: the operation runs to its end.
 * Every method may raise `StorageFailure`; others are named.
@@ -19,6 +21,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from mailserver.model.errors import MailError
 from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import (
@@ -34,7 +37,6 @@ from mailserver.model.mailbox import (
     SpecialUse,
     Stored,
 )
-from mailserver.model.errors import MailError
 from mailserver.model.numset import NumSet
 
 __all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
@@ -52,7 +54,8 @@ class Content(Protocol):
         ...
 
     async def write(self, chunk: bytes) -> None:
-        """Append. Raises StorageFailure (disk full), LimitReached (128 MiB of memory in use by all and no file possible)."""
+        """Append. Raises StorageFailure (disk full), LimitReached (128 MiB of memory in use by all and no file
+        possible)."""
         ...
 
     async def read(self, start: int, size: int) -> bytes:
@@ -71,7 +74,8 @@ class Content(Protocol):
 class Target:
     """One place to put a message. `date` (INTERNALDATE, epoch seconds) None means now.
 
-    `into_new` is True for delivery (Maildir's new/), False for APPEND. A `mailbox` that does not exist is NotFound, except
+    `into_new` is True for delivery (Maildir's new/), False for APPEND. A `mailbox` that does not exist is NotFound,
+    except
     for delivery (`into_new`), where it is made if `create` is set and is INBOX otherwise. `enforce_quota` is False for
     our own notices.
     """
@@ -138,7 +142,8 @@ class AccountStore(Protocol):
         ...
 
     async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
-        """Make a mailbox (and missing parents). Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes on
+        """Make a mailbox (and missing parents). Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes
+        on
         disk, too many folders)."""
         ...
 
@@ -150,7 +155,8 @@ class AccountStore(Protocol):
         ...
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages (RFC 9051 §6.3.6).
+        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages (RFC 9051
+        §6.3.6).
 
         Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
         """
@@ -192,7 +198,8 @@ class Mailbox(Protocol):
     deleted: bool
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call `wake` (on the loop, no arguments, soon after and at least once) when anything changed; returns the undo."""
+        """Call `wake` (on the loop, no arguments, soon after and at least once) when anything changed; returns the
+        undo."""
         ...
 
     async def refresh(self) -> None:
@@ -212,14 +219,16 @@ class Mailbox(Protocol):
         ...
 
     async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
-        """uid → the asked fields, in the order of `fields`; from the index, filled from the message where it lacks them.
+        """uid → the asked fields, in the order of `fields`; from the index, filled from the message where it lacks
+        them.
 
         A message that has meanwhile gone is missing in the mapping.
         """
         ...
 
     def read_many(self, uids: Sequence[int], *, header_only: bool = False) -> AsyncIterator[list[tuple[int, bytes]]]:
-        """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`, batch by
+        """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`,
+        batch by
         batch (a batch is one thread hop: at most about 1 MiB or one message). Messages that are gone are left out."""
         ...
 
@@ -245,5 +254,6 @@ class Mailbox(Protocol):
         ...
 
     async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
-        """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051 §6.4.8)."""
+        """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051
+        §6.4.8)."""
         ...
