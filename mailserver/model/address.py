@@ -98,6 +98,10 @@ class EmailAddress:
             if not _DOT_STRING.fullmatch(local):
                 raise InvalidInput("the local part is not valid", status="5.1.3")
         if not local.isascii():
+            # U+212A (Kelvin sign) is K in NFC: a character that normalization replaces by another would let two
+            # different inputs reach one account (ATTACKS E06).
+            if any(unicodedata.normalize("NFC", c) != c for c in local):
+                raise InvalidInput("the local part has characters that are not in NFC", status="5.1.3")
             local = unicodedata.normalize("NFC", local)
             try:
                 length = len(local.encode())

@@ -1,0 +1,42 @@
+"""model/verdict.py and model/reply.py: how verdicts combine, and what cannot get into a header or a reply."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailserver.model.reply import Reply
+from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict, combine
+
+H1, H2 = HeaderField("X-One", "1"), HeaderField("X-Two", "2")
+REJECT, DEFER = Reject(Reply(550, "5.7.1", "no")), Defer(Reply(451, "4.7.1", "later"))
+
+
+@pytest.mark.parametrize(
+    ("chain", "result"),
+    [
+        ([], ACCEPT),
+        ([Accept((H1,), 1.0), Accept((H2,), 0.5)], Accept((H1, H2), 1.5)),
+        ([Accept((H1,), 1.0), Quarantine("bad", (H2,), 2.0), Accept(score=1.0)], Quarantine("bad", (H1, H2), 4.0)),
+        ([Quarantine("first"), Quarantine("second")], Quarantine("first")),
+        ([Quarantine("bad"), REJECT, ACCEPT], REJECT),
+        ([DEFER, REJECT], DEFER),
+        ([ACCEPT, REJECT, DEFER], REJECT),
+    ],
+)
+def test_combine(chain: list[Verdict], result: Verdict) -> None:
+    assert combine(chain) == result
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("X", "a\r\nb"), ("X", "a\nb"), ("X", "a\0"), ("X:", "a"), ("", "a"), ("X Y", "a")],
+)
+def test_a13_a_header_field_is_one_line(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="header field"):
+        HeaderField(name, value)
+
+
+def test_a_reply_is_ascii_lines_whatever_its_text() -> None:
+    assert Reply(250, "2.0.0", "kept").encode() == b"250 2.0.0 kept\r\n"
+    assert Reply(250, "", "a\nb").encode() == b"250-a\r\n250 b\r\n"
+    assert Reply(550, "5.1.1", "é\r\0 evil\n250 ok").encode() == b"550-5.1.1 ??? evil\r\n550 5.1.1 250 ok\r\n"
