@@ -1,0 +1,299 @@
+"""The selected mailbox as one client knows it. The only place with sequence numbers (DESIGN §7).
+
+A client's picture is three values: the `MessageTable` generation that it was told about, how many of its first messages
+it knows (`count`), and the MODSEQ up to which flag changes were told. Message number k is position k - 1 of that table,
+so an idle session copies nothing: the arrays are the mailbox's own. What other sessions do is pending until
+`pending()` says it:
+
+* new messages: the table grew beyond `count`                              → EXISTS
+* removed ones: the mailbox has a table of a later generation              → EXPUNGE or VANISHED, only when allowed
+* changed flags: the mailbox's MODSEQ passed ours                          → FETCH
+
+While an EXPUNGE waits, the client's numbers are those of its old table; flags are always read from the live table.
+New messages are announced only on the newest table, so EXISTS never counts a message twice.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from mailserver.model.flags import FlagChange
+from mailserver.model.mailbox import MessageTable
+from mailserver.model.numset import NumSet
+from mailserver.ports.store import Mailbox
+
+__all__ = ["FlagsShown", "Rows", "Selected"]
+
+#: Messages per piece of an unsolicited answer; a piece is some 60 KiB.
+_PIECE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsShown:
+    """What an unsolicited FETCH shows beside FLAGS: `uid` for rev2 and QRESYNC, `modseq` once CONDSTORE is on."""
+
+    uid: bool = False
+    modseq: bool = False
+
+
+@dataclass(slots=True)
+class Rows:
+    """Some messages of the view, column by column, all columns equally long. `flags` are FlagTable numbers."""
+
+    numbers: Sequence[int]
+    uids: Sequence[int]
+    flags: Sequence[int]
+    modseqs: Sequence[int]
+    sizes: Sequence[int]
+    dates: Sequence[int]
+    saved: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    def take(self, at: Sequence[int]) -> Rows:
+        """The rows at these places."""
+        columns = (self.numbers, self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
+        return Rows(*([column[i] for i in at] for column in columns))
+
+
+class Selected:
+    """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
+
+    __slots__ = ("_keywords_told", "_lease", "_sets_told", "_told", "count", "mailbox", "modseq", "read_only", "result", "table")
+
+    def __init__(self, mailbox: Mailbox, lease: AsyncExitStack, *, read_only: bool) -> None:
+        self.mailbox = mailbox
+        self.read_only = read_only
+        self.table: MessageTable = mailbox.table
+        self.count = len(self.table)
+        self.modseq = mailbox.highest_modseq
+        #: `$` of SEARCHRES (RFC 5182), as UIDs; what was expunged since falls out by itself.
+        self.result = NumSet()
+        self._lease = lease
+        self._told: dict[int, int] | None = None
+        self._sets_told = len(mailbox.flag_table.sets)
+        self._keywords_told = len(mailbox.flag_table.keywords())
+
+    async def close(self) -> None:
+        """Leave the mailbox."""
+        await self._lease.aclose()
+
+    # --- numbers and positions
+
+    @property
+    def stale(self) -> bool:
+        """True while the client still counts messages that are gone."""
+        return self.mailbox.table is not self.table
+
+    @property
+    def last_uid(self) -> int:
+        """The highest UID that the client knows; 0 in an empty mailbox."""
+        return self.table.uids[self.count - 1] if self.count else 0
+
+    def spans_of_numbers(self, numbers: NumSet) -> list[range]:
+        """Positions of message sequence numbers; those that do not exist are left out."""
+        return [range(low - 1, min(high, self.count)) for low, high in numbers.ranges if low <= self.count]
+
+    def spans_of_uids(self, uids: NumSet) -> list[range]:
+        """Positions of the UIDs that the client knows of."""
+        out = []
+        for low, high in uids.ranges:
+            start = bisect_left(self.table.uids, low, 0, self.count)
+            stop = bisect_right(self.table.uids, high, start, self.count)
+            if start < stop:
+                out.append(range(start, stop))
+        return out
+
+    def has_numbers(self, numbers: NumSet) -> bool:
+        """Whether all these sequence numbers exist; naming another one is an error (RFC 9051 §9 seq-number)."""
+        return not numbers.ranges or numbers.ranges[-1][1] <= self.count
+
+    def uids_at(self, spans: Sequence[range]) -> list[int]:
+        """The UIDs at these positions, ascending, that still exist."""
+        out: list[int] = []
+        for span in spans:
+            out.extend(self.table.uids[span.start : span.stop])
+        if self.stale:
+            find = self.mailbox.table.find
+            return [uid for uid in out if find(uid) >= 0]
+        return out
+
+    def numbers_of(self, uids: Sequence[int]) -> list[int]:
+        """Message numbers of UIDs that the client knows; others are left out."""
+        out = []
+        for uid in uids:
+            at = self._position(uid)
+            if at >= 0:
+                out.append(at + 1)
+        return out
+
+    def _position(self, uid: int) -> int:
+        at = bisect_left(self.table.uids, uid, 0, self.count)
+        return at if at < self.count and self.table.uids[at] == uid else -1
+
+    def rows(self, span: range) -> Rows:
+        """The messages at these positions with their present flags; those that are gone are left out."""
+        table, part = self.table, slice(span.start, span.stop)
+        rows = Rows(
+            range(span.start + 1, span.stop + 1), table.uids[part], table.flags[part], table.modseqs[part], table.sizes[part],
+            table.dates[part], table.saved[part],
+        )  # fmt: skip
+        if not self.stale:
+            return rows
+        live = self.mailbox.table
+        places = [live.find(uid) for uid in rows.uids]
+        rows = rows.take([i for i, place in enumerate(places) if place >= 0])
+        rows.flags = [live.flags[place] for place in places if place >= 0]
+        rows.modseqs = [live.modseqs[place] for place in places if place >= 0]
+        return rows
+
+    def rows_of(self, uids: Sequence[int]) -> Rows:
+        """As `rows`, for UIDs; those that the client does not know, or that are gone, are left out."""
+        live = self.mailbox.table
+        pairs = [(at, place) for uid in uids if (at := self._position(uid)) >= 0 and (place := live.find(uid)) >= 0]
+        places = [place for _, place in pairs]
+        return Rows(
+            [at + 1 for at, _ in pairs],
+            *([column[place] for place in places] for column in
+              (live.uids, live.flags, live.modseqs, live.sizes, live.dates, live.saved)),
+        )  # fmt: skip
+
+    # --- our own changes
+
+    def untold(self, uids: Sequence[int]) -> set[int]:
+        """Those of `uids` whose flags were changed by others and not yet told; to be asked before a STORE."""
+        if self.mailbox.highest_modseq <= self.modseq:
+            return set()
+        return set(self.mailbox.flags_changed_since(self.modseq)).intersection(uids)
+
+    def flag_numbers(self, uids: Sequence[int]) -> list[int]:
+        """The present flags of existing messages, as FlagTable numbers."""
+        live = self.mailbox.table
+        return [live.flags[place] if (place := live.find(uid)) >= 0 else 0 for uid in uids]
+
+    def told(self, uids: Sequence[int]) -> None:
+        """The client knows the present flags of these messages."""
+        live, told = self.mailbox.table, self._told or {}
+        for uid in uids:
+            place = live.find(uid)
+            if place >= 0:
+                told[uid] = live.modseqs[place]
+        self._told = told
+
+    def told_silently(
+        self, uids: Sequence[int], before: Sequence[int], untold: set[int], how: FlagChange, flags: frozenset[str]
+    ) -> None:
+        """After STORE .SILENT: the client works out the new flags itself, unless others changed the message as well.
+
+        Args:
+            uids: the changed messages, with their flags `before` (aligned) and those that were `untold` then.
+        """
+        live, change = self.mailbox.table, self.mailbox.flag_table.change
+        expected = {number: change(number, how, flags) for number in set(before)}
+        self.told([
+            uid for uid, number in zip(uids, before, strict=True)
+            if uid not in untold and (place := live.find(uid)) >= 0 and live.flags[place] == expected[number]
+        ])  # fmt: skip
+
+    # --- what the client is told unasked
+
+    def has_pending(self) -> bool:
+        """Whether `pending` with expunges allowed would say something; costs a few comparisons."""
+        box = self.mailbox
+        return box.table is not self.table or len(self.table) > self.count or box.highest_modseq > self.modseq
+
+    def pending(self, shown: FlagsShown, *, expunge: bool, vanished: bool = False) -> Iterator[bytes]:
+        """Say what happened since the last time, piece by piece.
+
+        Args:
+            shown: what goes beside FLAGS.
+            expunge: False while a FETCH, STORE or SEARCH by sequence number is answered (RFC 9051 §7.5.1).
+            vanished: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10).
+        """
+        if not self.has_pending():
+            self._told = None
+            return
+        last = self.last_uid
+        if expunge and self.stale:
+            yield from self._expunged(vanished=vanished)
+        if not self.stale and len(self.table) > self.count:
+            self.count = len(self.table)
+            yield b"* %d EXISTS\r\n" % self.count
+        if self.mailbox.highest_modseq > self.modseq:
+            yield from self._changed(shown, last)
+        self._told = None
+
+    def _expunged(self, *, vanished: bool) -> Iterator[bytes]:
+        old, known, last = self.table, self.count, self.last_uid
+        gone_uids = self.mailbox.expunged_since(old.generation)
+        self.table = new = self.mailbox.table
+        self.count = bisect_right(new.uids, last)
+        if gone_uids is None:
+            present = set(new.uids)
+            gone = [at for at in range(known) if old.uids[at] not in present]
+        else:
+            gone = []
+            for low, high in gone_uids.ranges:
+                start = bisect_left(old.uids, low, 0, known)
+                gone.extend(range(start, bisect_right(old.uids, high, start, known)))
+        if not gone:
+            return
+        if vanished:
+            yield b"* VANISHED %b\r\n" % NumSet.from_numbers(old.uids[at] for at in gone).encode()
+            return
+        # From the last to the first, so that no number changes before it is said (§7.5.1).
+        gone.reverse()
+        for start in range(0, len(gone), _PIECE):
+            yield b"".join([b"* %d EXPUNGE\r\n" % (at + 1) for at in gone[start : start + _PIECE]])
+
+    def _changed(self, shown: FlagsShown, last: int) -> Iterator[bytes]:
+        box, told = self.mailbox, self._told or {}
+        changed = box.flags_changed_since(self.modseq)
+        self.modseq = box.highest_modseq
+        yield from self._new_keywords()
+        # A message that is announced just now is not told again: its flags are what the client will fetch.
+        live, uids = box.table, changed[: bisect_right(changed, last)]
+        if told:
+            uids = [uid for uid in uids if (at := live.find(uid)) < 0 or told.get(uid) != live.modseqs[at]]
+        for start in range(0, len(uids), _PIECE):
+            rows = self.rows_of(uids[start : start + _PIECE])
+            if rows:
+                yield self.flag_lines(rows, shown)
+
+    def _new_keywords(self) -> Iterator[bytes]:
+        table = self.mailbox.flag_table
+        if len(table.sets) != self._sets_told:
+            self._sets_told = len(table.sets)
+            if (count := len(table.keywords())) != self._keywords_told:
+                self._keywords_told = count
+                yield self.flags_line()
+
+    def flags_line(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1)."""
+        known = " ".join(["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft", *self.mailbox.flag_table.keywords()])
+        lasting = "" if self.read_only else known + " \\*"
+        return f"* FLAGS ({known})\r\n* OK [PERMANENTFLAGS ({lasting})] Flags that last\r\n".encode("ascii")
+
+    def flag_lines(self, rows: Rows, shown: FlagsShown) -> bytes:
+        """FETCH responses with the present flags of these messages."""
+        rendered = self.mailbox.flag_table.rendered
+        flags = [rendered[number] for number in rows.flags]
+        if shown.modseq:
+            lines = [
+                b"* %d FETCH (UID %d MODSEQ (%d) FLAGS (%b))\r\n" % row
+                for row in zip(rows.numbers, rows.uids, rows.modseqs, flags, strict=True)
+            ]
+        elif shown.uid:
+            lines = [b"* %d FETCH (UID %d FLAGS (%b))\r\n" % row for row in zip(rows.numbers, rows.uids, flags, strict=True)]
+        else:
+            lines = [b"* %d FETCH (FLAGS (%b))\r\n" % row for row in zip(rows.numbers, flags, strict=True)]
+        return b"".join(lines)
+
+    def known_uids(self) -> array[int]:
+        """A copy of all UIDs that the client knows, ascending."""
+        return self.table.uids[: self.count]

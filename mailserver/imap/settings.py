@@ -1,0 +1,66 @@
+"""[imap]: the settings of the IMAP server."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, field_validator
+
+from mailserver.hooks.settings import Duration, Settings
+from mailserver.net.settings import check_address
+
+__all__ = ["ImapSettings"]
+
+_CAPABILITY = re.compile(r"[A-Za-z0-9=/+._-]{1,64}")
+
+
+class ImapSettings(Settings):
+    """[imap]"""
+
+    listen: list[str] = Field(
+        ["127.0.0.1:2143"],
+        description='Addresses for IMAP with STARTTLS; "0.0.0.0:143" and "[::]:143" on a real server. Empty: none.',
+    )
+    listen_tls: list[str] = Field(
+        ["127.0.0.1:2993"],
+        description='Addresses for IMAP with TLS from the first octet; "0.0.0.0:993" and "[::]:993" on a real server. Empty: none.',
+    )
+    disabled_capabilities: list[str] = Field(
+        [], description='Capabilities that are neither announced nor served, such as "CONDSTORE"; for clients that stumble over one.'
+    )
+    namespace_prefix: str = Field(
+        "", description='What every folder but INBOX begins with, for clients that knew this mail under "INBOX." before. Usually empty.'
+    )
+    separator: str = Field("/", description='What divides the parts of a folder name, as clients see it: "/" or ".".')
+    login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time after it connected.")
+    connections_per_account: int = Field(200, ge=1, description="Connections at one time of one account.")
+    id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
+
+    @field_validator("listen", "listen_tls")
+    @classmethod
+    def _addresses(cls, addresses: list[str]) -> list[str]:
+        for address in addresses:
+            check_address(address)
+        return addresses
+
+    @field_validator("disabled_capabilities")
+    @classmethod
+    def _capabilities(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not _CAPABILITY.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a capability")
+        return names
+
+    @field_validator("separator")
+    @classmethod
+    def _one_of_two(cls, separator: str) -> str:
+        if separator not in ("/", "."):
+            raise ValueError('the separator is "/" or "."')
+        return separator
+
+    @field_validator("namespace_prefix")
+    @classmethod
+    def _plain(cls, prefix: str) -> str:
+        if len(prefix) > 64 or not all(" " < c <= "~" and c not in '*%"\\&' for c in prefix):
+            raise ValueError("a namespace prefix is up to 64 printable ASCII characters without wildcards and quotes")
+        return prefix
