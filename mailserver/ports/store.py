@@ -5,8 +5,10 @@ implementation. Rules that hold for all:
 
 * No sequence numbers: messages are named by UID. Sequence numbers live in `imap/selected.py`.
 * A UID is assigned by commit only, after the content is durable. UIDs become visible in ascending order: a message is
-  in
-  `table`, STATUS and `uid_next` only when every lower UID is committed or abandoned.
+  in `table`, STATUS and `uid_next` only when every lower UID is committed or abandoned. It gets its MODSEQ when it
+  becomes visible, so that whoever knows a MODSEQ has seen everything below it.
+* Names may come in any spelling of INBOX (`check_mailbox_name` is applied here); where a mailbox is looked up, a name
+  that cannot be one is NotFound. A mailbox that was deleted raises NotFound from whatever would read or change it.
 * When a coroutine here returns, what it promises survives `kill -9` (flags) or power loss (messages, UIDs, EXPUNGE,
   folders).
 * Implementations do blocking work in their own bounded threads, whole operations per hop. `table` is only written on
@@ -45,7 +47,8 @@ __all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
 class Content(Protocol):
     """A message on its way in. Up to 1 MiB stays in memory; above that it streams to a file of the same file system.
 
-    Belongs to one task. It is an async context manager: leaving it without a commit throws the content away.
+    Belongs to one task. It is an async context manager: leaving it without a commit throws the content away. It may be
+    committed more than once (recipients whose header differs).
     """
 
     @property
@@ -75,9 +78,9 @@ class Target:
     """One place to put a message. `date` (INTERNALDATE, epoch seconds) None means now.
 
     `into_new` is True for delivery (Maildir's new/), False for APPEND. A `mailbox` that does not exist is NotFound,
-    except
-    for delivery (`into_new`), where it is made if `create` is set and is INBOX otherwise. `enforce_quota` is False for
-    our own notices.
+    except for delivery (`into_new`), where it is made if `create` is set and the name can be made, and is INBOX
+    otherwise; a delivery also loses the keywords for which the mailbox has no room rather than fail. `enforce_quota` is
+    False for our own notices.
     """
 
     account: AccountId
@@ -114,7 +117,7 @@ class MailStore(Protocol):
         ...
 
     async def open_account(self, account: AccountId) -> AccountStore:
-        """The account's folders; made with INBOX and the special-use folders when it has none yet."""
+        """The account's folders; made with INBOX and the special-use folders, all subscribed, when it has none yet."""
         ...
 
     async def remove_account(self, account: AccountId) -> None:
@@ -142,21 +145,23 @@ class AccountStore(Protocol):
         ...
 
     async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
-        """Make a mailbox (and missing parents). Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes
-        on
-        disk, too many folders)."""
+        """Make a mailbox (and missing parents); a name that only has children can be made one.
+
+        Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes on disk, too many folders).
+        """
         ...
 
     async def delete(self, name: str) -> None:
-        """Delete a mailbox and its messages; with children it becomes a name that only has children.
+        """Delete a mailbox and its messages; with children it becomes a name that only has children. Subscriptions stay.
 
         Raises NotFound, NotPermitted (INBOX). Sessions that have it open see `Mailbox.deleted`.
         """
         ...
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages (RFC 9051
-        §6.3.6).
+        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages into a new mailbox
+        (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go with a
+        mailbox, and so do sessions that have it open; subscriptions do not.
 
         Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
         """
@@ -255,5 +260,5 @@ class Mailbox(Protocol):
 
     async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
         """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051
-        §6.4.8)."""
+        §6.4.8). Never OverQuota: the account does not grow, and a full one must be able to fill its Trash."""
         ...

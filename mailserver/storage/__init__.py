@@ -1,0 +1,1 @@
+"""L7: implementations of the store and of the account directory."""

@@ -1,0 +1,130 @@
+"""The mail store in memory: the specification of `ports/store.py` in code, and the store of fast tests.
+
+Everything runs on the event loop, and between two `await`s nothing else does. The one place where a commit can be held
+up is `pause`, awaited between the assignment of UIDs and the moment when they become visible; it stands for the time
+that another store spends on fsync, so that tests can put two commits into any order.
+
+It fails as a durable store does, with `OverQuota`, `NotFound` and `LimitReached`; `StorageFailure` comes only from
+`pause`. Mailboxes are in `memory_mailbox.py`, an account's folders in `memory_account.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from mailserver.model.errors import MailError
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import Stored
+from mailserver.ports.clock import Clock, SystemClock
+from mailserver.ports.store import Content, Target
+from mailserver.storage.memory_account import MemoryAccount, Pause
+
+__all__ = ["MemoryContent", "MemoryStore"]
+
+HEAD_SIZE = 1 << 20
+
+
+class MemoryContent:
+    """A message on its way in."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Octets written so far."""
+        return len(self._data)
+
+    async def write(self, chunk: bytes) -> None:
+        """Append."""
+        self._data += chunk
+
+    async def read(self, start: int, size: int) -> bytes:
+        """A range of what was written."""
+        return bytes(self._data[start : start + size])
+
+    def head(self) -> bytes:
+        """The first octets, at most 1 MiB."""
+        return bytes(self._data[:HEAD_SIZE])
+
+    async def __aenter__(self) -> MemoryContent:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._data = bytearray()
+
+
+class MemoryStore:
+    """All accounts' mail. Enter it to use it; on leaving, everything is gone."""
+
+    def __init__(self, clock: Clock | None = None, *, pause: Pause | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._pause = pause
+        self._accounts: dict[AccountId, MemoryAccount] = {}
+
+    async def __aenter__(self) -> MemoryStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for account in self._accounts.values():
+            account.remove()
+        self._accounts.clear()
+
+    def begin(self, size_hint: int = 0) -> MemoryContent:
+        """Start taking in a message."""
+        return MemoryContent()
+
+    async def commit(
+        self, content: Content, targets: Sequence[Target], header: bytes = b""
+    ) -> list[Stored | MailError]:
+        """Put one message at every target; the result for each."""
+        data = header + await content.read(0, content.size)
+        results: list[Stored | MailError] = []
+        for target in targets:
+            try:
+                results += await self._store(target.account, [(data, target)])
+            except MailError as error:
+                results.append(error)
+        return results
+
+    async def commit_all(self, account: AccountId, items: Sequence[tuple[Content, Target]]) -> list[Stored]:
+        """Put several messages into one mailbox, all or none."""
+        return await self._store(account, [(await content.read(0, content.size), target) for content, target in items])
+
+    async def _store(self, name: AccountId, items: Sequence[tuple[bytes, Target]]) -> list[Stored]:
+        account = self._account(name)
+        placed = []
+        for data, target in items:
+            mailbox = account.place(target)
+            placed.append((mailbox, account.message(data, target, mailbox)))
+        counted = [message for (_, message), (_, target) in zip(placed, items, strict=True) if target.enforce_quota]
+        if counted:
+            account.check_quota(counted)
+        uids = await account.put(placed)
+        return [
+            Stored(account=name, mailbox=mailbox.name, uid_validity=mailbox.uid_validity, uid=uid)
+            for (mailbox, _), uid in zip(placed, uids, strict=True)
+        ]
+
+    def _account(self, name: AccountId) -> MemoryAccount:
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = MemoryAccount(self._clock, self._pause)
+        return account
+
+    async def open_account(self, account: AccountId) -> MemoryAccount:
+        """The account's folders; made when it has none yet."""
+        return self._account(account)
+
+    async def remove_account(self, account: AccountId) -> None:
+        """Delete all mail of an account."""
+        removed = self._accounts.pop(account, None)
+        if removed is not None:
+            removed.remove()
+
+    async def accounts(self) -> list[AccountId]:
+        """Every account that has mail here."""
+        return sorted(self._accounts)
