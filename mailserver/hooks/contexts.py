@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
@@ -11,9 +12,10 @@ from mailserver.model.reply import Reply
 from mailserver.ports.store import Content
 
 __all__ = [
-    "AuthenticateContext", "Authenticated", "ConnectContext", "Denied", "HeloContext", "LocalMailbox", "MailContext",
-    "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect", "Resolution", "ResolveContext",
-    "ScramContext", "SenderContext", "Session", "Unresolvable",
+    "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "HeloContext",
+    "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect",
+    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SenderContext", "Session", "TlsLevel", "TlsPolicy",
+    "TlsPolicyContext", "Unresolvable",
 ]  # fmt: skip
 
 
@@ -178,3 +180,52 @@ class Placement:
     mailbox: str = "INBOX"
     flags: frozenset[str] = frozenset()
     create: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeforeSendContext:
+    """A queued message is about to be sent for the first time; `content` is what will go out."""
+
+    queue_id: QueueId
+    envelope: Envelope
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteContext:
+    """Which hosts take mail for this recipient? Asked before MX is looked up."""
+
+    sender: EmailAddress | None
+    recipient: EmailAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Hosts in the order to try them, each with its port; instead of the domain's MX."""
+
+    hosts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPolicyContext:
+    """How well must the connection to `host` for mail of `domain` be protected?"""
+
+    domain: str
+    host: str
+
+
+class TlsLevel(Enum):
+    """What to insist on."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    ENCRYPTED = "encrypted"
+    VERIFIED = "verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPolicy:
+    """The answer; `source` is for the log and for TLSRPT (dane, sts, configuration)."""
+
+    level: TlsLevel
+    source: str = ""

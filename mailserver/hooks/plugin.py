@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mailserver.hooks.settings import Settings
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Directory
+from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import MailStore
 
@@ -37,6 +38,8 @@ class Host:
     store: MailStore
     queue: MailQueue
     clock: Clock
+    passwords: PasswordVerifier
+    failed_logins: FailedLogins
     trusted: tuple[str, ...] = ()
 
 

@@ -1,0 +1,326 @@
+"""What the services call: `Hooks` runs the registered functions, as their kind says (DESIGN §8).
+
+decide   in order; None is no opinion; Reject and Defer end the chain; Quarantine sticks; headers and scores add up
+provide  in order; the first answer that is not None is the answer
+observe  after the fact; never blocks, never changes anything
+
+Without hooks at a point its method answers at once: this is the hot path of every SMTP command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailserver.hooks.calling import HookCall, HookFailed, log_failure, place_of_error
+from mailserver.hooks.contexts import (
+    AuthenticateContext,
+    Authenticated,
+    BeforeSendContext,
+    ConnectContext,
+    Denied,
+    HeloContext,
+    MailContext,
+    MessageContext,
+    PlaceContext,
+    Placement,
+    RcptContext,
+    Resolution,
+    ResolveContext,
+    Route,
+    RouteContext,
+    ScramContext,
+    SenderContext,
+    Session,
+    TlsPolicy,
+    TlsPolicyContext,
+    Unresolvable,
+)
+from mailserver.hooks.observing import Observer
+from mailserver.hooks.points import POINTS, Kind
+from mailserver.hooks.registry import Contribution, OnError, Registry
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput
+from mailserver.model.events import Event
+from mailserver.model.ids import AccountId
+from mailserver.model.reply import Reply
+from mailserver.model.verdict import ACCEPT, Accept, Defer, Quarantine, Reject, Verdict, combine
+from mailserver.ports.directory import ScramVerifier
+
+__all__ = ["HookFailed", "Hooks", "PluginCounters"]
+
+_VERDICTS: tuple[type, ...] = (Accept, Quarantine, Defer, Reject)
+_ANSWERS: dict[str, tuple[type, ...]] = {
+    "authenticate": (Authenticated, Denied),
+    "scram_verifier": (tuple,),
+    "resolve": (Resolution, Unresolvable),
+    "sender_allowed": (bool,),
+    "route": (Route,),
+    "tls_policy": (TlsPolicy,),
+    "place": (Placement,),
+}
+_LATER = Reply(451, "4.3.0", "A check could not be made, try again later")
+_LATER_AT_CONNECT = Reply(421, "4.3.0", "A check could not be made, try again later")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginCounters:
+    """How a plugin has behaved since it was loaded: for metrics and `plugin list`."""
+
+    plugin: str
+    failures: int
+    timeouts: int
+    dropped_events: int
+
+
+class Hooks:
+    """All plugins' hooks. One object for the life of the process; `swap` changes what is behind it.
+
+    Methods of the kind provide raise HookFailed (a temporary MailError) where a plugin with `on_error = "defer"` failed
+    and the answer has no form for that; `authenticate` and `resolve` have one and never raise.
+    """
+
+    def __init__(self, registries: Sequence[Registry] = ()) -> None:
+        self._install(registries)
+
+    def _install(self, registries: Sequence[Registry]) -> None:
+        self._registries = tuple(registries)
+        self._calls: dict[str, tuple[HookCall, ...]] = {}
+        for point in POINTS:
+            if point.kind in (Kind.DECIDE, Kind.PROVIDE):
+                expected = _VERDICTS if point.kind is Kind.DECIDE else _ANSWERS[point.method]
+                self._calls[point.method] = tuple(
+                    HookCall(registry.options, point.method, fn, expected)
+                    for registry in registries
+                    for fn in registry.hooks.get(point.method, ())
+                )
+        self._on_connect, self._on_helo = self._calls["on_connect"], self._calls["on_helo"]
+        self._on_mail, self._on_rcpt = self._calls["on_mail"], self._calls["on_rcpt"]
+        self._on_message = self._calls["on_message"]
+        self._sinks = tuple((r.options.plugin, sink) for r in registries for sink in r.event_sinks)
+        self._observers: dict[type, tuple[Observer, ...]] = {}
+        for registry in registries:
+            for kind, fn in registry.observers:
+                observer = Observer(HookCall(registry.options, "observe", fn, (object,)))
+                self._observers[kind] = (*self._observers.get(kind, ()), observer)
+
+    async def swap(self, registries: Sequence[Registry]) -> None:
+        """Put other plugins in place of the present ones, at once for every call that starts from now on.
+
+        Calls that run now end with the plugins that they began with; returns when the old observers are done.
+        """
+        old = [observer for group in self._observers.values() for observer in group]
+        self._install(registries)
+        await _close(old)
+
+    async def aclose(self) -> None:
+        """Let observers finish, for a few seconds; nothing is emitted afterwards."""
+        await _close([observer for group in self._observers.values() for observer in group])
+
+    # decide
+
+    async def connect(self, ctx: ConnectContext) -> Verdict:
+        """At most a Defer or Reject matters here: say its reply and close."""
+        if not self._on_connect:
+            return ACCEPT
+        return await _decide(self._on_connect, ctx, _nobody, _LATER_AT_CONNECT)
+
+    async def helo(self, ctx: HeloContext) -> Verdict:
+        """After EHLO or HELO."""
+        if not self._on_helo:
+            return ACCEPT
+        return await _decide(self._on_helo, ctx, _session_account)
+
+    async def mail(self, ctx: MailContext) -> Verdict:
+        """At MAIL FROM."""
+        if not self._on_mail:
+            return ACCEPT
+        return await _decide(self._on_mail, ctx, _session_account)
+
+    async def rcpt(self, ctx: RcptContext) -> Verdict:
+        """At RCPT TO, for this recipient."""
+        if not self._on_rcpt:
+            return ACCEPT
+        return await _decide(self._on_rcpt, ctx, _of_rcpt)
+
+    async def message(self, ctx: MessageContext) -> Verdict:
+        """For the whole transaction, before 250."""
+        if not self._on_message:
+            return ACCEPT
+        return await _decide(self._on_message, ctx, _of_message)
+
+    async def before_send(self, ctx: BeforeSendContext) -> Verdict:
+        """Before the first attempt to send."""
+        calls = self._calls["before_send"]
+        return await _decide(calls, ctx, _of_sending) if calls else ACCEPT
+
+    # provide
+
+    async def authenticate(self, ctx: AuthenticateContext) -> Authenticated | Denied | None:
+        """None: nobody knows the user. A plugin that fails is a temporary Denied."""
+        try:
+            answer: Authenticated | Denied | None = await _provide(self._calls["authenticate"], ctx, _user)
+        except HookFailed as error:
+            return Denied(reason=error.detail, temporary=True)
+        return answer
+
+    async def scram_verifier(self, ctx: ScramContext) -> tuple[AccountId, ScramVerifier] | None:
+        """None: no such user, or one without a verifier."""
+        answer: tuple[AccountId, ScramVerifier] | None = await _provide(self._calls["scram_verifier"], ctx, _user)
+        return answer
+
+    async def resolve(self, ctx: ResolveContext) -> Resolution | Unresolvable | None:
+        """None: unknown address. A plugin that fails is an Unresolvable with 451."""
+        try:
+            answer: Resolution | Unresolvable | None = await _provide(self._calls["resolve"], ctx, _address)
+        except HookFailed:
+            return Unresolvable(reply=_LATER)
+        return answer
+
+    async def sender_allowed(self, ctx: SenderContext) -> bool:
+        """False unless a plugin says True before another says False."""
+        return await _provide(self._calls["sender_allowed"], ctx, _account) is True
+
+    async def route(self, ctx: RouteContext) -> Route | None:
+        """None: by MX."""
+        answer: Route | None = await _provide(self._calls["route"], ctx, _nobody)
+        return answer
+
+    async def tls_policy(self, ctx: TlsPolicyContext) -> TlsPolicy | None:
+        """None: opportunistic."""
+        answer: TlsPolicy | None = await _provide(self._calls["tls_policy"], ctx, _nobody)
+        return answer
+
+    async def place(self, ctx: PlaceContext) -> Placement | None:
+        """None: INBOX, or Junk when quarantined."""
+        calls = self._calls["place"]
+        answer: Placement | None = await _provide(calls, ctx, _account) if calls else None
+        return answer
+
+    # observe and contribute
+
+    def emit(self, event: Event) -> None:
+        """Tell everyone; never blocks and never raises."""
+        for plugin, sink in self._sinks:
+            try:
+                sink(event)
+            except Exception as error:
+                log_failure(plugin, "event_sink", place_of_error(error))
+        for observer in self._observers.get(type(event), ()):
+            if observer.call.options.covers(_of_event(event, observer)):
+                observer.put(event)
+
+    def contributions(self, point: str) -> list[Contribution]:
+        """What plugins added at a contribute point (its method's name), in their order."""
+        return [c for registry in self._registries for c in registry.contributions.get(point, ())]
+
+    def counters(self) -> list[PluginCounters]:
+        """Per plugin, in their order."""
+        observers = [observer for group in self._observers.values() for observer in group]
+        calls = [call for group in self._calls.values() for call in group] + [o.call for o in observers]
+        return [
+            PluginCounters(
+                plugin=name,
+                failures=sum(c.failures for c in calls if c.options.plugin == name),
+                timeouts=sum(c.timeouts for c in calls if c.options.plugin == name),
+                dropped_events=sum(o.dropped for o in observers if o.plugin == name),
+            )
+            for name in dict.fromkeys(registry.options.plugin for registry in self._registries)
+        ]
+
+
+async def _close(observers: Iterable[Observer]) -> None:
+    await asyncio.gather(*(observer.close(5.0) for observer in observers))
+
+
+async def _decide(
+    calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]], later: Reply = _LATER
+) -> Verdict:
+    verdicts: list[Verdict] = []
+    for call in calls:
+        if call.options.domains is not None and not call.options.covers(subjects(ctx)):
+            continue
+        try:
+            verdict: Verdict | None = await call(ctx)
+        except HookFailed as error:
+            if call.options.on_error is OnError.SKIP:
+                continue
+            return Defer(later, reason=error.detail)
+        if verdict is None:
+            continue
+        if isinstance(verdict, Reject | Defer):
+            return verdict
+        verdicts.append(verdict)
+    return combine(verdicts) if verdicts else ACCEPT
+
+
+async def _provide(calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]]) -> Any:
+    for call in calls:
+        if call.options.domains is not None and not call.options.covers(subjects(ctx)):
+            continue
+        try:
+            answer = await call(ctx)
+        except HookFailed:
+            if call.options.on_error is OnError.SKIP:
+                continue
+            raise
+        if answer is not None:
+            return answer
+    return None
+
+
+# Whose business a context is: the keys that `HookOptions.covers` compares.
+
+
+def _nobody(ctx: object) -> tuple[str, ...]:
+    return ()
+
+
+def _key(address: EmailAddress | None) -> tuple[str, ...]:
+    return () if address is None else (address.key,)
+
+
+def _of_session(session: Session) -> tuple[str, ...]:
+    return () if session.account is None else (session.account,)
+
+
+def _session_account(ctx: HeloContext | MailContext) -> tuple[str, ...]:
+    return _of_session(ctx.session)
+
+
+def _of_rcpt(ctx: RcptContext) -> tuple[str, ...]:
+    return (ctx.recipient.address.key, *_of_session(ctx.session))
+
+
+def _of_message(ctx: MessageContext) -> tuple[str, ...]:
+    return (*(r.address.key for r in ctx.envelope.recipients), *_of_session(ctx.session))
+
+
+def _of_sending(ctx: BeforeSendContext) -> tuple[str, ...]:
+    return _key(ctx.envelope.sender)
+
+
+def _address(ctx: ResolveContext) -> tuple[str, ...]:
+    return (ctx.address.key,)
+
+
+def _account(ctx: SenderContext | PlaceContext) -> tuple[str, ...]:
+    return (ctx.account,)
+
+
+def _user(ctx: AuthenticateContext | ScramContext) -> tuple[str, ...]:
+    """The claimed name as a key, if it can be one."""
+    try:
+        return (EmailAddress.parse(ctx.user).key,)
+    except InvalidInput:
+        return ()
+
+
+def _of_event(event: Event, observer: Observer) -> tuple[str, ...]:
+    """Events that belong to no account are everybody's business."""
+    if observer.call.options.domains is None:
+        return ()
+    account = getattr(event, "account", None)
+    return (account,) if isinstance(account, str) else tuple(observer.call.options.domains)

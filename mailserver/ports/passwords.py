@@ -1,0 +1,32 @@
+"""Checking passwords, and who failed at it too often: what plugins may ask of the server."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mailserver.model.ids import AccountId
+
+__all__ = ["FailedLogins", "PasswordVerifier"]
+
+
+class PasswordVerifier(Protocol):
+    """Argon2id off the loop, with a bound on how much of it runs at once (`net/passwords.py`).
+
+    Both methods raise LimitReached (temporary) when too many checks wait already.
+    """
+
+    async def verify(self, account: AccountId, stored: str, password: str) -> bool:
+        """Whether `password` is the one of `stored` (an argon2id string; "" is never right, at the same cost)."""
+        ...
+
+    async def verify_nobody(self, password: str) -> None:
+        """Spend what `verify` spends, for a user who does not exist."""
+        ...
+
+
+class FailedLogins(Protocol):
+    """Failed logins of all services, counted together (`net/failures.py`)."""
+
+    def blocked(self, peer: str) -> bool:
+        """True while the network of this IP address has failed too often; never for a trusted one."""
+        ...
