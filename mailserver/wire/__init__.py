@@ -1,0 +1,1 @@
+"""L2: sans-IO: bytes in, values out; no asyncio."""
