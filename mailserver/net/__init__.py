@@ -1,0 +1,1 @@
+"""L5: the asyncio toolkit: listeners, TLS, logins, durable files."""

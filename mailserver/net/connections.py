@@ -1,0 +1,107 @@
+"""Who may connect: caps and rates per network, over all listeners (mox's figures: an address, its block, its provider)."""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+
+from mailserver.net.networks import NetworkSet, parse_ip
+from mailserver.net.settings import LimitsSettings
+from mailserver.ports.clock import Clock, SystemClock
+
+__all__ = ["ConnectionTable"]
+
+_V4_SHIFTS = (0, 32 - 26, 32 - 21)
+_V6_SHIFTS = (128 - 64, 128 - 48, 128 - 32)
+_WINDOW = 60.0
+_PRUNE_ABOVE = 30_000
+
+_Key = tuple[int, int, int]  # IP version, which of the three networks, its number
+
+
+class _Network:
+    __slots__ = ("active", "recent", "window")
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.recent = 0
+        self.window = float("-inf")
+
+
+class ConnectionTable:
+    """Counts connections. Trusted peers are counted in the total only, and admitted while files can be opened."""
+
+    def __init__(self, limits: LimitsSettings, clock: Clock | None = None) -> None:
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._trusted = NetworkSet(limits.trusted)
+        self._networks: dict[_Key, _Network] = {}
+        self.total = 0
+
+    def trusted(self, peer: str) -> bool:
+        """Is this address in `limits.trusted`?"""
+        return peer in self._trusted
+
+    def admit(self, peer: str) -> str | None:
+        """Count a new connection; None, or the reason why it is refused (then it is not counted)."""
+        if self.total >= self._capacity():
+            return "too many connections"
+        if peer in self._trusted:
+            self.total += 1
+            return None
+        entries = [self._entry(key) for key in _keys(peer)]
+        now = self._clock.monotonic()
+        for entry, cap, rate in zip(
+            entries, self._limits.connections_per_network, self._limits.connection_rate, strict=False
+        ):
+            if now - entry.window >= _WINDOW:
+                entry.window, entry.recent = now, 0
+            if entry.active >= cap:
+                return "too many connections from your network"
+            if entry.recent >= rate:
+                return "too many new connections from your network"
+        for entry in entries:
+            entry.active += 1
+            entry.recent += 1
+        self.total += 1
+        return None
+
+    def release(self, peer: str) -> None:
+        """An admitted connection ended."""
+        self.total -= 1
+        if peer in self._trusted:
+            return
+        for key in _keys(peer):
+            entry = self._networks.get(key)
+            if entry is not None:
+                entry.active -= 1
+
+    def _capacity(self) -> int:
+        if self._limits.connections_total:
+            return self._limits.connections_total
+        # Read every time: the limit can be raised while we run, and a full table of files breaks everything else first.
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return 1 << 30 if soft == resource.RLIM_INFINITY else max(8, soft * 4 // 5)
+
+    def _entry(self, key: _Key) -> _Network:
+        entry = self._networks.get(key)
+        if entry is None:
+            if len(self._networks) >= _PRUNE_ABOVE:
+                self._prune()
+            entry = self._networks[key] = _Network()
+        return entry
+
+    def _prune(self) -> None:
+        now = self._clock.monotonic()
+        self._networks = {
+            key: entry for key, entry in self._networks.items() if entry.active or now - entry.window < _WINDOW
+        }
+
+
+def _keys(peer: str) -> tuple[_Key, ...]:
+    address = parse_ip(peer)
+    if address is None:
+        return ()
+    number = int(address)
+    shifts = _V4_SHIFTS if isinstance(address, ipaddress.IPv4Address) else _V6_SHIFTS
+    return tuple((address.version, at, number >> shift) for at, shift in enumerate(shifts))

@@ -1,0 +1,157 @@
+"""TLS contexts: one per listener, certificates that can be swapped while they serve, a self-signed one to start."""
+
+from __future__ import annotations
+
+import asyncio.sslproto
+import contextlib
+import datetime
+import ipaddress
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from mailserver.model.errors import InvalidInput
+from mailserver.net.settings import TlsSettings
+
+__all__ = ["TlsContexts", "shrink_asyncio_buffers"]
+
+# RFC 9325 §4.2: forward secrecy and AEAD; TLS 1.3 has its own list.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_SMALLEST_RSA = 2048
+_SELF_SIGNED_DAYS = 825
+_ASYNCIO_BUFFER = 16384
+
+
+def shrink_asyncio_buffers() -> None:
+    """Let the standard library's TLS keep 16 KiB per connection for reading, not 256 KiB (uvloop has its own TLS).
+
+    A private attribute: a test fails when it is gone.
+    """
+    asyncio.sslproto.SSLProtocol.max_size = _ASYNCIO_BUFFER
+
+
+class TlsContexts:
+    """Makes and keeps the server's contexts. Relative paths in the settings were resolved before."""
+
+    def __init__(self, settings: TlsSettings, data_dir: Path, hostname: str) -> None:
+        self._settings = settings
+        self._data_dir = data_dir
+        self._hostname = hostname
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        shrink_asyncio_buffers()
+
+    def context(self, listener_name: str, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """The context of one listener, made on first use.
+
+        Each has its own ticket keys and session id, so that a session of one service is never resumed on another
+        (ATTACKS C09). A client that offers only other protocols by ALPN is refused in the handshake (ALPACA).
+
+        Raises:
+            InvalidInput: certificate or key cannot be read or do not fit together.
+        """
+        found = self._contexts.get(listener_name)
+        if found is None:
+            found = self._contexts[listener_name] = self._make(alpn)
+        return found
+
+    def reload(self) -> None:
+        """Read the certificate anew: new handshakes use it. Raises InvalidInput, and then the old one stays in use."""
+        cert, key = self._files()
+        self._make(())  # everything that can be wrong with the files is found here, before a live context is touched
+        for context in self._contexts.values():
+            context.load_cert_chain(cert, key)
+
+    def _make(self, alpn: Sequence[str]) -> ssl.SSLContext:
+        cert, key = self._files()
+        check_certificate(cert)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= (
+            ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
+        )
+        # Session ids are not cached: tickets do that without memory of ours.
+        with contextlib.suppress(AttributeError):
+            context.num_tickets = 1
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        try:
+            context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(f"the TLS certificate {cert} and key {key} cannot be used: {error}") from error
+        return context
+
+    def _files(self) -> tuple[Path, Path]:
+        if self._settings.cert_file or self._settings.key_file:
+            return Path(self._settings.cert_file), Path(self._settings.key_file or self._settings.cert_file)
+        folder = self._data_dir / ".server" / "tls"
+        cert, key = folder / "self-signed.crt", folder / "self-signed.key"
+        if not cert.exists() or not key.exists():
+            _make_self_signed(cert, key, self._hostname)
+        return cert, key
+
+
+def check_certificate(path: Path) -> list[str]:
+    """Look at a certificate chain; returns warnings. Raises InvalidInput for what must not be served."""
+    try:
+        chain = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the TLS certificate {path} cannot be read: {error}") from error
+    warnings = []
+    key = chain[0].public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < _SMALLEST_RSA:
+            raise InvalidInput(f"the TLS certificate {path} has an RSA key of {key.key_size} bits; use ECDSA P-256")
+        if key.key_size < 3072:
+            warnings.append(f"{path}: RSA keys below 3072 bits are being phased out; use ECDSA P-256")
+    now = datetime.datetime.now(datetime.UTC)
+    if chain[0].not_valid_after_utc < now:
+        warnings.append(f"{path}: the certificate expired on {chain[0].not_valid_after_utc:%Y-%m-%d}")
+    elif chain[0].not_valid_before_utc > now:
+        warnings.append(f"{path}: the certificate is not valid yet")
+    return warnings
+
+
+def _make_self_signed(cert: Path, key: Path, hostname: str) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    names: list[x509.GeneralName] = [
+        x509.DNSName(host) for host in dict.fromkeys((hostname, "localhost")) if host.isascii()
+    ]
+    names += [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.IPAddress(ipaddress.ip_address("::1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=_SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    cert.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    # The key first: a certificate without its key would be taken for a finished pair.
+    _write(key, secret)
+    _write(cert, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+    temporary.rename(path)
