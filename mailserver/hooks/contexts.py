@@ -14,8 +14,8 @@ from mailserver.ports.store import Content
 __all__ = [
     "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "HeloContext",
     "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect",
-    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SenderContext", "Session", "TlsLevel", "TlsPolicy",
-    "TlsPolicyContext", "Unresolvable",
+    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SenderContext", "Session", "TlsLevel",
+    "TlsPolicy", "TlsPolicyContext", "Unresolvable",
 ]  # fmt: skip
 
 

@@ -12,18 +12,9 @@ from typing import Protocol
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
+from mailserver.model.password import ScramVerifier
 
 __all__ = ["Account", "Alias", "Directory", "Domain", "ScramVerifier"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScramVerifier:
-    """What SCRAM-SHA-256 needs of a password (RFC 5802 §3, RFC 7677); none of it is the password."""
-
-    salt: bytes = field(repr=False)
-    iterations: int
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
