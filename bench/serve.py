@@ -1,0 +1,50 @@
+"""Start the server for a benchmark: 50 accounts user0..user49@example.test with the password `secret`.
+
+    python bench/serve.py DIRECTORY [PORT]
+
+makes DIRECTORY (configuration, mail) anew and becomes the server, on loopback: SMTP at PORT (13025), submission at
+PORT + 1, IMAP at PORT + 2, IMAP over TLS at PORT + 3, HTTP at PORT + 4. `bench/target.json` describes it to a harness.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """hostname = "mail.example.test"
+data_dir = "maildir"
+[domains."example.test"]
+[smtp]
+listen = ["127.0.0.1:{0}"]
+[submission]
+listen = ["127.0.0.1:{1}"]
+listen_tls = []
+[imap]
+listen = ["127.0.0.1:{2}"]
+listen_tls = ["127.0.0.1:{3}"]
+[http]
+listen = ["127.0.0.1:{4}"]
+"""
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 13025
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    directory.chmod(0o700)
+    config = directory / "config.toml"
+    config.write_text(CONFIG.format(*(port + i for i in range(5))))
+    command = [sys.executable, str(ROOT / "cli.py"), "--config", str(config)]
+    for number in range(50):
+        subprocess.run([*command, "account", "add", f"user{number}@example.test"], input=b"secret\n", check=True)
+    os.execv(command[0], [*command, "serve"])
+
+
+if __name__ == "__main__":
+    main()
