@@ -6,7 +6,7 @@ __all__ = ["BytesContent"]
 
 
 class BytesContent:
-    """Content that is already there; `head_size` smaller than the message makes it look like one that spilled to a file."""
+    """Content that is already there; a `head_size` below its size makes it look like one that spilled to a file."""
 
     def __init__(self, data: bytes, head_size: int = 1 << 20) -> None:
         self._data = data

@@ -1,0 +1,337 @@
+"""The queue's directory: blocking file work, called in the queue's own threads.
+
+    queue/lock          held (flock) by the one process that owns the queue
+    queue/tmp/<id>      being written; nothing was promised; removed at start
+    queue/items/<id>    an item: the rename into here is the commit point
+    queue/aside/        what could not be trusted, kept for a person to look at; nothing in here is read again
+
+Durable means: the file is synced before its rename, the directory after it, and only then does the caller hear of it.
+One sync of the directory serves all renames that came before it began (`GroupSync`). After a failed sync of the
+directory nobody knows which names are on the disk, and a second sync would say "fine" without making it so (the kernel
+reports an error once): the spool takes nothing more until it is opened again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailserver.model.errors import AlreadyExists, StorageFailure
+from mailserver.model.ids import QueueId
+from mailserver.queue.record import FRAME_SIZE, Damaged, Incomplete, New, State, encode_new, read_new, read_tail, replay
+
+__all__ = ["GroupSync", "Incoming", "Recovered", "SetAside", "Spool"]
+
+_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{16}", re.ASCII)
+#: One read gets NEW of an ordinary item, and its tail if the content is short.
+_FIRST_READ = 16 << 10
+#: A tail is some hundred octets per attempt; this is 2,000 recipients tried for weeks.
+_MAX_TAIL = 64 << 20
+_FILE, _DIRECTORY = 0o600, 0o700
+_READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """A sound item that was found on the disk. `cut` octets of a torn append were removed from its end."""
+
+    new: New
+    state: State
+    cut: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """Something that was moved to queue/aside/, and why."""
+
+    name: str
+    reason: str
+
+
+class GroupSync:
+    """fsync of one directory for many threads: each returns after a sync that began when its own rename was done."""
+
+    def __init__(self, sync: Callable[[], None]) -> None:
+        self._sync = sync
+        self._condition = threading.Condition()
+        self._begun = 0
+        self._finished = 0
+        self._running = False
+        self._failure: OSError | None = None
+
+    def __call__(self) -> None:
+        """Raises the OSError of the failed sync, now and ever after."""
+        with self._condition:
+            mine = self._begun + 1
+            while self._failure is None and self._finished < mine:
+                if self._running:
+                    self._condition.wait()
+                else:
+                    self._lead()
+            if self._failure is not None:
+                raise self._failure
+
+    def _lead(self) -> None:
+        self._running = True
+        self._begun += 1
+        this = self._begun
+        self._condition.release()
+        failure = None
+        try:
+            self._sync()
+        except OSError as error:
+            failure = error
+        finally:
+            self._condition.acquire()
+            self._running = False
+            self._failure = self._failure or failure
+            self._finished = this
+            self._condition.notify_all()
+
+
+class Incoming:
+    """One item being written; ends with `commit` or `abort`, and nothing can be done to it after that.
+
+    Made without I/O, so that whoever made it can always end it. The lock is for an `abort` that overtakes a `write`
+    still under way in another thread: its file descriptor must not be closed, and the number taken by another file.
+    """
+
+    def __init__(self, spool: Spool, new: New) -> None:
+        self._spool = spool
+        self._new = new
+        self._start = len(encode_new(new))
+        self._crc = 0
+        self._size = 0
+        self._fd: int | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def write(self, chunk: bytes) -> None:
+        """The next octets of the content."""
+        with self._lock:
+            self._pwrite(chunk, self._start + self._size)
+            self._crc = zlib.crc32(chunk, self._crc)
+            self._size += len(chunk)
+
+    def commit(self) -> None:
+        """Make the item durable under its name. NEW is written last, so that a file with NEW has its content.
+
+        Raises OSError, StorageFailure, AlreadyExists; then nothing was kept, `abort` has been done.
+        """
+        new = self._new
+        with self._lock:
+            try:
+                if self._size != new.size:
+                    raise StorageFailure("the message could not be kept", detail=f"{self._size} of {new.size} octets")
+                head = encode_new(
+                    New(queue_id=new.queue_id, arrived=new.arrived, envelope=new.envelope, size=new.size, crc=self._crc)
+                )
+                os.fsync(self._pwrite(head, 0))
+                self._spool.publish(new.queue_id)
+            except BaseException:
+                self._end(unlink=True)
+                raise
+            self._end(unlink=False)
+
+    def abort(self) -> None:
+        """Throw away what was written."""
+        with self._lock:
+            self._end(unlink=True)
+
+    def _end(self, *, unlink: bool) -> None:
+        self._ended = True
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+            if unlink:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._new.queue_id, dir_fd=self._spool.tmp)
+
+    def _pwrite(self, data: bytes, offset: int) -> int:
+        if self._ended:
+            raise StorageFailure("the message was given up")
+        if self._fd is None:
+            # Ids are random: O_EXCL is against our own mistakes, O_NOFOLLOW against what others put there.
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self._new.queue_id, flags, _FILE, dir_fd=self._spool.tmp)
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, offset)
+            view, offset = view[written:], offset + written
+        return self._fd
+
+
+class Spool:
+    """The open queue directory."""
+
+    def __init__(self, path: Path) -> None:
+        """Make what is missing, and take the lock. Raises OSError, StorageFailure (another process has the queue)."""
+        with contextlib.ExitStack() as undo:
+            _make_directory(path)
+            self._root = os.open(path, _READ_DIRECTORY)
+            undo.callback(os.close, self._root)
+            flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+            lock = os.open("lock", flags, _FILE, dir_fd=self._root)
+            undo.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageFailure("the queue is in use by another process", detail=str(path)) from None
+            for name in ("tmp", "items", "aside"):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, _DIRECTORY, dir_fd=self._root)
+            os.fsync(self._root)
+            self.tmp = os.open("tmp", _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
+            undo.callback(os.close, self.tmp)
+            self._items = os.open("items", _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
+            undo.callback(os.close, self._items)
+            self._sync_items = GroupSync(lambda: os.fsync(self._items))
+            self._close = undo.pop_all().close
+
+    def close(self) -> None:
+        """Give the lock back. No `Incoming` may be open."""
+        self._close()
+
+    def publish(self, queue_id: QueueId) -> None:
+        """tmp/ → items/, durable on return; the item is not there if it raises OSError or AlreadyExists."""
+        try:
+            os.stat(queue_id, dir_fd=self._items, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        else:
+            # rename would replace the item that is there: a message lost.
+            raise AlreadyExists("the queue has a message of this id")
+        os.rename(queue_id, queue_id, src_dir_fd=self.tmp, dst_dir_fd=self._items)
+        try:
+            self._sync_items()
+        except OSError:
+            # Not acknowledged, so the sender keeps it; if it stays all the same, it is delivered twice, not lost.
+            with contextlib.suppress(OSError):
+                os.unlink(queue_id, dir_fd=self._items)
+            raise
+
+    def recover(self) -> tuple[list[Recovered], list[SetAside]]:
+        """Read what is there: at start, before anything else. Raises OSError."""
+        found: list[Recovered] = []
+        aside: list[SetAside] = []
+        for directory in ("tmp", "items"):
+            fd = self.tmp if directory == "tmp" else self._items
+            for name in sorted(os.listdir(fd)):
+                try:
+                    self._check_name(fd, name)
+                    if directory == "tmp":
+                        os.unlink(name, dir_fd=fd)
+                    else:
+                        found.append(self._read(name))
+                except Damaged as damage:
+                    self._set_aside(fd, name)
+                    aside.append(SetAside(name=f"{directory}/{_printable(name)}", reason=str(damage)))
+        return found, aside
+
+    def verify(self) -> list[SetAside]:
+        """Read every item whole and compare the content with its CRC; changes nothing. What was found to be wrong."""
+        wrong: list[SetAside] = []
+        for name in sorted(os.listdir(self._items)):
+            try:
+                self._check_name(self._items, name)
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+                try:
+                    new, start = _read_new(fd)
+                    _check_content(fd, new, start)
+                finally:
+                    os.close(fd)
+            except FileNotFoundError:
+                continue
+            except Damaged as damage:
+                wrong.append(SetAside(name=f"items/{_printable(name)}", reason=str(damage)))
+        return wrong
+
+    def _check_name(self, directory: int, name: str) -> None:
+        if not _ID.fullmatch(name):
+            raise Damaged("the name is not one of ours")
+        if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise Damaged("not a regular file")
+
+    def _read(self, name: str) -> Recovered:
+        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+        try:
+            new, start = _read_new(fd)
+            if new.queue_id != name:
+                raise Damaged("the name and the NEW record do not agree")
+            end, size = start + new.size, os.fstat(fd).st_size
+            if size < end:
+                raise Damaged(f"{end - size} octets of the content are missing")
+            if size - end > _MAX_TAIL:
+                raise Damaged("too much after the content")
+            records, sound = read_tail(os.pread(fd, size - end, end) if size > end else b"")
+            cut = size - end - sound
+            if cut:
+                os.ftruncate(fd, end + sound)
+                os.fsync(fd)
+            return Recovered(new=new, state=replay(new, records), cut=cut)
+        finally:
+            os.close(fd)
+
+    def _set_aside(self, directory: int, name: str) -> None:
+        aside = os.open("aside", _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
+        try:
+            # The prefix keeps two of one name apart, and cannot make a long name too long.
+            os.rename(name, f"{time.time_ns():x}.{name}"[:255], src_dir_fd=directory, dst_dir_fd=aside)
+            os.fsync(aside)
+            os.fsync(directory)
+        finally:
+            os.close(aside)
+
+
+def _read_new(fd: int) -> tuple[New, int]:
+    size = os.fstat(fd).st_size
+    wanted = _FIRST_READ
+    while True:
+        data = os.pread(fd, wanted, 0)
+        try:
+            return read_new(data, whole=len(data) >= size)
+        except Incomplete as more:
+            # At most MAX_PAYLOAD + FRAME_SIZE, which read_new has checked; less than asked for means a shrinking file.
+            wanted = more.needed if len(data) == wanted else FRAME_SIZE
+            if wanted == FRAME_SIZE:
+                raise Damaged("the file changes while it is read") from None
+
+
+def _check_content(fd: int, new: New, start: int) -> None:
+    crc, position, end = 0, start, start + new.size
+    while position < end:
+        chunk = os.pread(fd, min(1 << 20, end - position), position)
+        if not chunk:
+            raise Damaged(f"{end - position} octets of the content are missing")
+        crc = zlib.crc32(chunk, crc)
+        position += len(chunk)
+    if crc != new.crc:
+        raise Damaged("the content is damaged")
+
+
+def _make_directory(path: Path) -> None:
+    """With its parents, each of them durable."""
+    if path.is_dir():
+        return
+    _make_directory(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(_DIRECTORY)
+    fd = os.open(path.parent, _READ_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _printable(name: str) -> str:
+    """A foreign file's name for a log line."""
+    return name.encode(errors="backslashreplace").decode().encode("unicode_escape").decode("ascii")[:200]
