@@ -162,7 +162,7 @@ class StatusItem(Enum):
     HIGHESTMODSEQ = b"HIGHESTMODSEQ"
     #: RFC 7889 §3.1
     APPENDLIMIT = b"APPENDLIMIT"
-    #: RFC 9208 §4.1.4: octets that EXPUNGE would free.
+    #: RFC 9208 §4.1.4: what EXPUNGE would free.
     DELETED_STORAGE = b"DELETED-STORAGE"
 
 

@@ -1,0 +1,241 @@
+"""Values → the bytes of responses (RFC 9051 §7). What strangers chose never breaks a line: it is quoted or a literal.
+
+Every function gives whole responses, CRLF included, or (where its text says so) a piece of one. `utf8` is True once the
+client enabled UTF8=ACCEPT or IMAP4rev2: then strings are quoted UTF-8 and mailbox names are not modified UTF-7.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap import utf7
+from mailserver.wire.imap.commands import StatusItem
+from mailserver.wire.imap.dates import format_date_time
+
+__all__ = [
+    "CONTINUE", "astring", "capability", "challenge", "continuation", "enabled", "esearch", "exists", "expunged",
+    "fetch", "fetch_flags", "fetch_internal_date", "fetch_modseq", "fetch_size", "fetch_uid", "flags", "id_response",
+    "list_line", "literal", "literal_header", "mailbox", "namespace", "nstring", "quota", "quota_root", "search",
+    "status", "status_line", "string", "text_string", "vanished",
+]  # fmt: skip
+
+CONTINUE = b"+ go ahead\r\n"
+
+# Octets that may stand between quotes as they are. Control characters are legal there, and yet better in a literal.
+_QUOTABLE = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]{0,1000}")
+_QUOTABLE_ESCAPED = re.compile(rb"[\x20-\x7e]{0,1000}")
+_QUOTABLE_UTF8 = re.compile(rb"[\x20-\x7e\x80-\xff]{0,1000}")
+_ATOM = re.compile(rb"[!#$&'+,./0-9:;<=>?@A-Z\[^_`a-z|}~-]{1,100}")
+_ESCAPED = re.compile(rb'(["\\])')
+_NOT_TEXT = re.compile(r"[^\x20-\x7e]")
+
+
+# Strings
+
+
+def literal_header(size: int, *, binary: bool = False) -> bytes:
+    """What announces `size` octets that the caller sends after it; `binary` for literal8, where NUL may occur."""
+    return b"~{%d}\r\n" % size if binary else b"{%d}\r\n" % size
+
+
+def literal(data: bytes) -> bytes:
+    """A literal, or literal8 when there is a NUL in it (BINARY only: nothing else may hold one; RFC 9051 §4.3)."""
+    return literal_header(len(data), binary=b"\0" in data) + data
+
+
+def string(data: bytes) -> bytes:
+    """Quoted if it can be, else a literal. NUL has no place in either and becomes 0x80, so sizes stay true."""
+    if _QUOTABLE.fullmatch(data):
+        return b'"%b"' % data
+    if _QUOTABLE_ESCAPED.fullmatch(data):
+        return b'"%b"' % _ESCAPED.sub(rb"\\\1", data)
+    return b"{%d}\r\n%b" % (len(data), data.replace(b"\0", b"\x80"))
+
+
+def nstring(data: bytes | None) -> bytes:
+    """As `string`; None is NIL."""
+    return b"NIL" if data is None else string(data)
+
+
+def text_string(text: str, *, utf8: bool) -> bytes:
+    """Text as a string: UTF-8, quoted where the client can take that, else a literal when it is not ASCII."""
+    data = text.encode("utf-8", "replace")
+    if utf8 and _QUOTABLE_UTF8.fullmatch(data):
+        return b'"%b"' % _ESCAPED.sub(rb"\\\1", data)
+    return string(data)
+
+
+def astring(data: bytes) -> bytes:
+    """An atom if it can be, else as `string`."""
+    return data if _ATOM.fullmatch(data) and data.upper() != b"NIL" else string(data)
+
+
+def mailbox(name: str, *, utf8: bool) -> bytes:
+    """A mailbox name, always quoted or a literal."""
+    return text_string(name, utf8=True) if utf8 else string(utf7.encode(name))
+
+
+# Status responses and continuations
+
+
+def status_line(tag: bytes, condition: str, text: str, code: str = "") -> bytes:
+    """`tag OK [code] text`; `tag` b"*" makes it untagged. Anything but printable ASCII in text and code becomes `?`."""
+    line = f"{condition} [{code}] {text}" if code else f"{condition} {text}"
+    return b"%b %b\r\n" % (tag, _NOT_TEXT.sub("?", line).encode("ascii"))
+
+
+def continuation(text: str) -> bytes:
+    """`+ text`."""
+    return b"+ %b\r\n" % _NOT_TEXT.sub("?", text).encode("ascii")
+
+
+def challenge(data: bytes) -> bytes:
+    """A SASL challenge (RFC 9051 §6.2.2)."""
+    return b"+ %b\r\n" % binascii.b2a_base64(data, newline=False)
+
+
+# Server and mailbox data
+
+
+def capability(names: Iterable[str]) -> bytes:
+    """RFC 9051 §7.2.2."""
+    return f"* CAPABILITY {' '.join(names)}\r\n".encode("ascii")
+
+
+def enabled(names: Iterable[str]) -> bytes:
+    """RFC 9051 §7.2.1."""
+    return b"* " + " ".join(("ENABLED", *names)).encode("ascii") + b"\r\n"
+
+
+def id_response(fields: Iterable[tuple[str, str | None]]) -> bytes:
+    """RFC 2971 §3.2; no fields are NIL."""
+    parts = [nstring(None if part is None else part.encode()) for field in fields for part in field]
+    return b"* ID (%b)\r\n" % b" ".join(parts) if parts else b"* ID NIL\r\n"
+
+
+def namespace(prefix: str, separator: str, *, utf8: bool) -> bytes:
+    """One personal namespace (RFC 9051 §7.3.2, RFC 2342)."""
+    return b"* NAMESPACE ((%b %b)) NIL NIL\r\n" % (mailbox(prefix, utf8=utf8), string(separator.encode("ascii")))
+
+
+def list_line(
+    attributes: Iterable[bytes],
+    separator: str | None,
+    name: str,
+    *,
+    utf8: bool,
+    command: bytes = b"LIST",
+    extended: Sequence[bytes] = (),
+) -> bytes:
+    r"""LIST or LSUB (RFC 9051 §7.3.1): `attributes` like b"\Noselect"; `extended` items ready made.
+
+    An extended item is `"CHILDINFO" ("SUBSCRIBED")` or `"OLDNAME" ("x")`.
+    """
+    tail = b" (%b)" % b" ".join(extended) if extended else b""
+    delimiter = b"NIL" if separator is None else string(separator.encode("ascii"))
+    return b"* %b (%b) %b %b%b\r\n" % (command, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8), tail)
+
+
+def status(name: str, values: Iterable[tuple[StatusItem, int | None]], *, utf8: bool) -> bytes:
+    """RFC 9051 §7.3.3; None is NIL (APPENDLIMIT only)."""
+    parts = (b"%b NIL" % item.value if value is None else b"%b %d" % (item.value, value) for item, value in values)
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(parts))
+
+
+def search(numbers: Sequence[int], modseq: int | None = None) -> bytes:
+    """IMAP4rev1's SEARCH (RFC 3501 §7.2.5); `modseq` as RFC 7162 §3.1.5, which no match has."""
+    found = b"".join([b" %d" % number for number in numbers])
+    tail = b" (MODSEQ %d)" % modseq if modseq is not None and numbers else b""
+    return b"* SEARCH%b%b\r\n" % (found, tail)
+
+
+def esearch(
+    tag: bytes,
+    *,
+    uid: bool,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    all_found: NumSet | None = None,
+    count: int | None = None,
+    modseq: int | None = None,
+) -> bytes:
+    """RFC 9051 §7.3.4; what is None, and ALL of nothing, is left out as §6.4.4 wants it."""
+    parts = [b"* ESEARCH (TAG %b)" % string(tag)]
+    if uid:
+        parts.append(b"UID")
+    named = ((b"MIN", minimum), (b"MAX", maximum))
+    parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
+    if all_found:
+        parts.append(b"ALL " + all_found.encode())
+    named = ((b"COUNT", count), (b"MODSEQ", modseq))
+    parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
+    return b" ".join(parts) + b"\r\n"
+
+
+def flags(rendered: bytes) -> bytes:
+    """RFC 9051 §7.3.5; the flags with spaces between."""
+    return b"* FLAGS (%b)\r\n" % rendered
+
+
+def exists(count: int) -> bytes:
+    """RFC 9051 §7.4.1."""
+    return b"* %d EXISTS\r\n" % count
+
+
+def quota(root: str, resources: Iterable[tuple[str, int, int]]) -> bytes:
+    """RFC 9208 §4.2.1: name, usage, limit of each resource that has a limit."""
+    parts = (f"{name} {usage} {limit}".encode("ascii") for name, usage, limit in resources)
+    return b"* QUOTA %b (%b)\r\n" % (string(root.encode()), b" ".join(parts))
+
+
+def quota_root(name: str, roots: Iterable[str], *, utf8: bool) -> bytes:
+    """RFC 9208 §4.2.2."""
+    return b" ".join((b"* QUOTAROOT", mailbox(name, utf8=utf8), *(string(root.encode()) for root in roots))) + b"\r\n"
+
+
+# Message data
+
+
+def expunged(number: int) -> bytes:
+    """RFC 9051 §7.5.1."""
+    return b"* %d EXPUNGE\r\n" % number
+
+
+def vanished(uids: NumSet, *, earlier: bool = False) -> bytes:
+    """RFC 7162 §3.2.10; nothing at all for an empty set."""
+    if not uids:
+        return b""
+    return (b"* VANISHED (EARLIER) %b\r\n" if earlier else b"* VANISHED %b\r\n") % uids.encode()
+
+
+def fetch(number: int, items: Iterable[bytes]) -> bytes:
+    """RFC 9051 §7.5.2: items as the functions below give them, or a name, a space and a rendered value."""
+    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
+
+
+def fetch_flags(rendered: bytes) -> bytes:
+    """A piece of FETCH; the flags with spaces between, as FlagTable renders them."""
+    return b"FLAGS (%b)" % rendered
+
+
+def fetch_uid(uid: int) -> bytes:
+    """A piece of FETCH."""
+    return b"UID %d" % uid
+
+
+def fetch_modseq(modseq: int) -> bytes:
+    """A piece of FETCH (RFC 7162 §3.1.4.2)."""
+    return b"MODSEQ (%d)" % modseq
+
+
+def fetch_size(octets: int) -> bytes:
+    """A piece of FETCH."""
+    return b"RFC822.SIZE %d" % octets
+
+
+def fetch_internal_date(seconds: int) -> bytes:
+    """A piece of FETCH, from seconds since 1970 UTC."""
+    return b"INTERNALDATE " + format_date_time(seconds)
