@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-__all__ = ["Duration", "Settings", "Size", "format_duration", "format_size"]
+__all__ = ["Duration", "Settings", "Size", "format_duration", "format_size", "parse_size"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -42,7 +42,8 @@ def format_duration(seconds: float) -> str:
     return f"{seconds * 1000:g}ms" if seconds % 1 else f"{int(seconds)}s"
 
 
-def _parse_size(value: Any) -> Any:
+def parse_size(value: Any) -> int:
+    """Octets of a number or of a text such as "2GiB". Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -63,4 +64,4 @@ def format_size(octets: int) -> str:
 #: Seconds, written as "30s", "5m", …
 Duration = Annotated[float, BeforeValidator(_parse_duration), PlainSerializer(format_duration)]
 #: Octets, written as "64KiB", "50MiB", …
-Size = Annotated[int, BeforeValidator(_parse_size), PlainSerializer(format_size)]
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(format_size)]

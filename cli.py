@@ -1,0 +1,5 @@
+"""The command line without installing: `python cli.py serve`."""
+
+from mailserver.commands import main
+
+main()

@@ -1,0 +1,5 @@
+"""`python -m mailserver`."""
+
+from mailserver.commands import main
+
+main()

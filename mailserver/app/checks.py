@@ -1,0 +1,72 @@
+"""What is looked at before the server starts: who runs it, and who could read or write what it keeps (ATTACKS N01)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from mailserver.app.load import Loaded, Problem
+
+__all__ = ["environment_problems", "environment_warnings"]
+
+
+def environment_problems(loaded: Loaded) -> list[Problem]:
+    """Reasons not to start, with the setting that names the file."""
+    found = []
+    tls = loaded.config.tls
+    # Without a key_file the key is in the certificate's file (as some ACME clients write it).
+    for setting, name, secret in (("cert_file", tls.cert_file, not tls.key_file), ("key_file", tls.key_file, True)):
+        if name and (text := _file_fault(Path(name), secret=secret)):
+            found.append(loaded.document.problem(("tls", setting), text))
+    if tls.key_file and not tls.cert_file:
+        found.append(loaded.document.problem(("tls", "key_file"), "is of no use without cert_file"))
+    if text := _directory_fault(loaded.data_dir):
+        found.append(loaded.document.problem(("data_dir",), text))
+    return found
+
+
+def environment_warnings(loaded: Loaded) -> list[str]:
+    """What should be different, but is no reason not to serve."""
+    if os.geteuid() != 0:
+        return []
+    return [
+        "running as root: a fault in this program would own the machine; give it a user of its own, as systemd/ does"
+    ]
+
+
+def _file_fault(path: Path, *, secret: bool) -> str:
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if secret and mode & stat.S_IRWXO:
+        return f"{path}: a private key that every user of this machine can reach; run: chmod o= {path}"
+    return ""
+
+
+def _directory_fault(path: Path) -> str:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{path}: is not a directory"
+    if found.st_mode & stat.S_IWOTH:
+        return f"{path}: every user of this machine can write to it; run: chmod o-w {path}"
+    if found.st_uid != os.geteuid():
+        owner = _user(found.st_uid)
+        return f"{path}: belongs to user {owner}, and this runs as {_user(os.geteuid())}; run it as {owner}"
+    return ""
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,129 @@
+"""The whole configuration: every package's settings under the name of its section (DESIGN §9)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from mailserver.hooks.settings import Settings
+from mailserver.http.settings import HttpSettings
+from mailserver.imap.settings import ImapSettings
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.errors import InvalidInput
+from mailserver.net.settings import AuthSettings, DnsSettings, LimitsSettings, TlsSettings
+from mailserver.ports.directory import Alias, Domain
+from mailserver.queue.settings import QueueSettings
+from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.storage.settings import StorageSettings
+
+__all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "DomainSettings", "LogSettings"]
+
+#: The built-in chain; plugins that it does not name follow in order of appearance.
+DEFAULT_PLUGIN_ORDER = ["rate_limit", "accounts", "aliases"]
+
+
+def _address(text: str) -> str:
+    try:
+        EmailAddress.parse(text)
+    except InvalidInput as error:
+        raise ValueError(f'not an address, "name@domain" ({error.text})') from None
+    return text
+
+
+def _optional_address(text: str) -> str:
+    return _address(text) if text else text
+
+
+def _host_name(text: str) -> str:
+    if not text:
+        return text
+    try:
+        return normalize_domain(text)
+    except InvalidInput:
+        raise ValueError('not a host name, such as "mail.example.org"') from None
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class DomainSettings(Settings):
+    """A domain whose mail is for us: `[domains."example.org"]`. Its accounts are kept apart (see `account add`)."""
+
+    catch_all: Annotated[str, AfterValidator(_optional_address)] = Field(
+        "", description="The address that gets mail for unknown local parts. Empty: such mail is refused."
+    )
+    postmaster: Annotated[str, AfterValidator(_optional_address)] = Field(
+        "", description="The address that gets mail for postmaster and abuse. Empty: the domain's first account."
+    )
+    subaddress_separator: str = Field(
+        "+", max_length=1, description='What divides "anna+shop@…" into account and detail. Empty: no sub-addresses.'
+    )
+    aliases: dict[str, list[Address]] = Field(
+        {}, description="Local parts that stand for other addresses, of ours or of anyone."
+    )
+
+    def domain(self, name: str) -> Domain:
+        """As the directory keeps it."""
+        return Domain(
+            name=normalize_domain(name),
+            catch_all=self.catch_all,
+            postmaster=self.postmaster,
+            subaddress_separator=self.subaddress_separator,
+            from_config=True,
+        )
+
+    def alias_list(self, name: str) -> list[Alias]:
+        """Its aliases as the directory keeps them. Raises InvalidInput: a key is no local part."""
+        return [
+            Alias(
+                address=EmailAddress.parse(f"{local}@{name}"),
+                targets=tuple(EmailAddress.parse(target) for target in targets),
+                from_config=True,
+            )
+            for local, targets in self.aliases.items()
+        ]
+
+
+class LogSettings(Settings):
+    """What is written to standard error, one line per fact."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error: the least that is written."
+    )
+    format: Literal["text", "json"] = Field("text", description="text for people, json for programs.")
+
+
+class Config(Settings):
+    """Everything that can be set. Nothing needs to be set to start."""
+
+    hostname: Annotated[str, AfterValidator(_host_name)] = Field(
+        "",
+        description="Our name in EHLO, in Received fields and in certificates; reverse DNS should give the same."
+        " Empty: this machine's name.",
+    )
+    data_dir: str = Field(
+        "maildir", min_length=1, description="Where all mail and state is kept, relative to this file."
+    )
+    event_loop: Literal["uvloop", "asyncio"] = Field(
+        "uvloop", description="uvloop is the fast one; asyncio is the way back should it ever misbehave."
+    )
+    plugin_order: list[str] = Field(
+        DEFAULT_PLUGIN_ORDER,
+        description="The order in which plugins are asked; enabled ones that it does not name follow as they appear.",
+    )
+    domains: dict[str, DomainSettings] = Field(
+        {}, description='Domains we serve: [domains."example.org"]; `domain add` adds more without this file.'
+    )
+    smtp: SmtpSettings = Field(SmtpSettings(), description="Mail from other servers.")
+    submission: SubmissionSettings = Field(SubmissionSettings(), description="Mail from our own users.")
+    imap: ImapSettings = Field(ImapSettings(), description="Mailboxes for mail programs.")
+    http: HttpSettings = Field(HttpSettings(), description="Health, metrics, administration.")
+    tls: TlsSettings = Field(TlsSettings(), description="Certificates.")
+    auth: AuthSettings = Field(AuthSettings(), description="How users prove who they are.")
+    dns: DnsSettings = Field(DnsSettings(), description="Name resolution.")
+    queue: QueueSettings = Field(QueueSettings(), description="Mail that waits to be sent.")
+    limits: LimitsSettings = Field(LimitsSettings(), description="Bounds of every resource.")
+    storage: StorageSettings = Field(StorageSettings(), description="How mail is kept on disk.")
+    log: LogSettings = Field(LogSettings(), description="The log on standard error.")
+    plugins: dict[str, dict[str, Any]] = Field({}, description="One section per plugin.")

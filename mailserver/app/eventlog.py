@@ -1,0 +1,101 @@
+"""Facts as lines for the operator: an event sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import structlog
+
+from mailserver.model.events import (
+    Accepted,
+    Delivered,
+    Event,
+    LoginFailed,
+    LoginSucceeded,
+    Queued,
+    Refused,
+    SessionClosed,
+    SessionOpened,
+)
+
+__all__ = ["log_event"]
+
+log = structlog.get_logger()
+
+
+def log_event(event: Event) -> None:
+    """Write one line; sessions that come and go are only told at level debug."""
+    line = _LINES.get(type(event))
+    if line is not None:
+        line(event)
+        return
+    log.info(_words(type(event).__name__), **{f.name: getattr(event, f.name) for f in fields(event)})
+
+
+def _words(name: str) -> str:
+    """`SomethingHappened` as "something happened"."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def _opened(event: SessionOpened) -> None:
+    log.debug("connected", id=event.session, service=event.service, peer=event.peer, tls=event.tls)
+
+
+def _closed(event: SessionClosed) -> None:
+    log.debug("disconnected", id=event.session, service=event.service, peer=event.peer)
+
+
+def _accepted(event: Accepted) -> None:
+    log.info(
+        "accepted", id=event.queue_id, session=event.session, service=event.service, sender=event.sender or "<>",
+        recipients=event.recipients, size=event.size,
+    )  # fmt: skip
+
+
+def _delivered(event: Delivered) -> None:
+    log.info(
+        "delivered", id=event.queue_id, account=event.account, mailbox=event.mailbox, uid=event.uid, size=event.size
+    )
+
+
+def _queued(event: Queued) -> None:
+    log.info("queued", id=event.queue_id, sender=event.sender or "<>", recipients=event.recipients, size=event.size)
+
+
+def _refused(event: Refused) -> None:
+    log.info(
+        "refused", id=event.session, service=event.service, stage=event.stage, peer=event.peer,
+        sender=event.sender or "<>", recipient=event.recipient, code=event.code, reason=event.reason,
+    )  # fmt: skip
+
+
+def _login(event: LoginSucceeded) -> None:
+    log.info(
+        "login",
+        id=event.session,
+        service=event.service,
+        account=event.account,
+        peer=event.peer,
+        mechanism=event.mechanism,
+    )
+
+
+def _login_failed(event: LoginFailed) -> None:
+    log.warning(
+        "login failed", id=event.session, service=event.service, user=event.user, peer=event.peer,
+        mechanism=event.mechanism, reason=event.reason,
+    )  # fmt: skip
+
+
+_LINES: dict[type, Callable[[Any], None]] = {
+    SessionOpened: _opened,
+    SessionClosed: _closed,
+    Accepted: _accepted,
+    Delivered: _delivered,
+    Queued: _queued,
+    Refused: _refused,
+    LoginSucceeded: _login,
+    LoginFailed: _login_failed,
+}

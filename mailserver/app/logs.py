@@ -1,0 +1,206 @@
+"""The log on standard error: one line per fact, the queue or session id first, JSON on request.
+
+What peers chose (names, addresses, reasons) passes through here, so every value is made safe: a line stays a line, and
+a terminal that shows it is not told anything (control characters, ANSI sequences, bidirectional overrides). Values
+under names that mean secrets are never written.
+
+Lines are collected and written once per turn of the event loop: one system call for all messages of a commit batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import re
+import sys
+import traceback
+import unicodedata
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+__all__ = ["LineWriter", "configure", "safe_text"]
+
+MAX_VALUE = 2000
+MAX_ITEMS = 50
+MAX_TRACEBACK = 20_000
+#: Names of values that are never written.
+SECRET = re.compile(
+    r"passw|secret|token|authorization|cookie|credential|private_key|salt|stored_key|server_key", re.IGNORECASE
+)
+#: Categories that never reach a line: controls, formats (U+202E), surrogates, private, unassigned, separators.
+_UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_PLAIN = re.compile(r"[!#-<>-~]+")
+_PRINTABLE = re.compile(r"[ -~]*")
+# sd-daemon(3): the journal reads the priority from such a prefix.
+_PRIORITY = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>", "exception": "<3>"}
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def safe_text(text: str) -> str:
+    """Text without anything that ends a line or commands a terminal; such characters appear as escapes; bounded."""
+    if len(text) > MAX_VALUE:
+        text = f"{text[:MAX_VALUE]}…"
+    if _PRINTABLE.fullmatch(text):
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+class LineWriter:
+    """Collects lines and writes them together at the end of the loop's turn, or at once where no loop runs.
+
+    A log that cannot be written (a full disk, a closed pipe) never stops mail: the lines are dropped and counted.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._fd = stream.fileno()
+        self._lines: list[str] = []
+        self.dropped = 0
+
+    def msg(self, line: str) -> None:
+        """Take one line, without its end."""
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+                return
+            except RuntimeError:
+                self.flush()
+        elif len(self._lines) >= 1000:
+            self.flush()
+
+    debug = info = warning = warn = error = critical = fatal = exception = log = msg
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        octets = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+        try:
+            while octets:
+                octets = octets[os.write(self._fd, octets) :]
+        except OSError:
+            self.dropped += len(lines)
+
+
+class _TextRenderer:
+    """`time level id event key=value …`; the journal adds its own time and gets the level as a priority."""
+
+    def __init__(self, *, journal: bool) -> None:
+        self._journal = journal
+
+    def __call__(self, logger: Any, method: str, facts: MutableMapping[str, Any]) -> str:
+        level = facts.pop("level", method)
+        stack = facts.pop("exception", "")
+        if self._journal:
+            head = _PRIORITY.get(level, "<6>")
+        else:
+            head = f"{datetime.now(UTC).isoformat(timespec='milliseconds')[:-6]}Z {level:7} "
+        parts = [str(facts.pop("id", "") or "-"), safe_text(str(facts.pop("event", "")))]
+        parts.extend(f"{name}={_shown(value)}" for name, value in facts.items())
+        line = head + " ".join(parts)
+        if stack:
+            line += "".join(f"\n{head}    {safe_text(row)}" for row in stack.splitlines())
+        return line
+
+
+def _render_json(logger: Any, method: str, facts: MutableMapping[str, Any]) -> str:
+    out: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    stack = facts.pop("exception", None)
+    out.update((name, _safe(value)) for name, value in facts.items())
+    if stack:
+        out["exception"] = [safe_text(row) for row in stack.splitlines()]
+    return orjson.dumps(out, default=lambda value: safe_text(str(value)), option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _safe(value: Any) -> Any:
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, list | tuple):
+        return [_safe(item) for item in value[:MAX_ITEMS]]
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        more = [f"+{len(value) - MAX_ITEMS}"] if len(value) > MAX_ITEMS else []
+        return ",".join([*(_shown(item) for item in value[:MAX_ITEMS]), *more]) or '""'
+    text = str(value)
+    if len(text) <= MAX_VALUE and _PLAIN.fullmatch(text):
+        return text
+    escaped = safe_text(text).replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _redact(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in facts:
+        if SECRET.search(name):
+            facts[name] = "[secret]"
+    return facts
+
+
+def _traceback(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The stack of an exception, without the values of local variables."""
+    given = facts.pop("exc_info", None)
+    if given:
+        error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            facts["exception"] = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+    return facts
+
+
+class _Bridge(logging.Handler):
+    """What libraries say through `logging`, as lines like ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record on; a record that cannot be formatted is shown as it was given."""
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)
+        logger = structlog.get_logger()
+        level = "error" if record.levelno >= 40 else logging.getLevelName(record.levelno).lower()
+        write = getattr(logger, level, logger.info)
+        write(text, source=record.name, **({"exc_info": record.exc_info[1]} if record.exc_info else {}))
+
+
+def configure(
+    level: str, form: str, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+) -> LineWriter:
+    """Set up both logs (structlog and the standard library's) for the process; may be called again after a reload."""
+    environ = os.environ if environ is None else environ
+    writer = LineWriter(stream or sys.stderr)
+    render: Any = _render_json if form == "json" else _TextRenderer(journal="JOURNAL_STREAM" in environ)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _redact,
+            _traceback,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *args: writer,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(max(_LEVELS[level], logging.INFO))
+    for chatty in ("aiohttp.access", "asyncio", "mail.log"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    atexit.register(writer.flush)
+    return writer
