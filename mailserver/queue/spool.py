@@ -27,6 +27,7 @@ from pathlib import Path
 
 from mailserver.model.errors import AlreadyExists, StorageFailure
 from mailserver.model.ids import QueueId
+from mailserver.net.files import make_dir
 from mailserver.queue.record import FRAME_SIZE, Damaged, Incomplete, New, State, encode_new, read_new, read_tail, replay
 
 __all__ = ["GroupSync", "Incoming", "Recovered", "SetAside", "Spool"]
@@ -176,7 +177,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         """Make what is missing, and take the lock. Raises OSError, StorageFailure (another process has the queue)."""
         with contextlib.ExitStack() as undo:
-            _make_directory(path)
+            make_dir(str(path))
             self._root = os.open(path, _READ_DIRECTORY)
             undo.callback(os.close, self._root)
             flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -316,20 +317,6 @@ def _check_content(fd: int, new: New, start: int) -> None:
         position += len(chunk)
     if crc != new.crc:
         raise Damaged("the content is damaged")
-
-
-def _make_directory(path: Path) -> None:
-    """With its parents, each of them durable."""
-    if path.is_dir():
-        return
-    _make_directory(path.parent)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(_DIRECTORY)
-    fd = os.open(path.parent, _READ_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _printable(name: str) -> str:
