@@ -59,7 +59,7 @@ class LoginOk:
 
 @dataclass(frozen=True, slots=True)
 class LoginRefused:
-    """Not logged in. `status` is 5.7.8 for wrong credentials, 5.5.2 for a broken exchange, 4.x.x for a temporary one."""
+    """Not logged in. `status` is 5.7.8 for wrong credentials, 5.5.2 for a broken exchange, 4.x.x when temporary."""
 
     text: str
     status: str = "5.7.8"

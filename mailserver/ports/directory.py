@@ -19,7 +19,11 @@ __all__ = ["Account", "Alias", "Directory", "Domain", "ScramVerifier"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One person's mail. `password_hash` is the argon2id string, "" for no password login; limits of 0 mean none."""
+    """One person's mail. `password_hash` is the argon2id string, "" for no password login; limits of 0 mean none.
+
+    An account that is not `enabled` cannot log in or send; mail for it is still taken, so that disabling loses nothing.
+    `created` is in epoch seconds; 0 becomes the present when the account is added.
+    """
 
     account: AccountId
     address: EmailAddress
@@ -28,6 +32,7 @@ class Account:
     enabled: bool = True
     octets_limit: int = 0
     messages_limit: int = 0
+    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

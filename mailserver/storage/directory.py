@@ -1,0 +1,251 @@
+"""Domains, accounts and aliases: `accounts.db`, beside what the configuration says. Implements ports.directory.
+
+`accounts.db` is truth, not an index: WAL with synchronous=FULL, so a change is durable when its coroutine returns. All
+of it is also in memory; look-ups read that, and it changes only after the commit. Changes run one after another in a
+thread of their own; one that was begun is finished even when its caller is cancelled.
+
+Where the configuration and the database name the same thing, the configuration is served and `problems` says so:
+`check` and `serve` refuse to start then, while the commands that can mend it still work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, StorageFailure
+from mailserver.model.ids import AccountId
+from mailserver.ports.clock import Clock, SystemClock
+from mailserver.ports.directory import Account, Alias, Domain
+from mailserver.storage.directory_config import clashes, from_settings
+from mailserver.storage.directory_db import (
+    INSERT_ACCOUNT,
+    INSERT_ALIAS,
+    INSERT_DOMAIN,
+    Statement,
+    account_row,
+    execute,
+    open_database,
+)
+from mailserver.storage.directory_settings import DomainSettings
+
+__all__ = ["SqliteDirectory"]
+
+MAX_TARGETS = 1000
+
+
+class SqliteDirectory:
+    """The directory of one data_dir. Open it once per process; `close` when done."""
+
+    def __init__(self, path: Path, configured: Mapping[str, DomainSettings], clock: Clock | None = None) -> None:
+        """Open or make the database and read all of it; blocks, so call it before serving.
+
+        Raises:
+            StorageFailure: the file cannot be opened, is damaged, or is from a newer version.
+        """
+        self._clock = clock or SystemClock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="directory")
+        self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watchers: list[Callable[[AccountId], None]] = []
+        try:
+            #: `secret`: 32 random octets, made with the database, for what must stay the same over restarts.
+            self._db, self.secret, self._stored = self._pool.submit(open_database, path).result()
+        except (OSError, sqlite3.Error) as error:
+            self._pool.shutdown()
+            raise StorageFailure(f"{path} cannot be used: {error}") from error
+        except BaseException:
+            self._pool.shutdown()
+            raise
+        self._configured, problems = from_settings(configured)
+        #: What is wrong between the configuration and the database, one line each; empty when all is well.
+        self.problems = problems + clashes(self._configured, self._stored)
+
+    def close(self) -> None:
+        """Finish what runs and close the database."""
+        self._pool.submit(self._db.close).result()
+        self._pool.shutdown()
+
+    def reload(self, configured: Mapping[str, DomainSettings]) -> list[str]:
+        """Put other domains of the configuration in place, or keep the present ones and say what is wrong."""
+        entries, problems = from_settings(configured)
+        problems += clashes(entries, self._stored)
+        if not problems:
+            self._configured = entries
+        return problems
+
+    def watch(self, changed: Callable[[AccountId], None]) -> None:
+        """Call `changed`, on the loop, for an account that got another password, was disabled or removed."""
+        self._watchers.append(changed)
+
+    # look-ups
+
+    def domain(self, name: str) -> Domain | None:
+        """A served domain, by its normalized name."""
+        return self._configured.domains.get(name) or self._stored.domains.get(name)
+
+    def domains(self) -> Sequence[Domain]:
+        """All, sorted."""
+        return sorted((self._stored.domains | self._configured.domains).values(), key=lambda d: d.name)
+
+    def account(self, key: str) -> Account | None:
+        """An account by the key of its address."""
+        return self._stored.accounts.get(key)
+
+    def accounts(self) -> Sequence[Account]:
+        """All, sorted by domain and then by local part."""
+        return sorted(self._stored.accounts.values(), key=lambda a: (a.address.domain, a.account))
+
+    def alias(self, key: str) -> Alias | None:
+        """An alias by the key of its address."""
+        return self._configured.aliases.get(key) or self._stored.aliases.get(key)
+
+    def aliases(self) -> Sequence[Alias]:
+        """All, sorted by domain and then by local part."""
+        merged = self._stored.aliases | self._configured.aliases
+        return sorted(merged.values(), key=lambda a: (a.address.domain, a.address.key))
+
+    # changes
+
+    async def add_domain(self, domain: Domain) -> None:
+        """Serve a domain from now on. Raises AlreadyExists, InvalidInput."""
+        name = normalize_domain(domain.name)
+        for address in filter(None, (domain.catch_all, domain.postmaster)):
+            EmailAddress.parse(address)
+        row = replace(domain, name=name, from_config=False)
+
+        def prepare() -> list[Statement]:
+            if self.domain(name) is not None:
+                raise AlreadyExists(f"the domain {name} is served already")
+            return [(INSERT_DOMAIN, (name, row.catch_all, row.postmaster, row.subaddress_separator))]
+
+        await self._change(prepare, lambda: self._stored.domains.update({name: row}))
+
+    async def remove_domain(self, name: str) -> None:
+        """Serve a domain no more. Raises NotFound, NotPermitted (from the configuration; has accounts or aliases)."""
+        name = normalize_domain(name)
+
+        def prepare() -> list[Statement]:
+            configured = name in self._configured.domains
+            if name not in self._stored.domains:
+                if configured:
+                    raise NotPermitted(f"the domain {name} stands in the configuration file; remove it there")
+                raise NotFound(f"the domain {name} is not served")
+            # What stands in both places may always go from here: the domain is served on.
+            if not configured and self._stored.uses(name):
+                raise NotPermitted(f"the domain {name} has accounts or aliases; remove them first")
+            return [("DELETE FROM domain WHERE name = ?", (name,))]
+
+        await self._change(prepare, lambda: self._stored.domains.pop(name))
+
+    async def add_account(self, account: Account) -> None:
+        """Make an account. Raises AlreadyExists (account or alias), NotFound (domain not served), InvalidInput."""
+        row = replace(account, created=account.created or self._clock.time())
+        key = row.address.key
+        if row.account != key:
+            raise InvalidInput("an account is named by the key of its address")
+
+        def prepare() -> list[Statement]:
+            self._check_new(row.address)
+            return [(INSERT_ACCOUNT, account_row(row))]
+
+        await self._change(prepare, lambda: self._stored.accounts.update({key: row}))
+
+    async def update_account(self, account: Account) -> None:
+        """Change everything but name and address. Raises NotFound."""
+        rows: list[Account] = []
+
+        def prepare() -> list[Statement]:
+            old = self._existing(account.account)
+            rows.extend((old, replace(account, address=old.address, created=old.created)))
+            return [(INSERT_ACCOUNT, account_row(rows[1]))]
+
+        def apply() -> None:
+            old, new = rows
+            self._stored.accounts[new.account] = new
+            if (new.password_hash, new.scram) != (old.password_hash, old.scram) or not new.enabled:
+                self._tell(new.account)
+
+        await self._change(prepare, apply)
+
+    async def remove_account(self, account: AccountId) -> None:
+        """Forget an account; its mail is the store's. Raises NotFound."""
+
+        def prepare() -> list[Statement]:
+            self._existing(account)
+            return [("DELETE FROM account WHERE id = ?", (account,))]
+
+        def apply() -> None:
+            del self._stored.accounts[account]
+            self._tell(account)
+
+        await self._change(prepare, apply)
+
+    async def add_alias(self, address: EmailAddress, targets: Collection[EmailAddress]) -> None:
+        """Make an address stand for others. Raises AlreadyExists, NotFound (domain not served), InvalidInput."""
+        alias = Alias(address=address, targets=tuple(dict.fromkeys(targets)))
+        if not 0 < len(alias.targets) <= MAX_TARGETS:
+            raise InvalidInput(f"an alias has 1 to {MAX_TARGETS} targets")
+        if any(target.key == address.key for target in alias.targets):
+            raise InvalidInput("an alias cannot be its own target")
+
+        def prepare() -> list[Statement]:
+            self._check_new(address)
+            return [
+                (INSERT_ALIAS, (address.key, position, str(address), str(target)))
+                for position, target in enumerate(alias.targets)
+            ]
+
+        await self._change(prepare, lambda: self._stored.aliases.update({address.key: alias}))
+
+    async def remove_alias(self, address: EmailAddress) -> None:
+        """Forget an alias. Raises NotFound, NotPermitted (from the configuration)."""
+
+        def prepare() -> list[Statement]:
+            if address.key not in self._stored.aliases:
+                if address.key in self._configured.aliases:
+                    raise NotPermitted(f"the alias {address} stands in the configuration file; remove it there")
+                raise NotFound(f"there is no alias {address}")
+            return [("DELETE FROM alias WHERE id = ?", (address.key,))]
+
+        await self._change(prepare, lambda: self._stored.aliases.pop(address.key))
+
+    def _existing(self, account: AccountId) -> Account:
+        found = self._stored.accounts.get(account)
+        if found is None:
+            raise NotFound(f"there is no account {account}")
+        return found
+
+    def _check_new(self, address: EmailAddress) -> None:
+        if self.domain(address.domain) is None:
+            raise NotFound(f"the domain {address.domain} is not served", status="5.1.2")
+        if self.account(address.key) is not None:
+            raise AlreadyExists(f"there is an account {address} already")
+        if self.alias(address.key) is not None:
+            raise AlreadyExists(f"there is an alias {address} already")
+
+    def _tell(self, account: AccountId) -> None:
+        for changed in self._watchers:
+            changed(account)
+
+    async def _change(self, prepare: Callable[[], list[Statement]], apply: Callable[[], object]) -> None:
+        """Check and build the statements, commit them, then change what is in memory; never half of it."""
+        task = asyncio.ensure_future(self._run(prepare, apply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
+    async def _run(self, prepare: Callable[[], list[Statement]], apply: Callable[[], object]) -> None:
+        async with self._changing:
+            statements = prepare()
+            try:
+                await asyncio.wrap_future(self._pool.submit(execute, self._db, statements))
+            except sqlite3.Error as error:
+                raise StorageFailure("the directory could not be changed", detail=str(error)) from error
+            apply()
+

@@ -1,0 +1,159 @@
+"""`accounts.db`: its tables, its rows as values, and the functions that run in the directory's thread."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput, StorageFailure
+from mailserver.model.ids import AccountId
+from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
+
+__all__ = [
+    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_DOMAIN", "Entries", "Statement", "account_row", "execute",
+    "open_database",
+]  # fmt: skip
+
+Statement = tuple[str, tuple[Any, ...]]
+
+_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
+    """CREATE TABLE domain (
+        name TEXT PRIMARY KEY, catch_all TEXT NOT NULL, postmaster TEXT NOT NULL, separator TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE account (
+        id TEXT PRIMARY KEY, address TEXT NOT NULL, password_hash TEXT NOT NULL,
+        scram_salt BLOB, scram_iterations INTEGER, scram_stored BLOB, scram_server BLOB,
+        enabled INTEGER NOT NULL, octets_limit INTEGER NOT NULL, messages_limit INTEGER NOT NULL, created REAL NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE alias (
+        id TEXT NOT NULL, position INTEGER NOT NULL, address TEXT NOT NULL, target TEXT NOT NULL,
+        PRIMARY KEY (id, position)
+    ) WITHOUT ROWID""",
+)
+INSERT_DOMAIN = "INSERT INTO domain (name, catch_all, postmaster, separator) VALUES (?, ?, ?, ?)"
+#: Also replaces.
+INSERT_ACCOUNT = """REPLACE INTO account (id, address, password_hash, scram_salt, scram_iterations, scram_stored,
+    scram_server, enabled, octets_limit, messages_limit, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_ALIAS = "INSERT INTO alias (id, position, address, target) VALUES (?, ?, ?, ?)"
+
+
+@dataclass(slots=True)
+class Entries:
+    """Names in memory, each under its key."""
+
+    domains: dict[str, Domain] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    aliases: dict[str, Alias] = field(default_factory=dict)
+
+    def uses(self, domain: str) -> bool:
+        """Whether an account or alias is in this domain."""
+        addresses = [a.address for a in self.accounts.values()] + [a.address for a in self.aliases.values()]
+        return any(address.domain == domain for address in addresses)
+
+
+def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, Entries]:
+    """Open or make it, and read it: the connection, the secret, the rest.
+
+    Raises OSError, sqlite3.Error, StorageFailure (newer version, or a row that cannot be).
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made here, so that it is never readable for others, not for a moment; SQLite gives its other files the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise StorageFailure(f"{path} was written by a newer version of this program")
+        if version == 0:
+            with _transaction(db):
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute("INSERT INTO secret (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
+                db.execute(f"PRAGMA user_version={_VERSION}")
+            _sync_directory(path.parent)
+        return db, *_load(db)
+    except BaseException:
+        db.close()
+        raise
+
+
+def _load(db: sqlite3.Connection) -> tuple[bytes, Entries]:
+    (secret,) = db.execute("SELECT value FROM secret").fetchone()
+    entries = Entries()
+    for row in db.execute("SELECT name, catch_all, postmaster, separator FROM domain"):
+        entries.domains[row[0]] = Domain(name=row[0], catch_all=row[1], postmaster=row[2], subaddress_separator=row[3])
+    for row in db.execute(
+        "SELECT id, address, password_hash, scram_salt, scram_iterations, scram_stored, scram_server, enabled,"
+        " octets_limit, messages_limit, created FROM account"
+    ):
+        entries.accounts[row[0]] = _account(row)
+    for key, address, target in db.execute("SELECT id, address, target FROM alias ORDER BY id, position"):
+        known = entries.aliases.get(key)
+        targets = (*known.targets, _address(target)) if known else (_address(target),)
+        entries.aliases[key] = Alias(address=_address(address), targets=targets)
+    return secret, entries
+
+
+def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
+    """All in one transaction, durable on return. Raises sqlite3.Error: then nothing was changed."""
+    with _transaction(db):
+        for sql, arguments in statements:
+            db.execute(sql, arguments)
+
+
+def account_row(account: Account) -> tuple[Any, ...]:
+    """The arguments of INSERT_ACCOUNT."""
+    scram = account.scram
+    verifier = (scram.salt, scram.iterations, scram.stored_key, scram.server_key) if scram else (None,) * 4
+    return (
+        account.account, str(account.address), account.password_hash, *verifier, int(account.enabled),
+        account.octets_limit, account.messages_limit, account.created,
+    )  # fmt: skip
+
+
+def _account(row: tuple[Any, ...]) -> Account:
+    key, address, password_hash, salt, iterations, stored, server, enabled, octets, messages, created = row
+    scram = None
+    if salt is not None:
+        scram = ScramVerifier(salt=salt, iterations=iterations, stored_key=stored, server_key=server)
+    return Account(
+        account=AccountId(key), address=_address(address), password_hash=password_hash, scram=scram,
+        enabled=bool(enabled), octets_limit=octets, messages_limit=messages, created=created,
+    )  # fmt: skip
+
+
+def _address(text: str) -> EmailAddress:
+    try:
+        return EmailAddress.parse(text)
+    except InvalidInput as error:
+        raise StorageFailure(f"accounts.db has an address that cannot be: {text!r}") from error
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
