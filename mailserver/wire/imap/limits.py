@@ -1,0 +1,24 @@
+"""How much one connection may make us hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Octets, messages aside. `literals` is the sum of one command's literals, APPEND's messages not counted.
+
+    Before login a line of 8 KiB must do, and literals must work at all: Outlook sends LOGIN and ID with them (ATTACKS
+    I03). `append` bounds a message, `messages` the messages of one APPEND.
+    """
+
+    line_before_login: int = 8_192
+    literals_before_login: int = 8_192
+    line: int = 65_536
+    literals: int = 65_536
+    sasl_line: int = 16_384
+    append: int = 50 * 1024 * 1024
+    messages: int = 100

@@ -1,0 +1,198 @@
+"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5).
+
+Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
+an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from mailserver.model.errors import InvalidInput
+from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from mailserver.wire.imap.commands import Search, SearchReturn
+from mailserver.wire.imap.dates import parse_date
+from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
+from mailserver.wire.imap.search_keys import (
+    All,
+    And,
+    BodyText,
+    DateField,
+    DateKey,
+    DateRelation,
+    HasFlag,
+    Header,
+    Larger,
+    ModSeq,
+    Not,
+    Or,
+    Recent,
+    SearchKey,
+    Sequence,
+    Smaller,
+    Text,
+    Uids,
+)
+
+__all__ = ["search", "uid_search"]
+
+_MAX_KEYS: Final = 2_000
+_CHARSETS: Final = (b"US-ASCII", b"UTF-8")
+_RETURNS: Final = {option.value: option for option in SearchReturn}
+
+
+def search(lexer: Lexer) -> Search:
+    """SEARCH."""
+    return _search(lexer, uid=False)
+
+
+def uid_search(lexer: Lexer) -> Search:
+    """UID SEARCH."""
+    return _search(lexer, uid=True)
+
+
+def _search(lexer: Lexer, *, uid: bool) -> Search:
+    lexer.space()
+    returns: frozenset[SearchReturn] | None = None
+    if lexer.peek_word() == b"RETURN":
+        lexer.at += 6
+        lexer.space()
+        # RFC 4731 §3.1: no option at all means ALL.
+        returns = frozenset(lexer.items_or_none(lambda: _return_option(lexer), 20)) or frozenset({SearchReturn.ALL})
+        lexer.space()
+    if lexer.peek_word() == b"CHARSET":
+        lexer.at += 7
+        lexer.space()
+        _check_charset(lexer.astring())
+        lexer.space()
+    keys = _Keys(lexer)
+    found = [keys.key(1)]
+    while lexer.skip(b" "):
+        found.append(keys.key(1))
+    return Search(key=_all_of(found), returns=returns, uid=uid)
+
+
+def _return_option(lexer: Lexer) -> SearchReturn:
+    known = _RETURNS.get(lexer.word("a result option"))
+    if known is None:
+        raise ParseError("SEARCH returns MIN, MAX, ALL, COUNT and SAVE")
+    return known
+
+
+def _check_charset(name: bytes) -> None:
+    # RFC 6855 §3 would have a CHARSET refused after UTF8=ACCEPT; IMAP4rev2 allows it, and UTF-8 leaves no conflict.
+    if name.upper() not in _CHARSETS:
+        raise ParseError("search with CHARSET UTF-8", status="NO", code="BADCHARSET (US-ASCII UTF-8)")
+
+
+def _all_of(keys: list[SearchKey]) -> SearchKey:
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+
+class _Keys:
+    """Recursion over one search program, bounded in depth and in number."""
+
+    __slots__ = ("_count", "lexer")
+
+    def __init__(self, lexer: Lexer) -> None:
+        self.lexer = lexer
+        self._count = 0
+
+    def key(self, depth: int) -> SearchKey:
+        self._count += 1
+        if depth > MAX_NESTING:
+            raise ParseError(f"a search is nested at most {MAX_NESTING} deep")
+        if self._count > _MAX_KEYS:
+            raise ParseError(f"a search has at most {_MAX_KEYS} keys")
+        lexer = self.lexer
+        first = lexer.data[lexer.at : lexer.at + 1]
+        if first == b"(":
+            return _all_of(lexer.items(lambda: self.key(depth + 1), _MAX_KEYS))
+        if first in _SET_STARTS:
+            return Sequence(lexer.message_set())
+        word = lexer.word("a search key")
+        simple = _SIMPLE.get(word)
+        if simple is not None:
+            return simple
+        if word == b"NOT":
+            lexer.space()
+            return Not(self.key(depth + 1))
+        if word == b"OR":
+            lexer.space()
+            left = self.key(depth + 1)
+            lexer.space()
+            return Or(left, self.key(depth + 1))
+        with_argument = _WITH_ARGUMENT.get(word)
+        if with_argument is None:
+            raise ParseError("this search key is not known here")
+        lexer.space()
+        return with_argument(lexer)
+
+
+_SET_STARTS: Final = frozenset((b"*", b"$", *(b"%d" % digit for digit in range(10))))
+
+_SIMPLE: Final[dict[bytes, SearchKey]] = {
+    b"ALL": All(),
+    b"ANSWERED": HasFlag(ANSWERED),
+    b"DELETED": HasFlag(DELETED),
+    b"DRAFT": HasFlag(DRAFT),
+    b"FLAGGED": HasFlag(FLAGGED),
+    b"SEEN": HasFlag(SEEN),
+    b"UNANSWERED": Not(HasFlag(ANSWERED)),
+    b"UNDELETED": Not(HasFlag(DELETED)),
+    b"UNDRAFT": Not(HasFlag(DRAFT)),
+    b"UNFLAGGED": Not(HasFlag(FLAGGED)),
+    b"UNSEEN": Not(HasFlag(SEEN)),
+    # RFC 3501 §6.4.4 only
+    b"NEW": And((Recent(), Not(HasFlag(SEEN)))),
+    b"OLD": Not(Recent()),
+    b"RECENT": Recent(),
+}
+
+
+def _field(name: str) -> Callable[[Lexer], SearchKey]:
+    return lambda lexer: Header(name, lexer.text())
+
+
+def _header(lexer: Lexer) -> SearchKey:
+    name = lexer.text().lower()
+    lexer.space()
+    return Header(name, lexer.text())
+
+
+def _date(field: DateField, relation: DateRelation) -> Callable[[Lexer], SearchKey]:
+    def parse(lexer: Lexer) -> SearchKey:
+        quoted = lexer.data.startswith(b'"', lexer.at)
+        try:
+            return DateKey(field, relation, parse_date(lexer.quoted() if quoted else lexer.word("a date")))
+        except InvalidInput as error:
+            raise ParseError(error.text) from None
+
+    return parse
+
+
+def _modseq(lexer: Lexer) -> SearchKey:
+    if lexer.data.startswith(b'"', lexer.at):
+        lexer.quoted()
+        lexer.space()
+        if lexer.word("priv, shared or all") not in (b"PRIV", b"SHARED", b"ALL"):
+            raise ParseError("the entry type of MODSEQ is priv, shared or all")
+        lexer.space()
+    return ModSeq(lexer.number64())
+
+
+_WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
+    **{name.upper().encode(): _field(name) for name in ("bcc", "cc", "from", "subject", "to")},
+    **{relation.value.encode(): _date(DateField.INTERNAL, relation) for relation in DateRelation},
+    **{b"SENT" + relation.value.encode(): _date(DateField.SENT, relation) for relation in DateRelation},
+    b"BODY": lambda lexer: BodyText(lexer.text()),
+    b"HEADER": _header,
+    b"KEYWORD": lambda lexer: HasFlag(lexer.atom()),
+    b"LARGER": lambda lexer: Larger(lexer.number64()),
+    b"MODSEQ": _modseq,
+    b"SMALLER": lambda lexer: Smaller(lexer.number64()),
+    b"TEXT": lambda lexer: Text(lexer.text()),
+    b"UID": lambda lexer: Uids(lexer.message_set()),
+    b"UNKEYWORD": lambda lexer: Not(HasFlag(lexer.atom())),
+}
