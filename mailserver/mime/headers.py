@@ -1,14 +1,18 @@
 """Header fields, found by position (RFC 5322 §2.2, §3.6; ATTACKS D01, D13).
 
-Lines end with CRLF or bare LF and with nothing else: VT, FF, NEL and U+2028 are text. One pass of compiled patterns, no
-recursion, no exception for any input, at most `MAX_HEADER` octets and `MAX_FIELDS` fields; what is beyond is not read.
+Lines end with CRLF or bare LF and with nothing else: CR alone, VT, FF, NEL and U+2028 are text. One pass of possessive
+patterns, no recursion, no exception for any input; at most `MAX_HEADER` octets and `MAX_FIELDS` fields are read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 
-__all__ = ["LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "fields", "header_block_end", "listed_lines", "unfold", "value"]
+__all__ = [
+    "LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "field_value", "fields", "header_block_end", "select", "unfold",
+    "value",
+]  # fmt: skip
 
 MAX_HEADER = 1 << 20
 MAX_FIELDS = 2000
@@ -23,10 +27,10 @@ LISTED_FIELDS = frozenset(
     b"x-spam-flag x-spam-score x-spam-status x-mailer user-agent autocrypt x-label x-keywords keywords".split()
 )
 
-# A field's name and the white space that obsolete syntax allows before its colon (RFC 5322 §4.5); its value with all
-# continuation lines. Each repetition starts with something the one before it cannot match: linear.
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:((?:[^\n]*\n)(?:[ \t][^\n]*(?:\n|\Z))*|[^\n]*\Z)", re.MULTILINE)
-_FOLD = re.compile(rb"\r?\n(?=[ \t]|\Z)")
+# A field with all its continuation lines, or lines that are no field. Consecutive matches leave nothing out.
+_FIELD = re.compile(rb"([^:\n]*+):[^\n]*+(?:\n[ \t][^\n]*+)*+\n?|[^\n]++(?:\n[ \t][^\n]*+)*+\n?|\n")
+_FOLD = re.compile(rb"[\r\n](?![^ \t\r\n])")
+_BREAK = re.compile(rb"[\r\n]")
 
 
 def header_block_end(buf: bytes, start: int = 0, end: int | None = None) -> int:
@@ -44,35 +48,43 @@ def header_block_end(buf: bytes, start: int = 0, end: int | None = None) -> int:
 
 
 def fields(buf: bytes, start: int = 0, end: int | None = None) -> list[tuple[bytes, int, int]]:
-    """The fields of a header block: name in lower case, start of the value, end of the value (behind its line end).
-
-    Lines that are no field are passed over. `start` must be the start of a line.
-    """
+    """The fields of the header block in `buf[start:end]`, in order: name in lower case, and where the field with its
+    line ends begins and ends. Lines that are no field are passed over; `start` is the start of a line."""
     stop = min(header_block_end(buf, start, end), start + MAX_HEADER)
     found = []
     for match in _FIELD.finditer(buf, start, stop):
-        found.append((match[1].lower(), match.start(2), match.end(2)))
-        if len(found) == MAX_FIELDS:
-            break
+        name = match[1]
+        if name:
+            found.append((name.rstrip(b" \t").lower(), match.start(), match.end()))
+            if len(found) == MAX_FIELDS:
+                break
     return found
 
 
+def field_value(buf: bytes, start: int, end: int) -> bytes:
+    """The raw value of a field: still folded, without the white space before it and the line end behind it."""
+    raw = buf[buf.index(b":", start) + 1 : end]
+    if raw.endswith(b"\n"):
+        raw = raw[:-2] if raw.endswith(b"\r\n") else raw[:-1]
+    # A value that is nothing but white space loses one space only: Dovecot's reading, which clients have cached.
+    return raw.lstrip(b" \t") or raw[1:]
+
+
 def unfold(raw: bytes) -> bytes:
-    """A field's value as one line without outer white space (RFC 5322 §2.2.3)."""
-    return (_FOLD.sub(b"", raw) if b"\n" in raw else raw).strip(b" \t\r\n")
+    """A raw value as one line: line ends go, the white space that follows them stays (RFC 5322 §2.2.3)."""
+    if b"\n" not in raw and b"\r" not in raw:
+        return raw
+    return _BREAK.sub(b" ", _FOLD.sub(b"", raw))
 
 
 def value(buf: bytes, name: bytes) -> bytes | None:
-    """The unfolded value of the first field of this (lower-case) name."""
+    """The value, on one line and without outer white space, of the first field of this (lower-case) name."""
     for found, start, end in fields(buf):
         if found == name:
-            return unfold(buf[start:end])
+            return unfold(field_value(buf, start, end)).strip(b" \t")
     return None
 
 
-def listed_lines(buf: bytes) -> bytes:
-    """The raw lines of `LISTED_FIELDS`, in message order."""
-    stop = min(header_block_end(buf), MAX_HEADER)
-    return b"".join(
-        match[0] for match in _FIELD.finditer(buf, 0, stop) if match[1].lower() in LISTED_FIELDS
-    )
+def select(buf: bytes, found: Iterable[tuple[bytes, int, int]], names: Collection[bytes]) -> bytes:
+    """The raw lines of the fields with these (lower-case) names, each with its line end, in message order."""
+    return b"".join([buf[start:end] for name, start, end in found if name in names])

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from mailserver.mime.headers import listed_lines
+from mailserver.mime.bodystructure import body_structures
+from mailserver.mime.envelope import envelope_of
+from mailserver.mime.headers import LISTED_FIELDS, select
+from mailserver.mime.structure import parse
 from mailserver.model.mailbox import Rendered
 
 __all__ = ["render"]
 
 
 def render(message: bytes) -> dict[Rendered, bytes]:
-    """Every piece of a message (as presented, with CRLF)."""
-    return {Rendered.LISTED_HEADERS: listed_lines(message)}
+    """Every piece of a message (as presented, with CRLF). Never raises."""
+    root = parse(message)
+    body, extended = body_structures(message, root)
+    return {
+        Rendered.ENVELOPE: envelope_of(message, root.fields),
+        Rendered.BODY: body,
+        Rendered.BODYSTRUCTURE: extended,
+        Rendered.LISTED_HEADERS: select(message, root.fields, LISTED_FIELDS),
+    }

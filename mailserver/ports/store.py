@@ -152,15 +152,17 @@ class AccountStore(Protocol):
         ...
 
     async def delete(self, name: str) -> None:
-        """Delete a mailbox and its messages; with children it becomes a name that only has children. Subscriptions stay.
+        """Delete a mailbox and its messages; with children it becomes a name that only has children.
+
+        Subscriptions stay.
 
         Raises NotFound, NotPermitted (INBOX). Sessions that have it open see `Mailbox.deleted`.
         """
         ...
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages into a new mailbox
-        (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go with a
+        """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages into a new
+        mailbox (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go with a
         mailbox, and so do sessions that have it open; subscriptions do not.
 
         Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
