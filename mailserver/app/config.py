@@ -9,30 +9,18 @@ from pydantic import AfterValidator, Field
 from mailserver.hooks.settings import Settings
 from mailserver.http.settings import HttpSettings
 from mailserver.imap.settings import ImapSettings
-from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import AuthSettings, DnsSettings, LimitsSettings, TlsSettings
-from mailserver.ports.directory import Alias, Domain
 from mailserver.queue.settings import QueueSettings
 from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.storage.directory_settings import DomainSettings
 from mailserver.storage.settings import StorageSettings
 
-__all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "DomainSettings", "LogSettings"]
+__all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = ["rate_limit", "accounts", "aliases"]
-
-
-def _address(text: str) -> str:
-    try:
-        EmailAddress.parse(text)
-    except InvalidInput as error:
-        raise ValueError(f'not an address, "name@domain" ({error.text})') from None
-    return text
-
-
-def _optional_address(text: str) -> str:
-    return _address(text) if text else text
 
 
 def _host_name(text: str) -> str:
@@ -43,46 +31,6 @@ def _host_name(text: str) -> str:
     except InvalidInput:
         raise ValueError('not a host name, such as "mail.example.org"') from None
 
-
-Address = Annotated[str, AfterValidator(_address)]
-
-
-class DomainSettings(Settings):
-    """A domain whose mail is for us: `[domains."example.org"]`. Its accounts are kept apart (see `account add`)."""
-
-    catch_all: Annotated[str, AfterValidator(_optional_address)] = Field(
-        "", description="The address that gets mail for unknown local parts. Empty: such mail is refused."
-    )
-    postmaster: Annotated[str, AfterValidator(_optional_address)] = Field(
-        "", description="The address that gets mail for postmaster and abuse. Empty: the domain's first account."
-    )
-    subaddress_separator: str = Field(
-        "+", max_length=1, description='What divides "anna+shop@…" into account and detail. Empty: no sub-addresses.'
-    )
-    aliases: dict[str, list[Address]] = Field(
-        {}, description="Local parts that stand for other addresses, of ours or of anyone."
-    )
-
-    def domain(self, name: str) -> Domain:
-        """As the directory keeps it."""
-        return Domain(
-            name=normalize_domain(name),
-            catch_all=self.catch_all,
-            postmaster=self.postmaster,
-            subaddress_separator=self.subaddress_separator,
-            from_config=True,
-        )
-
-    def alias_list(self, name: str) -> list[Alias]:
-        """Its aliases as the directory keeps them. Raises InvalidInput: a key is no local part."""
-        return [
-            Alias(
-                address=EmailAddress.parse(f"{local}@{name}"),
-                targets=tuple(EmailAddress.parse(target) for target in targets),
-                from_config=True,
-            )
-            for local, targets in self.aliases.items()
-        ]
 
 
 class LogSettings(Settings):

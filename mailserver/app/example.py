@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
-from mailserver.app.config import Config, DomainSettings
+from mailserver.app.config import Config
 from mailserver.hooks.settings import Settings
+from mailserver.storage.directory_settings import DomainSettings
 
 __all__ = ["default_file"]
 

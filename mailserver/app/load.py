@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from mailserver.app.config import Config
 from mailserver.app.keylines import key_lines, line_of
+from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.errors import InvalidInput
 
 __all__ = ["DEFAULT_FILES", "ConfigurationError", "Document", "Loaded", "Problem", "find", "load", "read", "validate"]
@@ -36,6 +37,15 @@ _WORDS = {
     "model_type": "must be a table of its own, [{key}]",
     "model_attributes_type": "must be a table of its own, [{key}]",
     "missing": "is missing",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
 }
 
 
@@ -136,11 +146,11 @@ def load(named: str | None = None) -> Loaded:
 
 def validate(document: Document) -> tuple[Loaded | None, list[Problem]]:
     """The core's sections, typed; `None` when there are problems."""
+    problems = _check_names(document)
     try:
         config = Config.model_validate(dict(document.raw))
     except ValidationError as error:
-        return None, explain(error, Config, document)
-    problems = _check_domains(config, document)
+        return None, problems + explain(error, Config, document)
     return (None, problems) if problems else (Loaded(_absolute(config, document), document), [])
 
 
@@ -155,7 +165,7 @@ def explain(
         if found["type"] == "extra_forbidden":
             text = _unknown(found["loc"], model)
         elif found["type"] in _WORDS:
-            text = _WORDS[found["type"]].format(key=dotted(path))
+            text = _WORDS[found["type"]].format(key=dotted(path), **found.get("ctx", {}))
         else:
             text = found["msg"].removeprefix("Value error, ").removeprefix("Input ")
         problems.append(document.problem(path, text))
@@ -176,7 +186,7 @@ def dotted(path: Sequence[str | int]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean "x"?)`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
@@ -197,25 +207,42 @@ def _model_of(owner: type[BaseModel] | None, part: str | int) -> type[BaseModel]
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _check_domains(config: Config, document: Document) -> list[Problem]:
+def _check_names(document: Document) -> list[Problem]:
+    """The domains and addresses of [domains]. Looks at the raw document, so that one run tells everything."""
     problems: list[Problem] = []
     seen: dict[str, str] = {}
-    for name, settings in config.domains.items():
+    for name, section in _table(document.raw.get("domains")).items():
+        here = ("domains", name)
         try:
-            domain = settings.domain(name)
+            domain = normalize_domain(name)
         except InvalidInput as error:
-            problems.append(document.problem(("domains", name), f"is no domain: {error.text}"))
+            problems.append(document.problem(here, error.text))
             continue
-        if (other := seen.setdefault(domain.name, name)) != name:
-            problems.append(document.problem(("domains", name), f'is the same domain as "{other}"'))
-        for local in settings.aliases:
-            try:
-                settings.model_copy(update={"aliases": {local: []}}).alias_list(domain.name)
-            except InvalidInput as error:
-                problems.append(
-                    document.problem(("domains", name, "aliases", local), f"is no local part: {error.text}")
-                )
+        if (other := seen.setdefault(domain, name)) != name:
+            problems.append(document.problem(here, f'is the same domain as "{other}"'))
+        values = _table(section)
+        for key in ("catch_all", "postmaster"):
+            problems += _check_address(document, (*here, key), values.get(key) or None)
+        for local, targets in _table(values.get("aliases")).items():
+            problems += _check_address(document, (*here, "aliases", local), f"{local}@{domain}")
+            for at, target in enumerate(targets if isinstance(targets, list) else []):
+                problems += _check_address(document, (*here, "aliases", local, at), target, domain)
     return problems
+
+
+def _check_address(document: Document, path: tuple[str | int, ...], text: Any, domain: str = "") -> list[Problem]:
+    """`domain` completes a local part; what is no text is reported by the settings class."""
+    if not isinstance(text, str):
+        return []
+    try:
+        EmailAddress.parse(text if "@" in text or not domain else f"{text}@{domain}")
+    except InvalidInput as error:
+        return [document.problem(path, f"not an address: {error.text}")]
+    return []
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _absolute(config: Config, document: Document) -> Config:

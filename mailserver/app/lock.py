@@ -29,7 +29,9 @@ def data_lock(data_dir: Path) -> Iterator[None]:
         OSError: the directory cannot be made or written.
     """
     state = data_dir / ".server"
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Apart, because `parents` would make data_dir itself with the usual mode.
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, exist_ok=True)
     fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:

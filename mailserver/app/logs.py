@@ -19,7 +19,7 @@ import traceback
 import unicodedata
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import orjson
 import structlog
@@ -62,8 +62,8 @@ class LineWriter:
     A log that cannot be written (a full disk, a closed pipe) never stops mail: the lines are dropped and counted.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._fd = stream.fileno()
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._lines: list[str] = []
         self.dropped = 0
 
@@ -178,11 +178,11 @@ class _Bridge(logging.Handler):
 
 
 def configure(
-    level: str, form: str, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+    level: str, form: str, fd: int = 2, environ: Mapping[str, str] | None = None
 ) -> LineWriter:
     """Set up both logs (structlog and the standard library's) for the process; may be called again after a reload."""
     environ = os.environ if environ is None else environ
-    writer = LineWriter(stream or sys.stderr)
+    writer = LineWriter(fd)
     render: Any = _render_json if form == "json" else _TextRenderer(journal="JOURNAL_STREAM" in environ)
     structlog.configure(
         processors=[
