@@ -22,8 +22,8 @@ ACCOUNTS = ("anna", "ben", "cleo")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long runs are for `make soak`, which sets SOAK."""
-    if not os.environ.get("SOAK"):
+    """Long runs are for `make soak`: they need `-m soak` or SOAK=1."""
+    if not os.environ.get("SOAK") and "soak" not in config.getoption("markexpr"):
         skip = pytest.mark.skip(reason="a long run: make soak")
         for item in items:
             if item.get_closest_marker("soak"):
