@@ -1,0 +1,87 @@
+"""Everything that a plugin may import; the built-in ones import nothing else. It grows, and nothing goes away.
+
+A plugin is a module with a value `plugin` (docs/plugins.md); the hook points are in docs/hooks.md.
+"""
+
+from __future__ import annotations
+
+from mailserver.hooks.contexts import (
+    AuthenticateContext,
+    Authenticated,
+    BeforeSendContext,
+    ConnectContext,
+    Denied,
+    HeloContext,
+    LocalMailbox,
+    MailContext,
+    MessageContext,
+    PlaceContext,
+    Placement,
+    RcptContext,
+    Redirect,
+    Resolution,
+    ResolveContext,
+    Route,
+    RouteContext,
+    ScramContext,
+    SenderContext,
+    Session,
+    TlsLevel,
+    TlsPolicy,
+    TlsPolicyContext,
+    Unresolvable,
+)
+from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_role, role_target
+from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
+from mailserver.hooks.registry import Registry
+from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
+from mailserver.model.errors import (
+    AlreadyExists,
+    InvalidInput,
+    LimitReached,
+    MailError,
+    NotFound,
+    NotPermitted,
+    OverQuota,
+    StorageFailure,
+)
+from mailserver.model.events import (
+    Accepted,
+    Delivered,
+    Event,
+    LoginFailed,
+    LoginSucceeded,
+    Queued,
+    Refused,
+    SessionClosed,
+    SessionOpened,
+)
+from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
+from mailserver.model.password import ScramVerifier
+from mailserver.model.reply import Reply
+from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
+from mailserver.net.networks import NetworkSet, parse_ip
+from mailserver.net.rates import SlidingCounter, network_keys
+from mailserver.ports.clock import Clock
+from mailserver.ports.directory import Account, Alias, Directory, Domain
+from mailserver.ports.passwords import FailedLogins, PasswordVerifier
+from mailserver.ports.queue import MailQueue
+from mailserver.ports.service import Service
+from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, Target
+
+__all__ = [
+    "ACCEPT", "Accept", "Accepted", "Account", "AccountId", "AccountMatch", "AccountStore", "Alias", "AliasMatch",
+    "AlreadyExists", "AuthenticateContext", "Authenticated", "BeforeSendContext", "Body", "Clock", "ConnectContext",
+    "Content", "Defer", "Delivered", "Denied", "Directory", "Domain", "DsnReturn", "Duration", "EmailAddress",
+    "Envelope", "Event", "FailedLogins", "HeaderField", "HeloContext", "Host", "InvalidInput", "LimitReached",
+    "LocalMailbox", "LoginFailed", "LoginSucceeded", "MailContext", "MailError", "MailQueue", "MailStore", "Mailbox",
+    "MessageContext", "NetworkSet", "NotFound", "NotPermitted", "Notify", "OverQuota", "PasswordVerifier",
+    "PlaceContext", "Placement", "Plugin", "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext",
+    "Recipient", "Redirect", "Refused", "Registry", "Reject", "Reply", "Resolution", "ResolveContext", "Route",
+    "RouteContext", "ScramContext", "ScramVerifier", "SenderContext", "Service", "Session", "SessionClosed",
+    "SessionId", "SessionOpened", "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure", "Target", "TlsLevel",
+    "TlsPolicy", "TlsPolicyContext", "Unresolvable", "Verdict", "find_address", "is_role", "network_keys",
+    "new_queue_id", "normalize_domain", "parse_ip", "role_target",
+]  # fmt: skip

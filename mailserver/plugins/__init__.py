@@ -1,0 +1,17 @@
+"""L7: the plugins that come with the server. They use `mailserver.api` and nothing else of it, as any other plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailserver.api import Plugin, Settings
+from mailserver.plugins import accounts, aliases, rate_limit
+
+__all__ = ["PLUGINS", "SETTINGS"]
+
+#: By name, in the default order.
+PLUGINS: Mapping[str, Plugin] = {
+    plugin.name: plugin for plugin in (rate_limit.plugin, accounts.plugin, aliases.plugin)
+}
+#: Their settings, for the commented configuration file.
+SETTINGS: Mapping[str, type[Settings]] = {name: plugin.settings for name, plugin in PLUGINS.items()}

@@ -1,0 +1,136 @@
+"""Limits on how much one network or one account may send, and on those who guess addresses or passwords.
+
+Strangers are counted by their network (IPv4 /32, /26, /21; IPv6 /64, /48, /32: the wider ones may have 3 and 9 times
+as much), our own users by their account. Clients of `limits.trusted` are never counted and never refused. Every
+refusal is temporary, so that honest mail comes a little later. Counts are kept in memory and start anew with the
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import Field
+
+from mailserver import api
+
+__all__ = ["RateLimitSettings", "plugin"]
+
+_MINUTE, _DAY = 60.0, 86_400.0
+_FACTORS = (1, 3, 9)
+
+
+class RateLimitSettings(api.PluginSettings):
+    """[plugins.rate_limit]"""
+
+    messages_per_minute: int = Field(
+        300, ge=1, description="Messages a minute from one address of a stranger (its networks: 3 and 9 times)."
+    )
+    recipients_per_minute: int = Field(
+        1000, ge=1, description="Recipients a minute from one address of a stranger (its networks: 3 and 9 times)."
+    )
+    unknown_recipients_per_day: int = Field(
+        35, ge=1, description="Unknown recipients a day from one address, before it is not listened to for that day."
+    )
+    account_messages_per_day: int = Field(
+        1000, ge=1, description="Messages a day that one of our users may send; a stolen password does no more harm."
+    )
+    account_recipients_per_day: int = Field(
+        5000, ge=1, description="Recipients a day that one of our users may name, over all messages."
+    )
+
+
+class _RateLimit:
+    """The counters and the hooks."""
+
+    def __init__(self, settings: RateLimitSettings, host: api.Host) -> None:
+        self._settings = settings
+        self._failed_logins = host.failed_logins
+        self._trusted = api.NetworkSet(host.trusted)
+        clock = host.clock
+        self._messages = api.SlidingCounter(_MINUTE, clock)
+        self._recipients = api.SlidingCounter(_MINUTE, clock)
+        self._unknown = api.SlidingCounter(_DAY, clock)
+        self._account_messages = api.SlidingCounter(_DAY, clock)
+        self._account_recipients = api.SlidingCounter(_DAY, clock)
+
+    def connect(self, ctx: api.ConnectContext) -> api.Verdict | None:
+        """Those who guessed too much are not listened to."""
+        session = ctx.session
+        if self._exempt(session):
+            return None
+        if session.service != "smtp" and self._failed_logins.blocked(session.peer):
+            return _later(421, "4.7.0", "Too many failed logins from your network, try again later")
+        if session.service == "smtp" and self._guesses(session.peer):
+            return _later(421, "4.7.0", "Too many unknown recipients from your network, try again tomorrow")
+        return None
+
+    def mail(self, ctx: api.MailContext) -> api.Verdict | None:
+        """One more message."""
+        session = ctx.session
+        if self._exempt(session):
+            return None
+        if session.account is None:
+            if self._over(self._messages, session.peer, self._settings.messages_per_minute):
+                return _later(450, "4.7.1", "Too many messages from your network, try again in a minute")
+            return None
+        if self._account_messages.count(session.account) >= self._settings.account_messages_per_day:
+            return _later(450, "4.7.1", "You have sent as many messages as one account may in a day")
+        self._account_messages.add(session.account)
+        return None
+
+    def rcpt(self, ctx: api.RcptContext) -> api.Verdict | None:
+        """One more recipient; unknown ones count against those who try out names."""
+        session = ctx.session
+        if self._exempt(session):
+            return None
+        if session.account is not None:
+            if self._account_recipients.count(session.account) >= self._settings.account_recipients_per_day:
+                return _later(450, "4.7.1", "You have written to as many recipients as one account may in a day")
+            self._account_recipients.add(session.account)
+            return None
+        if ctx.local and not ctx.known:
+            for network in api.network_keys(session.peer):
+                self._unknown.add(network)
+            if self._guesses(session.peer):
+                return _later(421, "4.7.0", "Too many unknown recipients, try again tomorrow")
+        if self._over(self._recipients, session.peer, self._settings.recipients_per_minute):
+            return _later(450, "4.7.1", "Too many recipients from your network, try again in a minute")
+        return None
+
+    def _exempt(self, session: api.Session) -> bool:
+        return session.trusted or session.peer in self._trusted
+
+    def _guesses(self, peer: str) -> bool:
+        limit = self._settings.unknown_recipients_per_day
+        networks = api.network_keys(peer)
+        return any(self._unknown.count(n) >= limit * factor for n, factor in zip(networks, _FACTORS, strict=False))
+
+    def _over(self, counter: api.SlidingCounter, peer: str, limit: int) -> bool:
+        """Count one more, unless a network has reached its limit already."""
+        networks = api.network_keys(peer)
+        if any(counter.count(n) >= limit * factor for n, factor in zip(networks, _FACTORS, strict=False)):
+            return True
+        for network in networks:
+            counter.add(network)
+        return False
+
+
+def _later(code: int, status: str, text: str) -> api.Defer:
+    return api.Defer(api.Reply(code, status, text), reason="rate limit", close=code == 421)
+
+
+@asynccontextmanager
+async def _setup(registry: api.Registry, settings: RateLimitSettings, host: api.Host) -> AsyncIterator[None]:
+    limit = _RateLimit(settings, host)
+    registry.on_connect(limit.connect)
+    registry.on_mail(limit.mail)
+    registry.on_rcpt(limit.rcpt)
+    yield
+
+
+plugin = api.Plugin(
+    name="rate_limit", setup=_setup, settings=RateLimitSettings,
+    doc="Limits per network and account: messages, recipients, unknown recipients, failed logins.",
+)  # fmt: skip
