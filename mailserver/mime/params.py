@@ -12,13 +12,15 @@ from typing import NamedTuple
 from mailserver.mime.tokens import TOKEN, Broken, Cursor
 from mailserver.mime.words import decode_octets, decode_words
 
-__all__ = ["MAX_PARAMS", "Parameters", "Typed", "decoded", "parse_disposition", "parse_token", "parse_type"]
+__all__ = [
+    "MAX_PARAMS", "Parameters", "Typed", "decoded", "parse_atoms", "parse_disposition", "parse_token", "parse_type",
+]  # fmt: skip
 
 MAX_PARAMS = 64
 
 Parameters = tuple[tuple[bytes, bytes], ...]
 
-_SLASH, _SEMICOLON, _EQUALS, _QUOTE = b'/;="'
+_SLASH, _SEMICOLON, _EQUALS, _QUOTE, _COMMA = b'/;=",'
 _T = b"[" + TOKEN + b"]"
 # What nearly every field is; all others go through the cursor.
 _SIMPLE_TYPE = re.compile(b"(" + _T + b"++)/(" + _T + rb"++)[ \t\r\n]*+(?=;|\Z)")
@@ -76,6 +78,23 @@ def parse_token(raw: bytes) -> bytes | None:
     except Broken:
         return None
     return token if token and cursor.pos == cursor.end else None
+
+
+def parse_atoms(raw: bytes) -> list[bytes]:
+    """A list of atoms with commas between them (Content-Language, RFC 3282 §2), as far as it is one."""
+    cursor = Cursor(raw)
+    found: list[bytes] = []
+    try:
+        cursor.skip()
+        while len(found) < MAX_PARAMS:
+            found.append(cursor.atom())
+            if cursor.peek() != _COMMA:
+                break
+            cursor.pos += 1
+            cursor.skip()
+    except Broken:
+        pass
+    return found
 
 
 def decoded(params: Parameters, name: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """The parts of a message, by position (RFC 2045, RFC 2046), in one pass that copies nothing.
 
 A line that begins with `--` and a boundary of an open multipart ends the parts within; of several boundaries the
-longest counts, then the innermost, as RFC 2046 §5.1.2 asks of nested multiparts. There is one reading of every message:
+one that is the whole line counts, else the longest (RFC 2046 §5.1.1, §5.1.2). There is one reading of every message:
 the first of two equal Content fields counts, only CRLF and LF end lines, and where senders and readers may disagree
 `Message.ambiguous` says so (ATTACKS D06). Depth and number of parts are bounded (D04, D05): what lies deeper is
 application/octet-stream, what comes later belongs to the last part. Sizes are those of the message as presented (CRLF).
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mailserver.mime.headers import field_value, fields, header_block_end, unfold
-from mailserver.mime.params import Parameters, decoded, parse_disposition, parse_token, parse_type
+from mailserver.mime.params import Parameters, decoded, parse_atoms, parse_disposition, parse_token, parse_type
 
 __all__ = ["MAX_DEPTH", "MAX_PARTS", "Message", "Part", "parse"]
 
@@ -176,7 +176,9 @@ class _Scanner:
             final = buf.startswith(b"--", after)
             self._close(at, owner, final=final)
             newline = buf.find(b"\n", after)
-            pos = size if newline < 0 else newline + 1
+            if newline < 0:
+                break
+            pos = newline + 1
             part = None if final else self._child(owner.part, pos)
         self.root.ambiguous |= bool(self.stack)
         for open_part in self.chain:
@@ -231,18 +233,32 @@ class _Scanner:
         """The next boundary line at or behind `pos` (a line start): the place of the LF before it, and whose it is."""
         if not self.stack:
             return None
-        buf, limit, nearest = self.buf, len(self.buf), None
+        buf = self.buf
+        limit = size = len(buf)
         for entry in self.stack:
             if entry.next < pos - 1:
                 # Nothing beyond `limit` matters: there, a boundary further out has already closed this one.
-                at = buf.find(entry.line, pos - 1 if pos else 0, min(limit + len(entry.line), len(buf)))
+                at = buf.find(entry.line, pos - 1, min(limit + len(entry.line), size))
                 entry.next = limit if at < 0 else at
-            if entry.next < limit or (nearest and entry.next == limit and self._longer(entry, nearest, limit)):
-                limit, nearest = entry.next, entry
-        return None if nearest is None else (limit, nearest)
+            limit = min(limit, entry.next)
+        if limit == size:
+            return None
+        return limit, self._owner(limit)
 
-    def _longer(self, entry: _Open, than: _Open, at: int) -> bool:
-        return len(entry.line) >= len(than.line) and self.buf.startswith(entry.line, at)
+    def _owner(self, at: int) -> _Open:
+        """Whose boundary line begins at `at`: the longest match counts, then the innermost, but an exact one wins."""
+        buf = self.buf
+        end = buf.find(b"\n", at + 1)
+        length = (len(buf) if end < 0 else self._line_end_before(end, 0)) - at
+        best: _Open | None = None
+        for entry in reversed(self.stack):
+            own = len(entry.line)
+            if (best is None or own > len(best.line)) and buf.startswith(entry.line, at):
+                best = entry
+                if own == length or (own == length - 2 and buf.startswith(b"--", at + own)):
+                    break
+        assert best is not None, "one of them was found here"  # noqa: S101
+        return best
 
     def _close(self, at: int, owner: _Open, *, final: bool) -> None:
         """End the parts within `owner` at the line end before its boundary line."""
@@ -308,7 +324,7 @@ def _read_disposition(part: Part, raw: bytes) -> None:
 
 
 def _read_language(part: Part, raw: bytes) -> None:
-    part.language = [tag for tag in (piece.strip() for piece in unfold(raw).split(b",")) if tag]
+    part.language = parse_atoms(raw)
 
 
 def _read_id(part: Part, raw: bytes) -> None:

@@ -162,8 +162,8 @@ class AccountStore(Protocol):
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages into a new
-        mailbox (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go with a
-        mailbox, and so do sessions that have it open; subscriptions do not.
+        mailbox (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go
+        with a mailbox, and so do sessions that have it open; subscriptions do not.
 
         Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
         """
