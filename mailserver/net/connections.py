@@ -1,4 +1,4 @@
-"""Who may connect: caps and rates per network, over all listeners (mox's figures: an address, its block, its provider)."""
+"""Who may connect: caps and rates per network over all listeners (mox's figures: an address, its block, its provider)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ never waits for `asyncio.Server.wait_closed`, which returns at once on Python 3.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from mailserver.net.settings import check_address
 __all__ = ["Connection", "ConnectionTable", "Listener"]
 
 _BACKLOG = 1024
+_LAST_COMMITS = 5.0
 
 log = structlog.get_logger()
 
@@ -40,7 +42,7 @@ class Connection(Protocol):
 
 
 class Listener:
-    """A service that listens at some addresses. Connections register in `connection_made` and leave in `connection_lost`.
+    """A service that listens. Connections register in `connection_made` and leave when their work is over.
 
     With `tls` the handshake comes first; with `proxy_from`, peers at those addresses must begin with a PROXY header
     (version 1 or 2), before TLS too. Both happen before the factory's protocol hears of the connection, and count
@@ -81,6 +83,11 @@ class Listener:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Those of now."""
+        return tuple(self._connections)
 
     def make_protocol(self) -> asyncio.BaseProtocol:
         """A protocol of the factory, for a connection that passed the gate."""
@@ -132,7 +139,7 @@ class Listener:
             self.table.release(counted)
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
-        """Serve until `stopping`; then stop accepting, let connections finish for `drain` seconds, and abort the rest."""
+        """Serve until `stopping`; then stop accepting, let connections finish for `drain` seconds, abort the rest."""
         loop = asyncio.get_running_loop()
         make = self._make_gate if self._gated else self.make_protocol
         servers: list[asyncio.Server] = []
@@ -153,12 +160,20 @@ class Listener:
                 await asyncio.wait_for(self._empty.wait(), self._drain)
             except TimeoutError:
                 log.info("connections cut off at the end of the drain time", listener=self.name, count=len(self))
+                await self._cut_off()
         finally:
             self._stopping = True
             for server in servers:
                 server.close()
             for connection in list(self._connections):
                 connection.abort()
+
+    async def _cut_off(self) -> None:
+        """Abort what is left; a commit in hand still runs to its end, and its connection counts until then."""
+        for connection in self.connections:
+            connection.abort()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), _LAST_COMMITS)
 
     def _make_gate(self) -> asyncio.BaseProtocol:
         return Gate(self)

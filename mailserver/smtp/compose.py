@@ -1,0 +1,87 @@
+"""The header of a message that one of our users sends: completing it (RFC 6409 §8), and who it says wrote it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+
+from mailserver.mime.addresses import MAX_ADDRESSES, parse_addresses
+from mailserver.mime.headers import fields, header_block_end, unfold
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput
+
+__all__ = ["Authors", "HeaderCompletion", "visible_senders"]
+
+# Everything that reads like the field to some program counts as the field: obsolete white space before the colon too.
+_FROM = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_BCC = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
+
+
+class HeaderCompletion:
+    """Adds Date, Message-ID and From where they are missing, and takes Bcc away. `now` is in epoch seconds."""
+
+    def __init__(self, hostname: str, sender: EmailAddress | None, now: float) -> None:
+        self._hostname = hostname
+        self._sender = sender
+        self._now = now
+
+    def edit(self, header: bytes) -> bytes:
+        """The completed header block; what is added stands on top."""
+        present = {name for name, _, _ in fields(header)}
+        if b"bcc" in present or b"resent-bcc" in present:
+            header = _BCC.sub(b"", header)
+        added = []
+        if b"date" not in present:
+            added.append(f"Date: {format_datetime(datetime.fromtimestamp(self._now).astimezone())}\r\n")
+        if b"message-id" not in present:
+            domain = self._sender.domain if self._sender is not None else self._hostname
+            domain = self._hostname if domain.startswith("[") else domain
+            added.append(f"Message-ID: <{secrets.token_hex(16)}@{domain}>\r\n")
+        if b"from" not in present and not _FROM.search(header) and self._sender is not None:
+            added.append(f"From: {self._sender}\r\n")
+        if not added:
+            return header
+        # Without an empty line what came may be no header at all, and must not become one by what we add.
+        first_line = header.partition(b"\r\n")[0]
+        gap = b"" if not header or header.startswith(b"\r\n") or present or not first_line else b"\r\n"
+        return "".join(added).encode() + gap + header
+
+
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """Who a header says wrote the message. `unreadable`: an entry of From or Sender is no address."""
+
+    from_fields: int
+    addresses: tuple[EmailAddress, ...]
+    unreadable: bool
+
+
+def visible_senders(head: bytes) -> Authors:
+    """The addresses of From and Sender."""
+    end = header_block_end(head)
+    addresses: dict[EmailAddress, None] = {}
+    unreadable = False
+    for name, start, stop in fields(head):
+        if name not in (b"from", b"sender"):
+            continue
+        entries = [entry for entry in parse_addresses(unfold(head[start:stop])) if entry != (None, None, None, None, True)]
+        unreadable = unreadable or not entries or len(entries) >= MAX_ADDRESSES
+        for entry in entries:
+            address = _address(entry.mailbox, entry.domain) if entry.is_mailbox else None
+            if address is None:
+                unreadable = True
+            else:
+                addresses[address] = None
+    return Authors(len(_FROM.findall(head, 0, end)), tuple(addresses), unreadable)
+
+
+def _address(mailbox: bytes | None, domain: bytes | None) -> EmailAddress | None:
+    try:
+        local = (mailbox or b"").decode()
+        text = local if re.fullmatch(r"[^\s\"(),:;<>@\\\[\]]+", local) else '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+        return EmailAddress.parse(f"{text}@{(domain or b'').decode()}")
+    except (InvalidInput, UnicodeDecodeError):
+        return None

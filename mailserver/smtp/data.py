@@ -1,0 +1,148 @@
+"""DATA (RFC 5321 §4.1.1.4) and BDAT (RFC 3030): octets in bulk, streamed into the store as they come."""
+
+from __future__ import annotations
+
+from mailserver.model.reply import Reply
+from mailserver.smtp.commands import CommandBase
+from mailserver.smtp.intake import Intake
+from mailserver.smtp.keeping import ClientGone
+from mailserver.smtp.stream import ConnectionEnded, Stream
+from mailserver.smtp.transaction import State, Transaction, refusal
+from mailserver.wire.dotstuff import DotReader
+from mailserver.wire.smtp import BadArgument, parse_bdat
+
+__all__ = ["DataCommands", "Progress"]
+
+_GO_AHEAD = b"354 End data with <CR><LF>.<CR><LF>\r\n"
+_NO_ARGUMENT = Reply(501, "5.5.4", "DATA takes no argument").encode()
+_EARLY = Reply(554, "5.5.0", "The client spoke before it was its turn").encode()
+_CHUNK_OK = Reply(250, "2.0.0", "Chunk ok").encode()
+_NEVER_ENDS = Reply(552, "5.3.4", "The message is far too large").encode()
+_CHUNK_TOO_BIG = Reply(552, "5.3.4", "The chunk is larger than any message may be").encode()
+
+
+class Progress:
+    """How a message arrives, for the deadlines: when it began, how much came, and what of that time was ours."""
+
+    __slots__ = ("octets", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.octets = 0
+
+
+class DataCommands(CommandBase):
+    """The two ways to send a message. Both end in `Receiver.finish`, so one policy holds for both."""
+
+    stream: Stream
+    #: Set while octets of a message are awaited.
+    progress: Progress | None
+    _intake: Intake | None = None
+    _chunks_since: float | None = None
+    _chunk_octets = 0
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        raise NotImplementedError
+
+    async def smtp_DATA(self, argument: bytes) -> bytes:  # noqa: N802
+        """Everything up to CRLF "." CRLF."""
+        out_of_order = refusal("DATA", self.transaction.state)
+        if out_of_order is not None:
+            return out_of_order
+        if argument:
+            return _NO_ARGUMENT
+        if self.unread():
+            # RFC 2920 §3.1: DATA is the last of a group; what follows it unasked may be meant to be read as commands.
+            self.closing = True
+            return _EARLY
+        transaction, self.transaction = self.transaction, Transaction(State.READY)
+        intake = self.receiver.intake(self.session, transaction)
+        async with intake.content:
+            self.stream.push(_GO_AHEAD)
+            reader = DotReader()
+            self.progress = Progress(self.now())
+            try:
+                while not reader.done:
+                    await self.stream.more()
+                    octets = self.stream.take()
+                    self.progress.octets += len(octets)
+                    await intake.feed(reader.feed(octets))
+                    if intake.far_too_big:
+                        self.closing = True
+                        return _NEVER_ENDS
+            finally:
+                self.progress = None
+            if reader.rest:
+                self.stream.put_back(reader.rest)
+            return await self._finish(transaction, intake)
+
+    async def smtp_BDAT(self, argument: bytes) -> bytes:  # noqa: N802
+        """A chunk of exactly so many octets. They are read even when the command is refused, never as commands."""
+        try:
+            size, last = parse_bdat(argument)
+        except BadArgument:
+            # How much follows is unknown, so the next command cannot be found.
+            self.closing = True
+            raise
+        out_of_order = refusal("BDAT", self.transaction.state)
+        if size > 2 * self.receiver.parts.max_size:
+            self.closing = True
+            return out_of_order or _CHUNK_TOO_BIG
+        if out_of_order is not None:
+            await self._read_chunk(size, None)
+            return out_of_order
+        if self._intake is None:
+            self._intake = self.receiver.intake(self.session, self.transaction)
+            await self._intake.content.__aenter__()
+            self.transaction.state = State.CHUNKS
+        await self._read_chunk(size, self._intake)
+        if self._intake.far_too_big:
+            self.closing = True
+            return _NEVER_ENDS
+        if not last:
+            return _CHUNK_OK
+        transaction, self.transaction = self.transaction, Transaction(State.READY)
+        intake, self._intake = self._intake, None
+        self._chunks_since, self._chunk_octets = None, 0
+        try:
+            return await self._finish(transaction, intake)
+        finally:
+            await intake.content.__aexit__(None, None, None)
+
+    async def _read_chunk(self, size: int, intake: Intake | None) -> None:
+        # The deadlines run over all chunks of a message: many small ones are as slow as one.
+        if self._chunks_since is None:
+            self._chunks_since = self.now()
+        progress = self.progress = Progress(self._chunks_since)
+        progress.octets = self._chunk_octets
+        try:
+            while size:
+                octets = self.stream.take(size)
+                if not octets:
+                    await self.stream.more()
+                    continue
+                size -= len(octets)
+                progress.octets += len(octets)
+                if intake is not None:
+                    await intake.feed(octets)
+        finally:
+            self.progress = None
+            self._chunk_octets = progress.octets
+
+    async def drop_chunks(self) -> None:
+        """Forget a message that came in chunks and will not be completed."""
+        self._chunks_since, self._chunk_octets = None, 0
+        if self._intake is not None:
+            intake, self._intake = self._intake, None
+            await intake.content.__aexit__(None, None, None)
+
+    async def _finish(self, transaction: Transaction, intake: Intake) -> bytes:
+        try:
+            reply = await self.receiver.finish(self.session, transaction, intake, lambda: self.stream.lost)
+        except ClientGone:
+            raise ConnectionEnded from None
+        if reply.code == 250:
+            self.session.made_progress()
+        self.closing = self.closing or reply.code == 421
+        return reply.encode()

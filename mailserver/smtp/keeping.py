@@ -1,0 +1,202 @@
+"""The acceptance rule (DESIGN §4): 250 when every recipient has a durable home. In this order, and 250 only at the end:
+
+1. One `store.commit` for all local places. When all recipients fail here, nothing was kept and the reply says why.
+2. The queue takes what remains: remote recipients, and local ones whose mailbox failed while others succeeded.
+3. When the queue fails, what step 1 stored is taken back and the reply is 451.
+
+A queue item cannot be taken back: when a later one fails, the client's next attempt repeats the earlier ones. Nothing is
+ever lost. Nobody cancels the task that runs this: a client that hangs up only loses the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from mailserver.hooks.contexts import LocalMailbox, Session
+from mailserver.hooks.dispatch import Hooks
+from mailserver.model.address import EmailAddress
+from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.errors import MailError
+from mailserver.model.events import Accepted, Delivered, Queued
+from mailserver.model.ids import AccountId, QueueId, new_queue_id
+from mailserver.model.mailbox import Stored
+from mailserver.model.reply import Reply
+from mailserver.ports.directory import Directory
+from mailserver.ports.queue import MailQueue
+from mailserver.ports.store import Content, MailStore, Target
+from mailserver.smtp.trace import Fields
+from mailserver.smtp.transaction import Destination
+
+__all__ = ["ClientGone", "Keeper", "LocalPlace", "Message", "NotKept"]
+
+log = structlog.get_logger()
+
+
+class ClientGone(Exception):
+    """The connection was lost before anything was kept."""
+
+
+class NotKept(Exception):
+    """Nothing was kept; `reply` tells the client, `detail` the log."""
+
+    def __init__(self, reply: Reply, detail: str) -> None:
+        super().__init__(detail)
+        self.reply = reply
+        self.detail = detail
+
+    @classmethod
+    def of(cls, error: MailError) -> NotKept:
+        """As SMTP says it: 452 for a full mailbox, 451 for what may pass, 554 for what will not."""
+        code = 554 if not error.temporary else 452 if error.status == "4.2.2" else 451
+        return cls(Reply(code, error.status, error.text), error.detail or error.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message that arrived completely, with what the session knows about it."""
+
+    session: Session
+    queue_id: QueueId
+    envelope: Envelope
+    destinations: Sequence[Destination]
+    content: Content
+    #: True once the client can no longer hear a reply.
+    client_gone: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    """One place in an account, and the recipient that it serves."""
+
+    destination: Destination
+    mailbox: LocalMailbox
+    target: Target
+
+
+class Keeper:
+    """Puts accepted messages into the store and the queue."""
+
+    def __init__(self, hooks: Hooks, store: MailStore, queue: MailQueue, directory: Directory) -> None:
+        self._hooks = hooks
+        self._store = store
+        self._queue = queue
+        self._directory = directory
+
+    async def keep(self, message: Message, places: list[LocalPlace], fields: Fields) -> Reply:
+        """Raises NotKept."""
+        stored: list[Stored] = []
+        failed: list[tuple[LocalPlace, MailError]] = []
+        if places:
+            results = await self._commit(message.content, places, fields)
+            for place, result in zip(places, results, strict=True):
+                if isinstance(result, Stored):
+                    stored.append(result)
+                else:
+                    failed.append((place, result))
+        items = _remote_items(message)
+        if failed:
+            if not stored and not items:
+                raise NotKept.of(min((error for _, error in failed), key=lambda error: not error.temporary))
+            items.append((b"", tuple(self._retry(place) for place, _ in failed)))
+        if items:
+            await self._enqueue(message, items, fields, stored)
+        self._tell(message, stored)
+        return Reply(250, "2.0.0", f"Kept as {message.queue_id}")
+
+    async def _commit(
+        self, content: Content, places: list[LocalPlace], fields: Fields
+    ) -> Sequence[Stored | MailError]:
+        try:
+            return await self._store.commit(content, [place.target for place in places], fields.delivery)
+        except MailError as error:
+            return [error] * len(places)
+
+    async def _enqueue(
+        self, message: Message, items: list[tuple[bytes, tuple[Recipient, ...]]], fields: Fields, stored: list[Stored]
+    ) -> None:
+        for number, (header, recipients) in enumerate(items):
+            queue_id = new_queue_id() if number else message.queue_id
+            envelope = replace(message.envelope, recipients=recipients)
+            try:
+                await self._queue.inject(queue_id, envelope, message.content, header + fields.transit)
+            except MailError as error:
+                await self._take_back(message.queue_id, stored)
+                raise NotKept(
+                    Reply(451, "4.3.0", "The message could not be kept, try again later"), error.detail or error.text
+                ) from error
+            self._hooks.emit(
+                Queued(
+                    queue_id=queue_id, sender=str(envelope.sender or ""),
+                    recipients=tuple(str(recipient.address) for recipient in recipients), size=message.content.size,
+                )
+            )  # fmt: skip
+
+    def _retry(self, place: LocalPlace) -> Recipient:
+        """The recipient of a queue item for a mailbox that failed: the account itself, since an alias has other targets.
+
+        The detail behind the sub-address separator goes along.
+        """
+        account = EmailAddress.parse(place.mailbox.account)
+        if place.mailbox.detail:
+            domain = self._directory.domain(account.domain)
+            separator = domain.subaddress_separator if domain is not None else "+"
+            account = EmailAddress(f"{account.local}{separator}{place.mailbox.detail}", account.domain)
+        return _instead(place.destination.recipient, account)
+
+    async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
+        for place in stored:
+            try:
+                account = await self._store.open_account(_account_id(place))
+                async with account.open(place.mailbox) as mailbox:
+                    await mailbox.expunge([place.uid])
+            except MailError as error:
+                log.error("a copy could not be taken back", queue_id=queue_id, error=error.detail or error.text)
+
+    def _tell(self, message: Message, stored: list[Stored]) -> None:
+        session, size = message.session, message.content.size
+        for place in stored:
+            self._hooks.emit(
+                Delivered(
+                    queue_id=message.queue_id, account=_account_id(place), mailbox=place.mailbox, uid=place.uid, size=size
+                )
+            )
+        self._hooks.emit(
+            Accepted(
+                session=session.session, queue_id=message.queue_id, service=session.service,
+                sender=str(message.envelope.sender or ""),
+                recipients=tuple(str(recipient.address) for recipient in message.envelope.recipients), size=size,
+            )
+        )  # fmt: skip
+
+
+def _remote_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
+    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards.
+
+    Delivered-To names the address that forwards, so that it notices the message when it comes back.
+    """
+    items = []
+    direct = tuple(d.recipient for d in message.destinations if d.remote and not d.forwarded)
+    if direct:
+        items.append((b"", direct))
+    for destination in message.destinations:
+        if destination.forwarded:
+            header = f"Delivered-To: {destination.recipient.address}\r\n".encode()
+            items.append((header, tuple(_instead(destination.recipient, address) for address in destination.remote)))
+    return items
+
+
+def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:
+    """The same recipient at another address; what it was called first stays known (RFC 3461 §5.2.7.1)."""
+    original = recipient.original_recipient
+    if original is None and str(recipient.address).isascii():
+        original = "rfc822;" + "".join(
+            c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in str(recipient.address)
+        )
+    return replace(recipient, address=address, original_recipient=original)
+
+
+def _account_id(place: Stored) -> AccountId:
+    return AccountId(place.account)

@@ -1,0 +1,124 @@
+"""The SMTP services: port 25, submission with STARTTLS, submission with TLS. Composes the parts and owns the timer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+
+from mailserver.hooks.dispatch import Hooks
+from mailserver.net.listener import ConnectionTable, Listener
+from mailserver.net.login import LoginService
+from mailserver.net.settings import LimitsSettings
+from mailserver.net.tls import TlsContexts
+from mailserver.ports.clock import Clock, SystemClock
+from mailserver.ports.directory import Directory
+from mailserver.ports.queue import MailQueue
+from mailserver.ports.store import MailStore
+from mailserver.smtp.ingress import Ingress
+from mailserver.smtp.keeping import Keeper
+from mailserver.smtp.pipeline import Pipeline
+from mailserver.smtp.receiver import Parts, Receiver
+from mailserver.smtp.resolving import Resolver
+from mailserver.smtp.server import SmtpConnection
+from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.smtp.submission import Submission
+
+__all__ = ["SmtpService"]
+
+_TICK = 1.0
+_ALPN = ("smtp",)
+
+
+class SmtpService:
+    """`listeners` are the services to run; `inherited` sockets go by the names smtp, submission, submissions."""
+
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        submission_settings: SubmissionSettings,
+        limits: LimitsSettings,
+        hooks: Hooks,
+        store: MailStore,
+        queue: MailQueue,
+        login: LoginService,
+        tls: TlsContexts | None,
+        table: ConnectionTable,
+        hostname: str,
+        directory: Directory,
+        clock: Clock | None = None,
+        *,
+        inherited: Mapping[str, Sequence[socket.socket]] | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._limits = limits
+        self._table = table
+        self._inherited = inherited or {}
+        self._timer: asyncio.TimerHandle | None = None
+        parts = Parts(
+            hostname=hostname, limits=limits, hooks=hooks, store=store, login=login, max_size=settings.max_size,
+            resolver=Resolver(hooks, directory, store, hostname),
+            pipeline=Pipeline(hooks, Keeper(hooks, store, queue, directory), hostname, clock),
+        )  # fmt: skip
+        ingress, submission = Ingress(parts, settings), Submission(parts, clock)
+
+        def context(name: str, alpn: Sequence[str] = ()) -> ssl.SSLContext | None:
+            return tls.context(name, alpn) if tls is not None else None
+
+        self.listeners: list[Listener] = []
+        self._add("smtp", settings.listen, settings.proxy_from, ingress, starttls=context("smtp"))
+        self._add(
+            "submission", submission_settings.listen, submission_settings.proxy_from, submission,
+            starttls=context("submission"),
+        )  # fmt: skip
+        if tls is not None:
+            self._add(
+                "submissions", submission_settings.listen_tls, submission_settings.proxy_from, submission,
+                implicit=context("submissions", _ALPN),
+            )  # fmt: skip
+
+    def _add(
+        self,
+        name: str,
+        addresses: Sequence[str],
+        proxies: Sequence[str],
+        receiver: Receiver,
+        *,
+        starttls: ssl.SSLContext | None = None,
+        implicit: ssl.SSLContext | None = None,
+    ) -> None:
+        sockets = self._inherited.get(name, ())
+        if addresses or sockets:
+            self.listeners.append(
+                Listener(
+                    name, addresses, self._factory(receiver, starttls), tls=implicit, inherited=sockets,
+                    table=self._table, drain=self._limits.drain, proxy_from=proxies,
+                    handshake_timeout=self._limits.tls_handshake,
+                )
+            )  # fmt: skip
+
+    def _factory(
+        self, receiver: Receiver, starttls: ssl.SSLContext | None
+    ) -> Callable[[Listener], asyncio.BaseProtocol]:
+        def make(listener: Listener) -> asyncio.BaseProtocol:
+            connection = SmtpConnection(receiver, listener, starttls, asyncio.get_running_loop())
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_TICK, self._tick)
+            return connection
+
+        return make
+
+    def _tick(self) -> None:
+        """Look at the deadlines of all connections, once a second while there are any."""
+        loop = asyncio.get_running_loop()
+        self.tick(loop.time())
+        busy = any(len(listener) for listener in self.listeners)
+        self._timer = loop.call_later(_TICK, self._tick) if busy else None
+
+    def tick(self, now: float) -> None:
+        """Enforce the deadlines of all connections as of `now` (loop time)."""
+        for listener in self.listeners:
+            for connection in listener.connections:
+                if isinstance(connection, SmtpConnection):
+                    connection.tick(now)
