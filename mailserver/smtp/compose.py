@@ -9,7 +9,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from mailserver.mime.addresses import MAX_ADDRESSES, parse_addresses
-from mailserver.mime.headers import fields, header_block_end, unfold
+from mailserver.mime.headers import field_value, fields, header_block_end, unfold
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
 
@@ -67,7 +67,8 @@ def visible_senders(head: bytes) -> Authors:
     for name, start, stop in fields(head):
         if name not in (b"from", b"sender"):
             continue
-        entries = [entry for entry in parse_addresses(unfold(head[start:stop])) if entry != (None, None, None, None, True)]
+        listed = parse_addresses(unfold(field_value(head, start, stop)))
+        entries = [entry for entry in listed if entry != (None, None, None, None, True)]
         unreadable = unreadable or not entries or len(entries) >= MAX_ADDRESSES
         for entry in entries:
             address = _address(entry.mailbox, entry.domain) if entry.is_mailbox else None

@@ -1,0 +1,103 @@
+"""Messages of our own, and what a submitted message may lack (RFC 6409 §8)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from mailserver.mime.dates import format_date
+from mailserver.mime.headers import fields
+
+__all__ = ["message", "missing_fields"]
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = re.compile(r"[A-Za-z0-9 .!#$%&'*+/?^_`{|}~-]*")
+# RFC 2047 §2: at most 75 characters an encoded word; 45 octets are 60 digits of base64.
+_WORD_OCTETS = 45
+
+
+def missing_fields(header: bytes, *, epoch: float, message_id: str) -> bytes:
+    """Date and Message-ID for a header that lacks them, as lines to put on top (RFC 6409 §8.2, §8.3); else b"".
+
+    `message_id` comes without its angle brackets. Date is the moment of submission.
+    """
+    names = {name for name, _, _ in fields(header)}
+    lines = []
+    if b"date" not in names:
+        lines.append(f"Date: {format_date(epoch)}\r\n")
+    if b"message-id" not in names:
+        lines.append(f"Message-ID: <{_UNSAFE.sub('', message_id)}>\r\n")
+    return "".join(lines).encode("utf-8", "replace")
+
+
+def message(
+    *,
+    sender: str,
+    sender_name: str = "",
+    to: str,
+    subject: str,
+    text: str,
+    epoch: float,
+    message_id: str,
+    auto_submitted: str = "auto-generated",
+) -> bytes:
+    """A small text message of the server's own, with CRLF line ends.
+
+    Args:
+        sender: The address in From.
+        sender_name: A display name for it, in any script.
+        to: The address in To.
+        subject: In any script, one line.
+        text: The body; it travels as base64 unless it is ASCII with short lines.
+        epoch: Seconds since 1970 UTC.
+        message_id: Without angle brackets.
+        auto_submitted: RFC 3834 §5, so that nobody answers it automatically.
+    """
+    name = f"{_phrase(sender_name)} " if sender_name else ""
+    lines = [
+        f"Date: {format_date(epoch)}",
+        f"From: {name}<{_UNSAFE.sub('', sender)}>",
+        f"To: <{_UNSAFE.sub('', to)}>",
+        f"Subject: {_unstructured(subject)}",
+        f"Message-ID: <{_UNSAFE.sub('', message_id)}>",
+        f"Auto-Submitted: {_UNSAFE.sub('', auto_submitted)}",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+    ]
+    body = "\r\n".join(text.split("\n")).encode("utf-8", "replace")
+    if body.isascii() and all(len(line) <= 78 for line in body.split(b"\r\n")) and b"\0" not in body:
+        lines.append("Content-Transfer-Encoding: 7bit")
+    else:
+        lines.append("Content-Transfer-Encoding: base64")
+        body = base64.encodebytes(body).replace(b"\n", b"\r\n")
+    if not body.endswith(b"\r\n"):
+        body += b"\r\n"
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
+
+
+def _phrase(text: str) -> str:
+    clean = _UNSAFE.sub(" ", text)
+    if _PLAIN.fullmatch(clean):
+        return f'"{clean}"'
+    if clean.isascii():
+        return '"' + re.sub(r'(["\\])', r"\\\1", clean) + '"'
+    return _encoded_words(clean)
+
+
+def _unstructured(text: str) -> str:
+    clean = _UNSAFE.sub(" ", text)
+    return clean if clean.isascii() and "=?" not in clean else _encoded_words(clean)
+
+
+def _encoded_words(text: str) -> str:
+    """RFC 2047 §5: whole characters in each word, words on lines of their own."""
+    words, piece = [], b""
+    for character in text:
+        octets = character.encode("utf-8", "replace")
+        if len(piece) + len(octets) > _WORD_OCTETS:
+            words.append(piece)
+            piece = b""
+        piece += octets
+    words.append(piece)
+    return "\r\n ".join(f"=?utf-8?B?{binascii.b2a_base64(word, newline=False).decode('ascii')}?=" for word in words)

@@ -1,0 +1,110 @@
+"""The text of a message for SEARCH and PREVIEW (RFC 9051 §6.4.4, RFC 8970): transfer encodings and charsets undone.
+
+Nothing raises, every piece is bounded by the size of what comes in, and charsets come from the list in `words.py`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+from collections.abc import Iterator
+
+from mailserver.mime.headers import field_value, fields, unfold
+from mailserver.mime.structure import Message, Part, parse
+from mailserver.mime.words import decode_octets, decode_words
+
+__all__ = ["body_text", "decode_transfer", "fold", "header_text", "part_text", "preview", "texts"]
+
+PREVIEW_LENGTH = 200
+# Enough for a preview behind a long style sheet.
+_PREVIEW_SOURCE = 64 << 10
+
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+_QP_SPACE = re.compile(rb"[ \t]+(?=\r?\n)")
+_INVISIBLE = re.compile(
+    r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
+)
+_TAG = re.compile(r"<[/!?a-zA-Z][^>]*+>?")
+_SPACE = re.compile(r"[\s\u200b\u200c\u200d\u034f\ufeff\u00ad]+")
+_QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
+
+
+def decode_transfer(body: bytes, encoding: bytes | None) -> bytes:
+    """Undo a Content-Transfer-Encoding (RFC 2045 §6) as far as it can be undone; unknown ones are left as they are."""
+    name = (encoding or b"").lower()
+    if name == b"base64":
+        return _base64(body)
+    if name == b"quoted-printable":
+        return binascii.a2b_qp(_QP_SPACE.sub(b"", body))
+    return body
+
+
+def _base64(body: bytes) -> bytes:
+    digits = _NOT_BASE64.sub(b"", body)
+    # Padding in the middle: several encoded pieces were put together. What follows it is decoded on its own.
+    out = []
+    for piece in digits.replace(b"==", b"=").split(b"=")[:1000]:
+        usable = piece[:-1] if len(piece) % 4 == 1 else piece
+        out.append(binascii.a2b_base64(usable + b"=" * (-len(usable) % 4)))
+    return b"".join(out)
+
+
+def part_text(buf: bytes, part: Part, limit: int | None = None) -> str:
+    """The text of one text part, from at most `limit` octets of its body."""
+    end = part.end if limit is None else min(part.end, part.body + limit)
+    return decode_octets(decode_transfer(buf[part.body : end], part.encoding), part.charset)
+
+
+def texts(buf: bytes, root: Message | None = None) -> Iterator[str]:
+    """What BODY searches in, piece by piece: every text part, and the headers of messages within."""
+    root = parse(buf) if root is None else root
+    inner: set[int] = set()
+    for part in root.walk():
+        inner.update(id(child) for child in part.children if part.is_message)
+        if id(part) in inner:
+            yield _fields_text(buf, part.fields)
+        if not part.children and part.media_type.startswith("text/"):
+            yield part_text(buf, part)
+
+
+def body_text(buf: bytes, root: Message | None = None) -> str:
+    """All that BODY searches in, as one text."""
+    return "\n".join(texts(buf, root))
+
+
+def header_text(header: bytes) -> str:
+    """A header block as people read it, one line for each field: what TEXT searches in besides the body."""
+    return _fields_text(header, fields(header))
+
+
+def _fields_text(buf: bytes, found: list[tuple[bytes, int, int]]) -> str:
+    lines = []
+    for name, start, end in found:
+        lines.append(f"{name.decode('latin-1')}: {decode_words(unfold(field_value(buf, start, end)))}")
+    return "\n".join(lines)
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared: i;unicode-casemap in spirit (RFC 5051), case and nothing else."""
+    return text.casefold()
+
+
+def preview(buf: bytes, root: Message | None = None) -> str:
+    """The first words of a message (RFC 8970 §4): at most 200 characters, "" when there is no text."""
+    root = parse(buf) if root is None else root
+    html_part = None
+    for part in root.walk():
+        kind = part.media_type
+        if part.disposition is not None and part.disposition[0].lower() == b"attachment":
+            continue
+        if kind == "text/plain":
+            text = _SPACE.sub(" ", _QUOTED_LINE.sub("", part_text(buf, part, _PREVIEW_SOURCE))).strip()
+            if text:
+                return text[:PREVIEW_LENGTH]
+        elif kind == "text/html" and html_part is None:
+            html_part = part
+    if html_part is None:
+        return ""
+    text = _TAG.sub(" ", _INVISIBLE.sub(" ", part_text(buf, html_part, _PREVIEW_SOURCE)))
+    return _SPACE.sub(" ", html.unescape(text)).strip()[:PREVIEW_LENGTH]
