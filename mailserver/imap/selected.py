@@ -21,10 +21,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from mailserver.model.flags import FlagChange
+from mailserver.imap.replies import BadArguments
+from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.mailbox import MessageTable
 from mailserver.model.numset import NumSet
 from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = ["FlagsShown", "Rows", "Selected"]
 
@@ -64,7 +66,9 @@ class Rows:
 class Selected:
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
-    __slots__ = ("_keywords_told", "_lease", "_sets_told", "_told", "count", "mailbox", "modseq", "read_only", "result", "table")
+    __slots__ = (
+        "_keywords_told", "_lease", "_sets_told", "_told", "count", "mailbox", "modseq", "read_only", "result", "table",
+    )  # fmt: skip
 
     def __init__(self, mailbox: Mailbox, lease: AsyncExitStack, *, read_only: bool) -> None:
         self.mailbox = mailbox
@@ -95,6 +99,20 @@ class Selected:
         """The highest UID that the client knows; 0 in an empty mailbox."""
         return self.table.uids[self.count - 1] if self.count else 0
 
+    def spans(self, messages: SequenceSet | SavedResult, *, uid: bool) -> list[range]:
+        """The positions that a command names, ascending.
+
+        Raises:
+            BadArguments: a sequence number that does not exist (RFC 9051 §9 seq-number); UIDs need not exist.
+        """
+        if isinstance(messages, SavedResult):
+            return self.spans_of_uids(self.result)
+        if uid:
+            return self.spans_of_uids(messages.resolve(self.last_uid))
+        if messages.highest_named > self.count:
+            raise BadArguments(f"the mailbox has {self.count} messages")
+        return self.spans_of_numbers(messages.resolve(self.count))
+
     def spans_of_numbers(self, numbers: NumSet) -> list[range]:
         """Positions of message sequence numbers; those that do not exist are left out."""
         return [range(low - 1, min(high, self.count)) for low, high in numbers.ranges if low <= self.count]
@@ -108,10 +126,6 @@ class Selected:
             if start < stop:
                 out.append(range(start, stop))
         return out
-
-    def has_numbers(self, numbers: NumSet) -> bool:
-        """Whether all these sequence numbers exist; naming another one is an error (RFC 9051 §9 seq-number)."""
-        return not numbers.ranges or numbers.ranges[-1][1] <= self.count
 
     def uids_at(self, spans: Sequence[range]) -> list[int]:
         """The UIDs at these positions, ascending, that still exist."""
@@ -140,28 +154,53 @@ class Selected:
         """The messages at these positions with their present flags; those that are gone are left out."""
         table, part = self.table, slice(span.start, span.stop)
         rows = Rows(
-            range(span.start + 1, span.stop + 1), table.uids[part], table.flags[part], table.modseqs[part], table.sizes[part],
-            table.dates[part], table.saved[part],
+            range(span.start + 1, span.stop + 1), table.uids[part], table.flags[part], table.modseqs[part],
+            table.sizes[part], table.dates[part], table.saved[part],
         )  # fmt: skip
-        if not self.stale:
-            return rows
+        return self._live(rows) if self.stale else rows
+
+    def rows_of(self, uids: NumSet) -> Rows:
+        """As `rows`, for UIDs; those that the client does not know, or that are gone, are left out."""
+        spans = self.spans_of_uids(uids)
+        if len(spans) == 1:
+            return self.rows(spans[0])
+        return self._rows_at([position for span in spans for position in span])
+
+    def batches(self, spans: Sequence[range], size: int) -> Iterator[Rows]:
+        """The messages at these positions, about `size` at a time."""
+        waiting: list[int] = []
+        for span in spans:
+            for start in range(span.start, span.stop, size):
+                piece = range(start, min(start + size, span.stop))
+                if not waiting and len(piece) == size:
+                    yield self.rows(piece)
+                    continue
+                waiting.extend(piece)
+                if len(waiting) >= size:
+                    yield self._rows_at(waiting)
+                    waiting = []
+        if waiting:
+            yield self._rows_at(waiting)
+
+    def _rows_at(self, at: Sequence[int]) -> Rows:
+        if at and at[-1] - at[0] + 1 == len(at):
+            return self.rows(range(at[0], at[-1] + 1))
+        table = self.table
+        rows = Rows(
+            [position + 1 for position in at],
+            *([column[position] for position in at] for column in
+              (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved)),
+        )  # fmt: skip
+        return self._live(rows) if self.stale else rows
+
+    def _live(self, rows: Rows) -> Rows:
+        """Without what is gone, and with the flags of now."""
         live = self.mailbox.table
         places = [live.find(uid) for uid in rows.uids]
         rows = rows.take([i for i, place in enumerate(places) if place >= 0])
         rows.flags = [live.flags[place] for place in places if place >= 0]
         rows.modseqs = [live.modseqs[place] for place in places if place >= 0]
         return rows
-
-    def rows_of(self, uids: Sequence[int]) -> Rows:
-        """As `rows`, for UIDs; those that the client does not know, or that are gone, are left out."""
-        live = self.mailbox.table
-        pairs = [(at, place) for uid in uids if (at := self._position(uid)) >= 0 and (place := live.find(uid)) >= 0]
-        places = [place for _, place in pairs]
-        return Rows(
-            [at + 1 for at, _ in pairs],
-            *([column[place] for place in places] for column in
-              (live.uids, live.flags, live.modseqs, live.sizes, live.dates, live.saved)),
-        )  # fmt: skip
 
     # --- our own changes
 
@@ -176,29 +215,31 @@ class Selected:
         live = self.mailbox.table
         return [live.flags[place] if (place := live.find(uid)) >= 0 else 0 for uid in uids]
 
-    def told(self, uids: Sequence[int]) -> None:
-        """The client knows the present flags of these messages."""
-        live, told = self.mailbox.table, self._told or {}
-        for uid in uids:
-            place = live.find(uid)
-            if place >= 0:
-                told[uid] = live.modseqs[place]
+    def told(self, rows: Rows) -> None:
+        """The client was shown these flags."""
+        told = self._told if self._told is not None else {}
+        told.update(zip(rows.uids, rows.modseqs, strict=True))
         self._told = told
 
     def told_silently(
-        self, uids: Sequence[int], before: Sequence[int], untold: set[int], how: FlagChange, flags: frozenset[str]
-    ) -> None:
+        self, uids: Sequence[int], before: Sequence[int], untold: set[int], how: FlagChange, flags: frozenset[str],
+        changed: NumSet,
+    ) -> None:  # fmt: skip
         """After STORE .SILENT: the client works out the new flags itself, unless others changed the message as well.
 
         Args:
-            uids: the changed messages, with their flags `before` (aligned) and those that were `untold` then.
+            uids: the messages, with their flags `before` (aligned) and those that were `untold` then.
+            how, flags: what STORE did to them.
+            changed: those that it was done to.
         """
-        live, change = self.mailbox.table, self.mailbox.flag_table.change
+        change = self.mailbox.flag_table.change
         expected = {number: change(number, how, flags) for number in set(before)}
-        self.told([
-            uid for uid, number in zip(uids, before, strict=True)
-            if uid not in untold and (place := live.find(uid)) >= 0 and live.flags[place] == expected[number]
-        ])  # fmt: skip
+        old = dict(zip(uids, before, strict=True))
+        rows = self.rows_of(changed)
+        self.told(rows.take([
+            at for at, (uid, number) in enumerate(zip(rows.uids, rows.flags, strict=True))
+            if uid not in untold and uid in old and expected[old[uid]] == number
+        ]))  # fmt: skip
 
     # --- what the client is told unasked
 
@@ -255,27 +296,30 @@ class Selected:
         box, told = self.mailbox, self._told or {}
         changed = box.flags_changed_since(self.modseq)
         self.modseq = box.highest_modseq
-        yield from self._new_keywords()
+        yield self.new_keywords()
         # A message that is announced just now is not told again: its flags are what the client will fetch.
         live, uids = box.table, changed[: bisect_right(changed, last)]
         if told:
             uids = [uid for uid in uids if (at := live.find(uid)) < 0 or told.get(uid) != live.modseqs[at]]
         for start in range(0, len(uids), _PIECE):
-            rows = self.rows_of(uids[start : start + _PIECE])
+            rows = self.rows_of(NumSet.from_numbers(uids[start : start + _PIECE]))
             if rows:
                 yield self.flag_lines(rows, shown)
 
-    def _new_keywords(self) -> Iterator[bytes]:
+    def new_keywords(self) -> bytes:
+        """FLAGS again when the mailbox met keywords that the client was not told of; else nothing."""
         table = self.mailbox.flag_table
-        if len(table.sets) != self._sets_told:
-            self._sets_told = len(table.sets)
-            if (count := len(table.keywords())) != self._keywords_told:
-                self._keywords_told = count
-                yield self.flags_line()
+        if len(table.sets) == self._sets_told:
+            return b""
+        self._sets_told = len(table.sets)
+        if (count := len(table.keywords())) == self._keywords_told:
+            return b""
+        self._keywords_told = count
+        return self.flags_line()
 
     def flags_line(self) -> bytes:
         """FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1)."""
-        known = " ".join(["\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft", *self.mailbox.flag_table.keywords()])
+        known = " ".join([*SYSTEM_FLAGS, *self.mailbox.flag_table.keywords()])
         lasting = "" if self.read_only else known + " \\*"
         return f"* FLAGS ({known})\r\n* OK [PERMANENTFLAGS ({lasting})] Flags that last\r\n".encode("ascii")
 
@@ -289,7 +333,8 @@ class Selected:
                 for row in zip(rows.numbers, rows.uids, rows.modseqs, flags, strict=True)
             ]
         elif shown.uid:
-            lines = [b"* %d FETCH (UID %d FLAGS (%b))\r\n" % row for row in zip(rows.numbers, rows.uids, flags, strict=True)]
+            columns = zip(rows.numbers, rows.uids, flags, strict=True)
+            lines = [b"* %d FETCH (UID %d FLAGS (%b))\r\n" % row for row in columns]
         else:
             lines = [b"* %d FETCH (FLAGS (%b))\r\n" % row for row in zip(rows.numbers, flags, strict=True)]
         return b"".join(lines)

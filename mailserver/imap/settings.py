@@ -23,16 +23,21 @@ class ImapSettings(Settings):
     )
     listen_tls: list[str] = Field(
         ["127.0.0.1:2993"],
-        description='Addresses for IMAP with TLS from the first octet; "0.0.0.0:993" and "[::]:993" on a real server. Empty: none.',
+        description="Addresses for IMAP with TLS from the first octet;"
+        ' "0.0.0.0:993" and "[::]:993" on a real server. Empty: none.',
     )
     disabled_capabilities: list[str] = Field(
-        [], description='Capabilities that are neither announced nor served, such as "CONDSTORE"; for clients that stumble over one.'
+        [],
+        description='Capabilities that are neither announced nor served, such as "CONDSTORE";'
+        " for clients that stumble over one.",
     )
     namespace_prefix: str = Field(
-        "", description='What every folder but INBOX begins with, for clients that knew this mail under "INBOX." before. Usually empty.'
+        "",
+        description='What every folder but INBOX begins with, for clients that knew this mail under "INBOX." before.'
+        " Usually empty.",
     )
     separator: str = Field("/", description='What divides the parts of a folder name, as clients see it: "/" or ".".')
-    login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time after it connected.")
+    login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time of connecting.")
     connections_per_account: int = Field(200, ge=1, description="Connections at one time of one account.")
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 

@@ -66,6 +66,40 @@ class NumSet:
     def __bool__(self) -> bool:
         return bool(self.ranges)
 
+    def __and__(self, other: NumSet) -> NumSet:
+        """What is in both; O(ranges)."""
+        out: list[tuple[int, int]] = []
+        mine, theirs = iter(self.ranges), iter(other.ranges)
+        a, b = next(mine, None), next(theirs, None)
+        while a is not None and b is not None:
+            low, high = max(a[0], b[0]), min(a[1], b[1])
+            if low <= high:
+                out.append((low, high))
+            if a[1] < b[1]:
+                a = next(mine, None)
+            else:
+                b = next(theirs, None)
+        return NumSet(tuple(out))
+
+    def __sub__(self, other: NumSet) -> NumSet:
+        """What is here and not in the other; O(ranges)."""
+        out: list[tuple[int, int]] = []
+        gaps = iter(other.ranges)
+        gap = next(gaps, None)
+        for low, high in self.ranges:
+            while gap is not None and gap[1] < low:
+                gap = next(gaps, None)
+            while gap is not None and gap[0] <= high:
+                if low < gap[0]:
+                    out.append((low, gap[0] - 1))
+                low = gap[1] + 1
+                if low > high:
+                    break
+                gap = next(gaps, None)
+            if low <= high:
+                out.append((low, high))
+        return NumSet(tuple(out))
+
     def __str__(self) -> str:
         return ",".join(str(low) if low == high else f"{low}:{high}" for low, high in self.ranges)
 

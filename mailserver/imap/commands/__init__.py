@@ -1,0 +1,85 @@
+"""All commands: which states they are given in, and the capability that brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mailserver.imap.commands import (
+    append,
+    authenticate,
+    capability,
+    copy,
+    create,
+    delete,
+    enable,
+    expunge,
+    fetch,
+    identify,
+    idle,
+    list,
+    login,
+    logout,
+    namespace,
+    noop,
+    quota,
+    rename,
+    search,
+    select,
+    starttls,
+    status,
+    store,
+    subscribe,
+    unselect,
+)
+from mailserver.imap.session import CommandSpec, State
+
+__all__ = ["COMMANDS"]
+
+_ANY = frozenset(State)
+_NOT_AUTHENTICATED = frozenset({State.NOT_AUTHENTICATED})
+_AUTHENTICATED = frozenset({State.AUTHENTICATED, State.SELECTED})
+_SELECTED = frozenset({State.SELECTED})
+
+_SPECS = (
+    CommandSpec(name="CAPABILITY", run=capability.capability, states=_ANY),
+    CommandSpec(name="NOOP", run=noop.noop, states=_ANY),
+    CommandSpec(name="LOGOUT", run=logout.logout, states=_ANY),
+    CommandSpec(name="ID", run=identify.identify, states=_ANY, capability="ID"),
+    CommandSpec(name="STARTTLS", run=starttls.starttls, states=_NOT_AUTHENTICATED),
+    CommandSpec(name="AUTHENTICATE", run=authenticate.authenticate, states=_NOT_AUTHENTICATED),
+    CommandSpec(name="LOGIN", run=login.login, states=_NOT_AUTHENTICATED),
+    CommandSpec(name="ENABLE", run=enable.enable, states=_AUTHENTICATED, capability="ENABLE"),
+    CommandSpec(name="SELECT", run=select.select, states=_AUTHENTICATED),
+    CommandSpec(name="EXAMINE", run=select.select, states=_AUTHENTICATED),
+    CommandSpec(name="CREATE", run=create.create, states=_AUTHENTICATED),
+    CommandSpec(name="DELETE", run=delete.delete, states=_AUTHENTICATED),
+    CommandSpec(name="RENAME", run=rename.rename, states=_AUTHENTICATED),
+    CommandSpec(name="SUBSCRIBE", run=subscribe.subscribe, states=_AUTHENTICATED),
+    CommandSpec(name="UNSUBSCRIBE", run=subscribe.subscribe, states=_AUTHENTICATED),
+    CommandSpec(name="LIST", run=list.list_mailboxes, states=_AUTHENTICATED),
+    CommandSpec(name="LSUB", run=list.lsub, states=_AUTHENTICATED),
+    CommandSpec(name="NAMESPACE", run=namespace.namespace, states=_AUTHENTICATED, capability="NAMESPACE"),
+    CommandSpec(name="STATUS", run=status.status, states=_AUTHENTICATED),
+    CommandSpec(name="APPEND", run=append.append, states=_AUTHENTICATED),
+    CommandSpec(name="IDLE", run=idle.idle, states=_AUTHENTICATED, capability="IDLE"),
+    CommandSpec(name="GETQUOTA", run=quota.get_quota, states=_AUTHENTICATED, capability="QUOTA"),
+    CommandSpec(name="GETQUOTAROOT", run=quota.get_quota_root, states=_AUTHENTICATED, capability="QUOTA"),
+    CommandSpec(name="SETQUOTA", run=quota.set_quota, states=_AUTHENTICATED, capability="QUOTA"),
+    CommandSpec(name="CHECK", run=noop.noop, states=_SELECTED),
+    CommandSpec(name="CLOSE", run=unselect.close, states=_SELECTED),
+    CommandSpec(name="UNSELECT", run=unselect.unselect, states=_SELECTED, capability="UNSELECT"),
+    CommandSpec(name="EXPUNGE", run=expunge.expunge, states=_SELECTED),
+    CommandSpec(name="SEARCH", run=search.search, states=_SELECTED, expunges=False),
+    CommandSpec(name="FETCH", run=fetch.fetch, states=_SELECTED, expunges=False),
+    CommandSpec(name="STORE", run=store.store, states=_SELECTED, expunges=False),
+    CommandSpec(name="COPY", run=copy.copy, states=_SELECTED),
+    CommandSpec(name="MOVE", run=copy.move, states=_SELECTED, capability="MOVE"),
+    CommandSpec(name="UID EXPUNGE", run=expunge.expunge, states=_SELECTED, capability="UIDPLUS"),
+    CommandSpec(name="UID SEARCH", run=search.search, states=_SELECTED),
+    CommandSpec(name="UID FETCH", run=fetch.fetch, states=_SELECTED),
+    CommandSpec(name="UID STORE", run=store.store, states=_SELECTED),
+    CommandSpec(name="UID COPY", run=copy.copy, states=_SELECTED),
+    CommandSpec(name="UID MOVE", run=copy.move, states=_SELECTED, capability="MOVE"),
+)
+
+COMMANDS: Mapping[str, CommandSpec] = {spec.name: spec for spec in _SPECS}

@@ -1,0 +1,102 @@
+"""APPEND and MULTIAPPEND (RFC 9051 §6.3.12, RFC 3502; UIDPLUS: §7.1): messages stream to the store."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from mailserver.imap.replies import Completion, Responses, from_error, no, ok
+from mailserver.imap.session import Session
+from mailserver.model.errors import MailError, NotFound, OverQuota
+from mailserver.model.numset import NumSet
+from mailserver.ports.store import Content, Target
+from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
+
+__all__ = ["append"]
+
+
+class _Refused(Exception):
+    """This APPEND fails; what is still on the wire must be read away first."""
+
+    def __init__(self, completion: Completion) -> None:
+        super().__init__(completion.text)
+        self.completion = completion
+
+
+async def append(session: Session, command: AppendStarted) -> Responses:
+    """Take in one or more messages, and put all of them into the mailbox, or none."""
+    async with AsyncExitStack() as stack:
+        try:
+            items = await _receive(session, command, stack)
+        except _Refused as refused:
+            yield refused.completion
+            return
+        try:
+            stored = await session.services.store.commit_all(session.owner, items)
+        except MailError as error:
+            yield _try_create(error)
+            return
+        uids = NumSet.from_numbers(one.uid for one in stored)
+        yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}")
+
+
+async def _receive(session: Session, command: AppendStarted, stack: AsyncExitStack) -> list[tuple[Content, Target]]:
+    """All messages of the command, written and not committed. Raises _Refused; the wire is in step again then."""
+    talk = session.conversation
+    message, items, octets = command.message, list[tuple[Content, Target]](), 0
+    while True:
+        octets += message.size
+        try:
+            name = await _check(session, command.mailbox, len(items) + 1, octets)
+            content = await stack.enter_async_context(session.services.store.begin(message.size))
+        except MailError as error:
+            talk.refuse_literal()
+            raise _Refused(_try_create(error)) from error
+        talk.accept_literal()
+        failed = await _write(session, content)
+        event = await talk.next_event()
+        if isinstance(event, BadCommand):
+            raise _Refused(Completion(event.status, event.text, event.code))
+        if failed is not None:
+            if isinstance(event, AppendContinued):
+                talk.refuse_literal()
+            raise _Refused(from_error(failed))
+        target = Target(account=session.owner, mailbox=name, flags=message.flags, date=message.date, into_new=False)
+        items.append((content, target))
+        if not isinstance(event, AppendContinued):
+            return items
+        message = event.message
+
+
+async def _check(session: Session, mailbox: str, messages: int, octets: int) -> str:
+    """The store's name of the mailbox, if all is well: a client that waits need not send what cannot be kept.
+
+    Raises NotFound, OverQuota.
+    """
+    name = session.services.layout.to_store(mailbox)
+    async with session.folders.open(name):
+        usage = await session.folders.quota()
+    if 0 < usage.octets_limit < usage.octets + octets or 0 < usage.messages_limit < usage.messages + messages:
+        raise OverQuota("the account is over its quota")
+    return name
+
+
+def _try_create(error: MailError) -> Completion:
+    return no(error.text, "TRYCREATE") if isinstance(error, NotFound) else from_error(error)
+
+
+async def _write(session: Session, content: Content) -> MailError | None:
+    """Write the octets of one message; why they could not be kept. All of them are read in any case."""
+    failed: MailError | None = None
+    while True:
+        event = await session.conversation.next_event()
+        if isinstance(event, BadCommand):
+            raise _Refused(Completion(event.status, event.text, event.code))
+        if not isinstance(event, LiteralChunk):
+            raise TypeError(f"{event!r} in a literal")
+        if failed is None:
+            try:
+                await content.write(event.data)
+            except MailError as error:
+                failed = error
+        if event.last:
+            return failed

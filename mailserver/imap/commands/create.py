@@ -1,0 +1,24 @@
+"""CREATE (RFC 9051 §6.3.4, RFC 6154 §3)."""
+
+from __future__ import annotations
+
+from mailserver.imap.replies import Responses, no, ok
+from mailserver.imap.session import Session
+from mailserver.model.mailbox import SpecialUse
+from mailserver.wire.imap import commands
+
+__all__ = ["create"]
+
+#: Views of the whole account (RFC 6154 §2) that no mailbox of ours can be.
+_VIRTUAL = frozenset({SpecialUse.ALL, SpecialUse.FLAGGED})
+
+
+async def create(session: Session, command: commands.Create) -> Responses:
+    """Make a mailbox, and the parents that it lacks."""
+    if command.special_use & _VIRTUAL:
+        yield no("a mailbox of that use cannot be made", "USEATTR")
+        return
+    # A trailing separator only says that names beneath it will follow (§6.3.4).
+    name = session.services.layout.to_store(command.mailbox.removesuffix(session.services.layout.separator))
+    await session.folders.create(name, command.special_use)
+    yield ok("CREATE completed")

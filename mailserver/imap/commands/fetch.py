@@ -1,0 +1,54 @@
+"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 §3.1.4.1, §3.2.6)."""
+
+from __future__ import annotations
+
+from mailserver.imap.commands.select import vanished_among
+from mailserver.imap.fetch_plan import make_plan
+from mailserver.imap.fetch_rows import fetch_rows
+from mailserver.imap.replies import Responses, bad, no, ok
+from mailserver.imap.sections import UnknownEncoding
+from mailserver.imap.session import Session
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.fetch_items import FetchAttribute
+from mailserver.wire.imap.responses import vanished
+from mailserver.wire.imap.sequence_set import SavedResult
+
+__all__ = ["fetch"]
+
+
+async def fetch(session: Session, command: commands.Fetch) -> Responses:
+    """What the client asks of messages, in their order."""
+    view = session.view
+    if command.vanished and not session.qresync:
+        yield bad("VANISHED needs QRESYNC, which was not enabled")
+        return
+    spans = view.spans(command.messages, uid=command.uid)
+    if FetchAttribute.MODSEQ in command.items:
+        yield session.enable_condstore()
+    if command.vanished and command.changed_since is not None:
+        named = _named_uids(session, command)
+        yield vanished(await vanished_among(view, named, command.changed_since), earlier=True)
+    plan, found = make_plan(command.items), 0
+    try:
+        for rows in view.batches(spans, 1000 if not plan.rendered and not plan.sections else 256):
+            found += len(rows)
+            if command.changed_since is not None:
+                rows = rows.take([at for at, modseq in enumerate(rows.modseqs) if modseq > command.changed_since])
+            if rows:
+                async for piece in fetch_rows(session, plan, command.items, rows):
+                    yield piece
+    except UnknownEncoding as error:
+        yield no(error.text, "UNKNOWN-CTE")
+        return
+    if found < sum(map(len, spans)) and not command.uid:
+        # RFC 2180 §4.1.2: what is left was answered; the client hears of the EXPUNGE with its next NOOP.
+        yield no("some of these messages are gone", "EXPUNGEISSUED")
+        return
+    yield ok("FETCH completed")
+
+
+def _named_uids(session: Session, command: commands.Fetch) -> NumSet:
+    if isinstance(command.messages, SavedResult):
+        return session.view.result
+    return command.messages.resolve(max(1, session.view.mailbox.uid_next - 1))

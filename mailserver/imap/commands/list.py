@@ -1,0 +1,147 @@
+"""LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mailserver.imap.commands.status import status_response
+from mailserver.imap.patterns import pattern_matcher
+from mailserver.imap.replies import Responses, no
+from mailserver.imap.session import Session
+from mailserver.model.errors import NotFound
+from mailserver.model.mailbox import SEPARATOR, MailboxInfo
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
+from mailserver.wire.imap.responses import list_line
+
+__all__ = ["list_mailboxes", "lsub"]
+
+_MAX_PATTERNS = 100
+
+
+@dataclass(slots=True)
+class _Name:
+    """A name that may be listed; `info` is None for one that only a subscription holds."""
+
+    name: str
+    info: MailboxInfo | None
+    subscribed: bool
+    has_children: bool = False
+    subscribed_below: bool = False
+    special_below: bool = False
+
+
+async def list_mailboxes(session: Session, command: commands.List) -> Responses:
+    """The names that match, each with its attributes, and its STATUS where that was asked for."""
+    layout = session.services.layout
+    if not command.extended and command.patterns == ("",):
+        # §6.3.9.1: an empty pattern asks for the separator and the root of the reference.
+        yield list_line((b"\\Noselect",), layout.separator, "", utf8=session.utf8)
+        return
+    if len(command.patterns) > _MAX_PATTERNS:
+        yield no(f"at most {_MAX_PATTERNS} patterns", "LIMIT")
+        return
+    patterns = [command.reference + pattern for pattern in command.patterns if pattern]
+    matches = [pattern_matcher(pattern, layout.separator) for pattern in patterns]
+    if StatusItem.HIGHESTMODSEQ in command.status:
+        yield session.enable_condstore()
+    for entry in await _names(session):
+        shown = layout.to_client(entry.name)
+        if not any(match(shown) for match in matches) or not _selected(entry, command.select):
+            # A piece now and then lets others have their turn while thousands of names are looked at.
+            yield b""
+            continue
+        attributes, below = _attributes(entry, command), _child_info(entry, command)
+        yield list_line(attributes, layout.separator, shown, utf8=session.utf8, extended=below)
+        if command.status and entry.info is not None and entry.info.selectable:
+            try:
+                yield await status_response(session, entry.name, shown, command.status)
+            except NotFound:
+                yield b""
+
+
+async def lsub(session: Session, command: commands.Lsub) -> Responses:
+    r"""Subscribed names; where `%` stops above one, the name in between as \Noselect (RFC 3501 §6.3.9)."""
+    layout = session.services.layout
+    if not command.pattern:
+        yield list_line((b"\\Noselect",), layout.separator, "", utf8=session.utf8, command=b"LSUB")
+        return
+    match = pattern_matcher(command.reference + command.pattern, layout.separator)
+    above = command.pattern.endswith("%")
+    for entry in await _names(session):
+        shown = layout.to_client(entry.name)
+        if not (entry.subscribed or (above and entry.subscribed_below)) or not match(shown):
+            continue
+        attributes = () if entry.subscribed and entry.info is not None and entry.info.selectable else (b"\\Noselect",)
+        yield list_line(attributes, layout.separator, shown, utf8=session.utf8, command=b"LSUB")
+
+
+async def _names(session: Session) -> list[_Name]:
+    """Everything that could be listed, sorted, INBOX first."""
+    subscriptions = await session.folders.subscriptions()
+    names = {
+        info.name: _Name(info.name, info, info.name in subscriptions) for info in await session.folders.list_mailboxes()
+    }
+    for name in subscriptions:
+        names.setdefault(name, _Name(name, None, subscribed=True))
+    for entry in list(names.values()):
+        for parent in _parents(entry.name):
+            above = names.setdefault(parent, _Name(parent, None, parent in subscriptions))
+            above.has_children |= entry.info is not None
+            above.subscribed_below |= entry.subscribed
+            above.special_below |= entry.info is not None and bool(entry.info.special_use)
+    return sorted(names.values(), key=lambda entry: (entry.name != "INBOX", entry.name))
+
+
+def _parents(name: str) -> Iterable[str]:
+    at = name.rfind(SEPARATOR)
+    while at > 0:
+        yield name[:at]
+        at = name.rfind(SEPARATOR, 0, at)
+
+
+def _selected(entry: _Name, select: frozenset[ListSelect]) -> bool:
+    """Whether the selection options want this name (RFC 5258 §3.1, RFC 6154 §2); REMOTE adds nothing here."""
+    tests: list[Callable[[_Name], bool]] = []
+    if ListSelect.SUBSCRIBED in select:
+        tests.append(lambda entry: entry.subscribed)
+    if ListSelect.SPECIAL_USE in select:
+        tests.append(lambda entry: entry.info is not None and bool(entry.info.special_use))
+    if not tests:
+        return entry.info is not None
+    if all(test(entry) for test in tests):
+        return True
+    return ListSelect.RECURSIVEMATCH in select and bool(_below(entry, select))
+
+
+def _below(entry: _Name, select: frozenset[ListSelect]) -> list[bytes]:
+    """The selection options that something beneath this name meets, as CHILDINFO names them."""
+    found = []
+    if ListSelect.SUBSCRIBED in select and entry.subscribed_below:
+        found.append(b'"SUBSCRIBED"')
+    if ListSelect.SPECIAL_USE in select and entry.special_below:
+        found.append(b'"SPECIAL-USE"')
+    return found
+
+
+def _attributes(entry: _Name, command: commands.List) -> list[bytes]:
+    attributes = []
+    if entry.info is None or not entry.info.selectable:
+        # RFC 5258 §3: \NonExistent means \Noselect as well; older clients only know the latter.
+        attributes += [b"\\NonExistent", b"\\Noselect"]
+    attributes.append(b"\\HasChildren" if entry.has_children else b"\\HasNoChildren")
+    if entry.subscribed and (ListReturn.SUBSCRIBED in command.returns or ListSelect.SUBSCRIBED in command.select):
+        attributes.append(b"\\Subscribed")
+    if entry.info is not None and (
+        not command.extended or ListReturn.SPECIAL_USE in command.returns or ListSelect.SPECIAL_USE in command.select
+    ):
+        attributes += sorted(use.value.encode("ascii") for use in entry.info.special_use)
+    return attributes
+
+
+def _child_info(entry: _Name, command: commands.List) -> list[bytes]:
+    if ListSelect.RECURSIVEMATCH not in command.select:
+        return []
+    below = _below(entry, command.select)
+    return [b'"CHILDINFO" (%b)' % b" ".join(below)] if below else []

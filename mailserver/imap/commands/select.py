@@ -1,0 +1,104 @@
+"""SELECT and EXAMINE (RFC 9051 §6.3.2, §6.3.3; CONDSTORE and QRESYNC: RFC 7162 §3.1.8, §3.2.5)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+
+from mailserver.imap.replies import Responses, bad, ok
+from mailserver.imap.selected import FlagsShown, Selected
+from mailserver.imap.session import Session
+from mailserver.model.flags import SEEN
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.responses import list_line, vanished
+
+__all__ = ["select", "vanished_among"]
+
+_PIECE = 1000
+
+
+async def select(session: Session, command: commands.Select) -> Responses:
+    """Open a mailbox and describe it; with QRESYNC also what happened since the client last saw it."""
+    if command.qresync is not None and not session.qresync:
+        yield bad("QRESYNC was not enabled")
+        return
+    if session.selected is not None:
+        await session.unselect()
+        yield b"* OK [CLOSED] The mailbox before this one is closed\r\n"
+    # Also when the mailbox cannot be opened, nothing is selected afterwards (§6.3.2).
+    name = session.services.layout.to_store(command.mailbox)
+    view = await session.select(name, read_only=command.read_only)
+    if command.condstore:
+        session.condstore = True
+    yield _description(session, view)
+    if command.qresync is not None and command.qresync.uid_validity == view.mailbox.uid_validity:
+        async for piece in _resynchronize(view, command.qresync):
+            yield piece
+    if command.read_only:
+        yield ok("EXAMINE completed", "READ-ONLY")
+    else:
+        yield ok("SELECT completed", "READ-WRITE")
+
+
+def _description(session: Session, view: Selected) -> bytes:
+    box = view.mailbox
+    lines = [view.flags_line(), b"* %d EXISTS\r\n" % view.count]
+    if not session.rev2:
+        # We keep no \Recent: it costs a write per message and session, and IMAP4rev2 dropped it (docs/imap.md).
+        lines.append(b"* 0 RECENT\r\n")
+        if (first := _first_unseen(view)) is not None:
+            lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % first)
+    lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % box.uid_validity)
+    lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % box.uid_next)
+    lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
+    if session.rev2:
+        layout = session.services.layout
+        lines.append(list_line((), layout.separator, layout.to_client(box.name), utf8=session.utf8))
+    return b"".join(lines)
+
+
+def _first_unseen(view: Selected) -> int | None:
+    seen = view.mailbox.flag_table.having(SEEN)
+    return next((number for number, flags in enumerate(view.table.flags[: view.count], 1) if flags not in seen), None)
+
+
+async def _resynchronize(view: Selected, known: commands.QResync) -> AsyncIterator[bytes]:
+    box = view.mailbox
+    wanted = known.known_uids if known.known_uids is not None else NumSet.from_ranges(((1, max(1, box.uid_next - 1)),))
+    gone = await vanished_among(view, wanted, known.modseq, known.match)
+    yield vanished(gone, earlier=True)
+    changed = NumSet.from_numbers(box.flags_changed_since(known.modseq)) & wanted
+    shown = FlagsShown(uid=True, modseq=True)
+    for span in view.spans_of_uids(changed):
+        for start in range(span.start, span.stop, _PIECE):
+            yield view.flag_lines(view.rows(range(start, min(start + _PIECE, span.stop))), shown)
+
+
+async def vanished_among(
+    view: Selected, wanted: NumSet, modseq: int, match: tuple[NumSet, NumSet] | None = None
+) -> NumSet:
+    """Those of the `wanted` UIDs that were expunged after `modseq` (RFC 7162 §3.2.5.2, §3.2.6).
+
+    Where tombstones do not reach back that far, everything that is not there counts as expunged; `match` (sequence
+    numbers and their UIDs as the client knew them) then saves it from being told what it knows already (§3.2.5.1).
+    """
+    changes = await view.mailbox.changes_since(modseq)
+    present = NumSet.from_numbers(view.known_uids())
+    if changes.vanished_complete:
+        # A message that went while we asked has a number still; it is told with EXPUNGE or VANISHED later.
+        return (changes.vanished & wanted) - present
+    if match is not None:
+        wanted = wanted - NumSet.from_ranges(((1, _unchanged_up_to(view, match)),))
+    return wanted - present
+
+
+def _unchanged_up_to(view: Selected, match: tuple[NumSet, NumSet]) -> int:
+    """The highest UID of the client's pairs that still has its sequence number: nothing below it was expunged."""
+    highest = 0
+    for number, uid in zip(match[0], match[1], strict=False):
+        at = bisect_left(view.table.uids, uid, 0, view.count)
+        if at != number - 1 or at >= view.count or view.table.uids[at] != uid:
+            break
+        highest = uid
+    return highest

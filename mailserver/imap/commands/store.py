@@ -1,0 +1,64 @@
+"""STORE (RFC 9051 §6.4.6; UNCHANGEDSINCE: RFC 7162 §3.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mailserver.imap.replies import Completion, Responses, no, ok
+from mailserver.imap.selected import FlagsShown, Rows, Selected
+from mailserver.imap.session import Session
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap import commands
+
+__all__ = ["store"]
+
+_PIECE = 1000
+
+
+async def store(session: Session, command: commands.Store) -> Responses:
+    """Change flags in one transaction, and show them unless the client wants silence."""
+    view = session.view
+    if view.read_only:
+        yield no("the mailbox is open for reading only", "READ-ONLY")
+        return
+    spans = view.spans(command.messages, uid=command.uid)
+    uids = view.uids_at(spans)
+    if command.unchanged_since is not None:
+        yield session.enable_condstore()
+    untold, before = view.untold(uids), view.flag_numbers(uids)
+    result = await view.mailbox.set_flags(uids, command.how, command.flags, unchanged_since=command.unchanged_since)
+    yield view.new_keywords()
+    if command.silent:
+        view.told_silently(uids, before, untold, command.how, command.flags, result.changed)
+        if session.condstore:
+            for piece in _modseqs(view, result.changed):
+                yield piece
+    else:
+        shown = FlagsShown(uid=command.uid or session.shown.uid, modseq=session.condstore)
+        for rows in _pieces(view, result.changed):
+            view.told(rows)
+            yield view.flag_lines(rows, shown)
+    yield _completion(view, command, result.modified, complete=len(uids) == sum(map(len, spans)))
+
+
+def _pieces(view: Selected, uids: NumSet) -> Iterator[Rows]:
+    rows = view.rows_of(uids)
+    for start in range(0, len(rows), _PIECE):
+        yield rows.take(range(start, min(start + _PIECE, len(rows)))) if len(rows) > _PIECE else rows
+
+
+def _modseqs(view: Selected, uids: NumSet) -> Iterator[bytes]:
+    """RFC 7162 §3.1.3: with .SILENT the new MODSEQs are told all the same."""
+    for rows in _pieces(view, uids):
+        columns = zip(rows.numbers, rows.uids, rows.modseqs, strict=True)
+        yield b"".join([b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % row for row in columns])
+
+
+def _completion(view: Selected, command: commands.Store, modified: NumSet, *, complete: bool) -> Completion:
+    if modified:
+        # RFC 7162 §3.1.3: UIDs for UID STORE, else sequence numbers.
+        named = modified if command.uid else NumSet.from_numbers(view.numbers_of(list(modified)))
+        return ok("some messages were changed by others", f"MODIFIED {named}")
+    if not complete and not command.uid:
+        return no("some of these messages are gone", "EXPUNGEISSUED")
+    return ok("STORE completed")

@@ -1,0 +1,17 @@
+"""SUBSCRIBE and UNSUBSCRIBE (RFC 9051 §6.3.7, §6.3.8)."""
+
+from __future__ import annotations
+
+from mailserver.imap.replies import Responses, ok
+from mailserver.imap.session import Session
+from mailserver.wire.imap import commands
+
+__all__ = ["subscribe"]
+
+
+async def subscribe(session: Session, command: commands.Subscribe | commands.Unsubscribe) -> Responses:
+    """Keep or drop the subscription; the mailbox need not exist."""
+    name = session.services.layout.to_store(command.mailbox)
+    wanted = isinstance(command, commands.Subscribe)
+    await session.folders.subscribe(name, wanted)
+    yield ok("SUBSCRIBE completed" if wanted else "UNSUBSCRIBE completed")

@@ -1,0 +1,28 @@
+"""UNSELECT and CLOSE (RFC 9051 §6.4.1, §6.4.2)."""
+
+from __future__ import annotations
+
+from mailserver.imap.commands.expunge import deleted_uids
+from mailserver.imap.replies import Responses, ok
+from mailserver.imap.session import Session
+from mailserver.wire.imap import commands
+
+__all__ = ["close", "unselect"]
+
+
+async def unselect(session: Session, _: commands.Unselect) -> Responses:
+    """Leave the mailbox as it is."""
+    await session.unselect()
+    yield ok("UNSELECT completed")
+
+
+async def close(session: Session, _: commands.Close) -> Responses:
+    """Leave it without what is marked deleted; no EXPUNGE is told (§6.4.1)."""
+    view = session.view
+    gone = [] if view.read_only else deleted_uids(view, view.known_uids())
+    if gone:
+        await view.mailbox.expunge(gone)
+    modseq = view.mailbox.highest_modseq
+    await session.unselect()
+    # RFC 7162 §3.2.8: the client learns the MODSEQ of the mailbox without these messages.
+    yield ok("CLOSE completed", f"HIGHESTMODSEQ {modseq}" if gone and session.qresync else "")

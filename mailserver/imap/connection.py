@@ -1,0 +1,503 @@
+"""One IMAP connection on the event loop: bytes to the wire, events to commands, answers back to the socket.
+
+An idle connection is this object and its transport: a task exists only while a command runs (or a pushed change is
+written), and time-outs are one shared timer's (`watch.py`). Commands run one at a time, in the order they came
+(RFC 9051 §5.5). This is the only place that writes: answers gather up to 64 KiB, then go out; while the client does not
+read them nothing more is made, and with 64 KiB of commands waiting nothing more is read from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import cast
+
+import structlog
+
+from mailserver.hooks.contexts import ConnectContext
+from mailserver.hooks.contexts import Session as Facts
+from mailserver.imap.replies import After, BadArguments, Completion, bad, from_error, no
+from mailserver.imap.session import CommandSpec, Services, Session
+from mailserver.model.errors import MailError
+from mailserver.model.events import SessionClosed, SessionOpened
+from mailserver.model.ids import new_session_id
+from mailserver.model.verdict import Defer, Reject
+from mailserver.net.listener import Listener
+from mailserver.wire.imap import responses
+from mailserver.wire.imap.connection import ImapConnection
+from mailserver.wire.imap.events import (
+    AppendStarted,
+    BadCommand,
+    CommandReceived,
+    ContinuationNeeded,
+    Event,
+    IdleDone,
+    ProtocolClosed,
+    SaslResponse,
+)
+
+__all__ = ["CHUNK", "ImapProtocol"]
+
+#: Octets that are gathered before they are written, and that may wait on either side.
+CHUNK = 64 << 10
+#: Seconds of work after which others get their turn.
+_SLICE = 0.02
+
+log = structlog.get_logger()
+
+
+class ImapProtocol(asyncio.Protocol):
+    """A connection from its greeting to its end; registers with its listener and with the shared timer."""
+
+    __slots__ = (
+        "_deadline", "_drained", "_ending", "_eof", "_idle", "_idle_undo", "_listener", "_loop", "_lost", "_out",
+        "_paused_at", "_rate_from", "_rate_octets", "_reading", "_services", "_size", "_task", "_transport", "_waiter",
+        "_wire", "session",
+    )  # fmt: skip
+
+    def __init__(self, services: Services, listener: Listener) -> None:
+        self.session: Session | None = None
+        self._services = services
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._wire = ImapConnection(services.wire, services.parsers)
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: Answers that were not handed to the transport yet, and their octets.
+        self._out: list[bytes] = []
+        self._size = 0
+        #: Tag and completion of the IDLE that is in progress.
+        self._idle: tuple[bytes, Completion] | None = None
+        self._idle_undo: object = None
+        #: What the running command waits for: more input, or room for output.
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._paused_at = 0.0
+        self._deadline = 0.0
+        self._rate_from = 0.0
+        self._rate_octets = 0
+        self._reading = True
+        self._ending: str | None = None
+        self._eof = self._lost = False
+
+    # --- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there, TLS included where the listener has it."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=CHUNK)
+        peer, port = self._listener.peername(self, transport)
+        refused = self._listener.opened(self, peer)
+        if refused is not None:
+            self._transport.write(responses.status_line(b"*", "BYE", refused, "UNAVAILABLE"))
+            self._transport.close()
+            return
+        version, cipher = _tls_of(transport)
+        local = transport.get_extra_info("sockname")
+        facts = Facts(
+            session=new_session_id(), service="imap", peer=peer, port=port, tls=version, tls_cipher=cipher,
+            local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else 0,
+            trusted=self._listener.table.trusted(peer),
+        )  # fmt: skip
+        self.session = Session(self._services, facts, self, starttls=not version and self._services.tls is not None)
+        # Until login the time is for everything together: a client that trickles octets wins nothing.
+        self._deadline = self._loop.time() + self._services.settings.login_timeout
+        self._services.watch.add(self)
+        self._services.hooks.emit(SessionOpened(session=facts.session, service="imap", peer=peer, tls=bool(version)))
+        self._start(greet=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the client. They are looked at by the running task, or by a new one."""
+        session = self.session
+        if session is None or (self._ending is not None and self._task is None):
+            return
+        if session.account is not None:
+            self._deadline = self._loop.time() + self._services.limits.imap_idle
+        self._rate_octets += len(data)
+        self._wire.receive_data(data)
+        if self._waiter is not None:
+            self._wake_waiter()
+        elif self._task is None:
+            self._start()
+        elif self._reading and self._wire.unread > CHUNK and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it still gets its answers (not with TLS, where the transport closes at once)."""
+        self._eof = True
+        self._wire.receive_eof()
+        if self.session is None or self.session.facts.tls:
+            return False
+        if self._waiter is not None:
+            self._wake_waiter()
+        elif self._task is None:
+            self._start()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; the mailbox is given back."""
+        self._lost = True
+        self._listener.closed(self)
+        self._services.watch.discard(self)
+        self._leave_idle()
+        self._transport = None
+        if self.session is None:
+            return
+        facts = self.session.facts
+        self._services.hooks.emit(SessionClosed(session=facts.session, service="imap", peer=facts.peer))
+        if self._task is not None:
+            # A change of the store that was begun runs to its end (ports/store.py); this session stops waiting for it.
+            self._task.cancel()
+        elif self.session.selected is not None or self.session.account is not None:
+            self._keep(self._loop.create_task(self.session.close()))
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._paused_at = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._paused_at = 0.0
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # --- what the listener, the timer and the login service call
+
+    def begin_shutdown(self) -> None:
+        """Finish the command in hand, say goodbye, close."""
+        self.end("The server is stopping")
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def end(self, text: str) -> None:
+        """Say BYE with this text, after the command in hand, and close."""
+        if self._ending is not None:
+            return
+        self._ending = text
+        if self._task is None:
+            self._goodbye(text)
+
+    def check(self, now: float) -> None:
+        """The shared timer looks: what took too long ends here."""
+        limits = self._services.limits
+        if self._paused_at and now - self._paused_at > limits.write_stall:
+            log.info("client does not read its answers", session=self._facts.session)
+            self.abort()
+        elif self._rate_from and now - self._rate_from > limits.min_rate_grace and self._too_slow(now):
+            log.info("client sends its message too slowly", session=self._facts.session)
+            self.abort()
+        elif now > self._deadline and (self._task is None or self._waiter is not None):
+            # Longer than the half hour that RFC 9051 §5.4 grants, or not logged in in time.
+            if self._ending is not None or self._waiter is not None:
+                self.abort()
+            self.end("Autologout; idle for too long" if self._facts.account else "Login took too long")
+
+    def _too_slow(self, now: float) -> bool:
+        return self._rate_octets < (now - self._rate_from) * self._services.limits.min_rate
+
+    # --- the task
+
+    def _start(self, *, greet: bool = False) -> None:
+        self._task = self._loop.create_task(self._run(greet=greet))
+
+    async def _run(self, *, greet: bool) -> None:
+        try:
+            if greet:
+                await self._greet()
+            await self._serve()
+        except ConnectionError:
+            self.abort()
+        except Exception:
+            log.exception("connection failed", session=self._facts.session)
+            self.abort()
+        finally:
+            self._task = None
+            if self._lost:
+                self._out.clear()
+                await self._session.close()
+
+    async def _greet(self) -> None:
+        verdict = await self._services.hooks.connect(ConnectContext(session=self._facts))
+        if isinstance(verdict, Reject | Defer):
+            self._ending = verdict.reply.text.partition("\n")[0]
+            return
+        capabilities = self._services.capabilities(self._session)
+        self._put(responses.status_line(b"*", "OK", "IMAP server ready", f"CAPABILITY {capabilities}"))
+
+    async def _serve(self) -> None:
+        """Everything that has arrived, in order; returns when there is nothing more to do."""
+        while self._ending is None:
+            event = self._wire.next_event()
+            if event is not None:
+                await self._handle(event)
+                continue
+            if self._idle is not None:
+                self._tell()
+            if self._out:
+                await self._flush()
+                continue
+            self._resume_reading()
+            if self._eof:
+                break
+            return
+        await self._flush()
+        if self._ending is not None:
+            self._goodbye(self._ending)
+        elif self._transport is not None:
+            self._transport.close()
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case CommandReceived(tag=tag, name=name, command=command):
+                await self._command(tag, name, command)
+            case AppendStarted(tag=tag):
+                await self._command(tag, "APPEND", event)
+                self._rate_from = 0.0
+            case BadCommand(tag=tag):
+                self._leave_idle()
+                await self._complete(tag, Completion(event.status, event.text, event.code), expunges=False)
+            case ContinuationNeeded():
+                self._put(responses.CONTINUE)
+            case IdleDone():
+                if self._idle is not None:
+                    tag, completion = self._idle
+                    self._leave_idle()
+                    await self._complete(tag, completion, expunges=True)
+            case ProtocolClosed(text=text):
+                if text:
+                    self._ending = text
+                else:
+                    self._eof = True
+            case _:
+                raise TypeError(f"{event!r} out of place")
+
+    async def _command(self, tag: bytes, name: str, command: object) -> None:
+        session, spec = self._session, self._services.commands.get(name)
+        session.tag = tag
+        if spec is None:
+            # Switched off by the operator.
+            await self._complete(tag, bad(f"{name} is not known here"), expunges=False)
+        elif session.state not in spec.states:
+            await self._complete(tag, bad(_not_now(spec, session)), expunges=False)
+        else:
+            await self._complete(tag, await self._execute(spec, command), expunges=spec.expunges)
+
+    async def _execute(self, spec: CommandSpec, command: object) -> Completion:
+        completion = Completion("OK", f"{spec.name} completed")
+        turn = self._loop.time()
+        try:
+            async with aclosing(spec.run(self._session, command)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Completion):
+                        completion = piece
+                        continue
+                    self._put(piece)
+                    if self._size >= CHUNK:
+                        await self._flush()
+                    if self._loop.time() - turn > _SLICE:
+                        await asyncio.sleep(0)
+                        turn = self._loop.time()
+        except BadArguments as error:
+            return bad(str(error))
+        except MailError as error:
+            if error.detail:
+                log.info("command refused", session=self._facts.session, command=spec.name, detail=error.detail)
+            return from_error(error)
+        except ConnectionError:
+            raise
+        except Exception:
+            # Nothing of the error is the client's to read (RFC 5530 SERVERBUG).
+            log.exception("command failed", session=self._facts.session, command=spec.name)
+            if spec.name == "APPEND":
+                # What is left of the message on the wire would be read as commands.
+                self._ending = "Internal error"
+            return no("Internal error; it was logged", "SERVERBUG")
+        return completion
+
+    async def _complete(self, tag: bytes, completion: Completion, *, expunges: bool) -> None:
+        session = self._session
+        if completion.after is After.START_TLS:
+            await self._start_tls(tag, completion)
+            return
+        for piece in session.pending(expunge=expunges):
+            self._put(piece)
+            if self._size >= CHUNK:
+                await self._flush()
+        if session.selected is not None and session.selected.mailbox.deleted:
+            # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
+            self._ending = "The selected mailbox was deleted"
+        if completion.after is After.IDLE:
+            self._enter_idle(tag, completion)
+            return
+        self._put(completion.encode(tag))
+        if completion.after is After.CLOSE:
+            await self._flush()
+            self._ending = ""
+
+    # --- IDLE
+
+    def _enter_idle(self, tag: bytes, completion: Completion) -> None:
+        self._wire.await_done()
+        self._idle = (tag, completion)
+        if self._session.selected is not None:
+            self._idle_undo = self._session.selected.mailbox.subscribe(self._wake)
+        self._put(responses.continuation("idling"))
+
+    def _leave_idle(self) -> None:
+        self._idle = None
+        undo, self._idle_undo = self._idle_undo, None
+        if callable(undo):
+            undo()
+
+    def _wake(self) -> None:
+        """The mailbox changed; called on the loop, perhaps more often than needed."""
+        selected = self._session.selected
+        if self._task is None and selected is not None and (selected.has_pending() or selected.mailbox.deleted):
+            self._start()
+
+    def _tell(self) -> None:
+        for piece in self._session.pending():
+            self._put(piece)
+        selected = self._session.selected
+        if selected is not None and selected.mailbox.deleted:
+            self._ending = "The selected mailbox was deleted"
+
+    # --- TLS
+
+    async def _start_tls(self, tag: bytes, completion: Completion) -> None:
+        """RFC 9051 §6.2.1. Nothing is awaited between the look for injected octets and the handshake (ATTACKS C02)."""
+        transport, context = self._transport, self._services.tls
+        await self._flush()
+        if transport is None or context is None or not self._wire.begin_tls():
+            self._put(bad("Commands after STARTTLS, before TLS").encode(tag))
+            self._ending = "Out of order"
+            return
+        transport.write(completion.encode(tag))
+        secured = await self._loop.start_tls(
+            transport, self, context, server_side=True, ssl_handshake_timeout=self._services.limits.tls_handshake
+        )
+        if secured is None:
+            raise ConnectionResetError
+        self._transport = secured
+        secured.set_write_buffer_limits(high=CHUNK)
+        self._wire.tls_started()
+        self._session.tls_started(*_tls_of(secured))
+
+    # --- the conversation of APPEND and AUTHENTICATE
+
+    async def next_event(self) -> Event:
+        """The next event of the wire; everything that was answered so far goes out first."""
+        while True:
+            event = self._wire.next_event()
+            if isinstance(event, ProtocolClosed):
+                self._ending = event.text
+                raise ConnectionResetError
+            if isinstance(event, ContinuationNeeded):
+                self._put(responses.CONTINUE)
+                continue
+            if event is not None:
+                return event
+            if self._out:
+                await self._flush()
+                continue
+            if self._eof:
+                raise ConnectionResetError
+            self._resume_reading()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def ask(self, line: bytes) -> bytes | None:
+        """Send a SASL challenge; the client's answer, None when it cancelled."""
+        self._wire.await_sasl()
+        self._put(responses.challenge(line))
+        event = await self.next_event()
+        if isinstance(event, BadCommand):
+            raise BadArguments(event.text)
+        return event.data if isinstance(event, SaslResponse) else None
+
+    def accept_literal(self) -> None:
+        """The message literal that waits may come."""
+        self._put(self._wire.accept_literal())
+        self._rate_from, self._rate_octets = self._loop.time(), 0
+
+    def refuse_literal(self) -> None:
+        """The message literal that waits is not wanted."""
+        self._wire.refuse_literal()
+
+    def logged_in(self) -> None:
+        """From now on the limits of authenticated clients hold."""
+        self._wire.authenticated = True
+        self._deadline = self._loop.time() + self._services.limits.imap_idle
+
+    def enabled_utf8(self) -> None:
+        """From now on names and strings are UTF-8."""
+        self._wire.utf8 = True
+
+    # --- in and out
+
+    @property
+    def _session(self) -> Session:
+        assert self.session is not None  # noqa: S101
+        return self.session
+
+    @property
+    def _facts(self) -> Facts:
+        return self._session.facts
+
+    def _wake_waiter(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self._out.append(data)
+            self._size += len(data)
+
+    async def _flush(self) -> None:
+        """Hand over what was gathered, and wait while the client does not read."""
+        if self._out and self._transport is not None:
+            out, self._out, self._size = self._out, [], 0
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        while self._paused_at:
+            self._drained = self._loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self._transport is not None:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _goodbye(self, text: str) -> None:
+        if self._transport is not None:
+            if text:
+                self._transport.write(responses.status_line(b"*", "BYE", text))
+            self._transport.close()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._services.tasks.add(task)
+        task.add_done_callback(self._services.tasks.discard)
+
+
+def _tls_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
+    """Protocol version and cipher, or two empty strings."""
+    tls = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return "", ""
+    cipher = tls.cipher()
+    return tls.version() or "", cipher[0] if cipher else ""
+
+
+def _not_now(spec: CommandSpec, session: Session) -> str:
+    if session.account is None:
+        return f"Log in before {spec.name}"
+    return f"{spec.name} is not possible in the {session.state.value} state"

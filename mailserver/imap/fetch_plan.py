@@ -1,0 +1,159 @@
+"""How a FETCH is answered, decided once per command (DESIGN §7: joined, never parsed again).
+
+A plan is one template and a column function per item: answering a batch is one list comprehension over columns.
+
+    table      UID, FLAGS, INTERNALDATE, RFC822.SIZE, MODSEQ           from the shared arrays
+    index      ENVELOPE, BODYSTRUCTURE, BODY, listed header fields     from the store's rendered pieces
+    message    everything else                                         from the octets of the message
+
+`Piece` columns hold what the index and the message gave for each row, in the order of `Plan.rendered` and then of
+`Plan.sections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mailserver.imap.sections import SectionItem, field_filter, render
+from mailserver.imap.selected import Rows
+from mailserver.mime.headers import LISTED_FIELDS
+from mailserver.model.mailbox import Rendered
+from mailserver.wire.imap.dates import format_date_time
+from mailserver.wire.imap.fetch_items import BinarySection, BodySection, FetchAttribute, FetchItem, SectionText
+
+__all__ = ["Pieces", "Plan", "make_plan"]
+
+_LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
+
+#: For each row: the rendered pieces, then the sections' values.
+Pieces = Sequence[Sequence[bytes]]
+_Column = Callable[[Rows, Pieces, Sequence[bytes]], Iterable[object]]
+
+
+def _flags(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
+    return [rendered[number] for number in rows.flags]
+
+
+def _dates(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
+    return [format_date_time(date) for date in rows.dates]
+
+
+_TABLE: dict[FetchAttribute, tuple[bytes, _Column]] = {
+    FetchAttribute.UID: (b"UID %d", lambda rows, pieces, rendered: rows.uids),
+    FetchAttribute.FLAGS: (b"FLAGS (%b)", _flags),
+    FetchAttribute.INTERNALDATE: (b"INTERNALDATE %b", _dates),
+    FetchAttribute.RFC822_SIZE: (b"RFC822.SIZE %d", lambda rows, pieces, rendered: rows.sizes),
+    FetchAttribute.MODSEQ: (b"MODSEQ (%d)", lambda rows, pieces, rendered: rows.modseqs),
+}
+_INDEX = {
+    FetchAttribute.ENVELOPE: Rendered.ENVELOPE,
+    FetchAttribute.BODYSTRUCTURE: Rendered.BODYSTRUCTURE,
+    FetchAttribute.BODY: Rendered.BODY,
+}
+
+
+def _piece(at: int) -> _Column:
+    return lambda rows, pieces, rendered: [piece[at] for piece in pieces]
+
+
+def _listed_header(at: int, item: BodySection) -> _Column:
+    fields = field_filter(item.fields)
+    if item.partial is not None:
+        return lambda rows, pieces, rendered: [render(item, fields(piece[at])) for piece in pieces]
+
+    def column(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
+        headers = [fields(piece[at]) for piece in pieces]
+        return [b"{%d}\r\n%b" % (len(header), header) for header in headers]
+
+    return column
+
+
+@dataclass(slots=True)
+class Plan:
+    """Made by `make_plan`.
+
+    Attributes:
+        names: of each item, what stands before its value, ready for `%`.
+        columns: of each item, what goes in there.
+        sections_at: of each item, its place in `sections`, or -1.
+        rendered: the index fields that are needed.
+        sections: the items that need octets of the message.
+        header_only: whether header blocks are enough for all of them.
+        whole_only: whether all of them are (parts of) whole messages: their ranges are known without reading.
+        marks_seen: whether an item without PEEK is among them.
+    """
+
+    names: list[bytes]
+    columns: list[_Column]
+    sections_at: list[int]
+    rendered: list[Rendered]
+    sections: list[SectionItem]
+    header_only: bool
+    whole_only: bool
+    marks_seen: bool
+    template: bytes
+
+    def lines(self, rows: Rows, pieces: Pieces, flags: Sequence[bytes]) -> bytes:
+        """The FETCH responses of these rows. `flags` are the FlagTable's rendered sets."""
+        columns = [column(rows, pieces, flags) for column in self.columns]
+        template = self.template
+        return b"".join([template % row for row in zip(rows.numbers, *columns, strict=True)])
+
+
+def make_plan(items: Sequence[FetchItem]) -> Plan:
+    """The plan for these items, answered in this order."""
+    sections: list[SectionItem] = [
+        item for item in items if not isinstance(item, FetchAttribute) and not _is_listed(item)
+    ]
+    rendered: list[Rendered] = []
+    for item in items:
+        if isinstance(item, FetchAttribute):
+            field = _INDEX.get(item)
+        else:
+            field = Rendered.LISTED_HEADERS if _is_listed(item) else None
+        if field is not None and field not in rendered:
+            rendered.append(field)
+    names, columns, sections_at = [], [], []
+    for item in items:
+        section_at = -1
+        if isinstance(item, FetchAttribute):
+            if item in _TABLE:
+                name, column = _TABLE[item]
+            else:
+                name, column = item.value + b" %b", _piece(rendered.index(_INDEX[item]))
+        else:
+            name = item.name.replace(b"%", b"%%") + b" %b"
+            if isinstance(item, BodySection) and _is_listed(item):
+                column = _listed_header(rendered.index(Rendered.LISTED_HEADERS), item)
+            else:
+                section_at = sections.index(item)
+                column = _piece(len(rendered) + section_at)
+        names.append(name)
+        columns.append(column)
+        sections_at.append(section_at)
+    return Plan(
+        names, columns, sections_at, rendered, sections,
+        header_only=all(_in_header(item) for item in sections),
+        whole_only=all(_is_whole(item) for item in sections),
+        marks_seen=any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items),
+        template=b"* %d FETCH (" + b" ".join(names) + b")\r\n",
+    )  # fmt: skip
+
+
+def _is_listed(item: FetchItem) -> bool:
+    """Header fields that the index keeps."""
+    return (
+        isinstance(item, BodySection)
+        and not item.part
+        and item.text is SectionText.HEADER_FIELDS
+        and _LISTED.issuperset(item.fields)
+    )
+
+
+def _in_header(item: SectionItem) -> bool:
+    return isinstance(item, BodySection) and not item.part and item.text not in (None, SectionText.TEXT)
+
+
+def _is_whole(item: SectionItem) -> bool:
+    return not item.part and not (isinstance(item, BodySection) and item.text is not None)

@@ -1,0 +1,178 @@
+"""Answering a FETCH for one batch of rows: from the arrays, from the index, from messages whole, or by ranges.
+
+Memory is bounded by what is read at a time: groups of small messages up to 256 KiB, larger ones in pieces. The place of a
+section of a large message is found once (in a thread), remembered, and then read by range: clients fetch attachments in
+pieces, and finding the place means reading all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+
+from mailserver.imap.fetch_plan import Plan, make_plan
+from mailserver.imap.sections import Located, SectionItem, locate_all, render, value_of
+from mailserver.imap.selected import Rows
+from mailserver.imap.session import Session
+from mailserver.model.errors import NotFound
+from mailserver.model.flags import SEEN, FlagChange
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
+
+__all__ = ["fetch_rows"]
+
+#: Octets of messages that are held at a time.
+_GROUP = 256 << 10
+#: Octets of a large message that are read at a time.
+_RANGE = 128 << 10
+
+
+async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows) -> AsyncIterator[bytes]:
+    """FETCH responses; messages that went in the meantime are left out."""
+    if plan.marks_seen and not session.view.read_only:
+        rows, marked = await _mark_seen(session, rows)
+        if marked and FetchAttribute.FLAGS not in items:
+            # The new flags go with the item that changed them (RFC 9051 §6.4.5).
+            plan = make_plan((*items, FetchAttribute.FLAGS))
+            session.view.told(rows)
+    flags = session.view.mailbox.flag_table.rendered
+    if not plan.rendered and not plan.sections:
+        yield plan.lines(rows, (), flags)
+        return
+    pieces: Mapping[int, Sequence[bytes]] = {}
+    if plan.rendered:
+        pieces = await session.view.mailbox.rendered(rows.uids, plan.rendered)
+        rows = rows.take([at for at, uid in enumerate(rows.uids) if uid in pieces]) if len(pieces) < len(rows) else rows
+    if not plan.sections:
+        yield plan.lines(rows, [pieces[uid] for uid in rows.uids], flags)
+        return
+    for group in _groups(rows, header_only=plan.header_only):
+        answer = _large if _is_large(group, plan) else _small
+        async for piece in answer(session, plan, group, pieces):
+            yield piece
+
+
+async def _mark_seen(session: Session, rows: Rows) -> tuple[Rows, bool]:
+    view = session.view
+    seen = view.mailbox.flag_table.having(SEEN)
+    unseen = [uid for uid, flags in zip(rows.uids, rows.flags, strict=True) if flags not in seen]
+    if not unseen:
+        return rows, False
+    await view.mailbox.set_flags(unseen, FlagChange.ADD, frozenset({SEEN}))
+    return view.rows_of(NumSet.from_numbers(rows.uids)), True
+
+
+def _groups(rows: Rows, *, header_only: bool) -> Iterator[Rows]:
+    """Rows in groups of small messages that fit together, each large message alone; in order."""
+    if header_only:
+        yield rows
+        return
+    start = octets = 0
+    for at, size in enumerate(rows.sizes):
+        if at > start and octets + size > _GROUP:
+            yield rows.take(range(start, at))
+            start, octets = at, 0
+        octets += size
+    yield rows.take(range(start, len(rows)))
+
+
+def _is_large(group: Rows, plan: Plan) -> bool:
+    return not plan.header_only and len(group) == 1 and group.sizes[0] > _GROUP
+
+
+async def _small(
+    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]]
+) -> AsyncIterator[bytes]:
+    box = session.view.mailbox
+    flags = box.flag_table.rendered
+    places = {uid: at for at, uid in enumerate(rows.uids)}
+    async for batch in box.read_many(rows.uids, header_only=plan.header_only):
+        at = [places[uid] for uid, _ in batch]
+        values = [(*pieces.get(uid, ()), *_values(data, plan.sections)) for uid, data in batch]
+        yield plan.lines(rows if len(at) == len(rows) else rows.take(at), values, flags)
+
+
+def _values(data: bytes, sections: Sequence[SectionItem]) -> list[bytes]:
+    located = locate_all(data, sections)
+    return [render(item, value_of(data, place)) for item, place in zip(sections, located, strict=True)]
+
+
+async def _large(
+    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]]
+) -> AsyncIterator[bytes]:
+    """One large message: what it has is found first, so that nothing can go wrong once its response has begun."""
+    uid, size = rows.uids[0], rows.sizes[0]
+    try:
+        located = [(0, size)] * len(plan.sections) if plan.whole_only else await _find(session, uid, plan.sections)
+    except NotFound:
+        return
+    values: list[Sequence[bytes]] = [(*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
+    flags = session.view.mailbox.flag_table.rendered
+    lead = b"* %d FETCH (" % rows.numbers[0]
+    for name, column, section_at in zip(plan.names, plan.columns, plan.sections_at, strict=True):
+        if section_at < 0:
+            yield lead + name % (next(iter(column(rows, values, flags))),)
+        else:
+            item, place = plan.sections[section_at], located[section_at]
+            if isinstance(place, tuple) and not isinstance(item, BinarySize):
+                yield lead + name % b""
+                async for piece in _range(session, uid, item, place):
+                    yield piece
+            elif isinstance(place, tuple):
+                yield lead + name % (b"%d" % (place[1] - place[0]))
+            else:
+                yield lead + name % render(item, place)
+        lead = b" "
+    yield b")\r\n"
+
+
+async def _range(session: Session, uid: int, item: SectionItem, place: tuple[int, int]) -> AsyncIterator[bytes]:
+    """A literal that is read as it is sent."""
+    start, end = place
+    if not isinstance(item, BinarySize) and item.partial is not None:
+        first, count = item.partial
+        start, end = min(start + first, end), min(start + first + count, end)
+    box = session.view.mailbox
+    if isinstance(item, BinarySection) and await _has_nul(session, uid, start, end):
+        yield b"~{%d}\r\n" % (end - start)
+        substitute = False
+    else:
+        yield b"{%d}\r\n" % (end - start)
+        substitute = True
+    while start < end:
+        try:
+            data = await box.read(uid, start, min(_RANGE, end - start))
+        except NotFound:
+            data = b""
+        if not data:
+            # The count was said already; only the end of the connection says that it is not kept.
+            raise ConnectionResetError("a message was expunged while it was sent")
+        start += len(data)
+        yield data.replace(b"\0", b"\x80") if substitute and b"\0" in data else data
+
+
+async def _has_nul(session: Session, uid: int, start: int, end: int) -> bool:
+    while start < end:
+        data = await session.view.mailbox.read(uid, start, min(_RANGE, end - start))
+        if not data or b"\0" in data:
+            return bool(data)
+        start += len(data)
+    return False
+
+
+async def _find(session: Session, uid: int, items: Sequence[SectionItem]) -> list[Located]:
+    """Where the sections of a large message are. Raises NotFound, UnknownEncoding."""
+    box, places = session.view.mailbox, session.services.places
+    message = (box.mailbox_id, box.uid_validity, uid)
+    keys = [(message, type(item), item.part, getattr(item, "text", None)) for item in items]
+    known = [places.get(key) for key in keys]
+    if all(place is not None for place in known):
+        return list(known)
+    data = await box.read(uid)
+    loop = asyncio.get_running_loop()
+    located = await loop.run_in_executor(session.services.workers, partial(locate_all, data, items))
+    for key, place in zip(keys, located, strict=True):
+        if isinstance(place, tuple):
+            places.put(key, place)
+    return located

@@ -1,0 +1,42 @@
+"""How clients see the store's names: `imap.namespace_prefix` and `imap.separator` keep an adopted `INBOX.` layout.
+
+The store knows one layout: `/` divides, nothing goes before. With separator `.` the two characters change places, so
+the mapping is one to one whatever a name contains. With a prefix every name but INBOX begins with it.
+"""
+
+from __future__ import annotations
+
+from mailserver.model.errors import NotFound
+from mailserver.model.mailbox import INBOX, SEPARATOR
+
+__all__ = ["Layout"]
+
+
+class Layout:
+    """Both directions, and what NAMESPACE says."""
+
+    __slots__ = ("_swap", "prefix", "separator")
+
+    def __init__(self, prefix: str = "", separator: str = SEPARATOR) -> None:
+        self.prefix = prefix
+        self.separator = separator
+        self._swap = {} if separator == SEPARATOR else str.maketrans(SEPARATOR + separator, separator + SEPARATOR)
+
+    def to_store(self, name: str) -> str:
+        """The store's name of what a client calls `name`.
+
+        Raises:
+            NotFound: outside the namespace.
+        """
+        if name.upper() == INBOX:
+            return INBOX
+        if self.prefix:
+            # A client that trims the separator off means the same; INBOX in the prefix has no case.
+            if name[: len(self.prefix)].upper() != self.prefix.upper():
+                raise NotFound(f"folders begin with {self.prefix}")
+            name = name[len(self.prefix) :]
+        return name.translate(self._swap)
+
+    def to_client(self, name: str) -> str:
+        """The client's name of the store's `name`."""
+        return name if name == INBOX else self.prefix + name.translate(self._swap)

@@ -1,0 +1,86 @@
+"""What a command answers: pieces of untagged data, and one completion at the end (RFC 9051 §7.1, RFC 5530)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from enum import Enum
+
+from mailserver.model.errors import (
+    AlreadyExists,
+    InvalidInput,
+    LimitReached,
+    MailError,
+    NotFound,
+    NotPermitted,
+    OverQuota,
+    StorageFailure,
+)
+from mailserver.wire.imap.responses import status_line
+
+__all__ = ["After", "BadArguments", "Completion", "Output", "Responses", "bad", "from_error", "no", "ok"]
+
+
+class After(Enum):
+    """What the connection does once a completion was written. IDLE: it is written when the client says DONE."""
+
+    GO_ON = "go on"
+    CLOSE = "close"
+    START_TLS = "start TLS"
+    IDLE = "idle"
+
+
+class BadArguments(Exception):
+    """The arguments do not fit the state of the session: a message number that does not exist. Answered with BAD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The tagged response: `status` is OK, NO or BAD; `code` stands in brackets."""
+
+    status: str
+    text: str
+    code: str = ""
+    after: After = After.GO_ON
+
+    def encode(self, tag: bytes) -> bytes:
+        """The line as it goes out."""
+        return status_line(tag, self.status, self.text, self.code)
+
+
+#: Untagged responses as bytes (any number of lines, or parts of a long one, in order), then at most one Completion.
+Output = bytes | Completion
+#: What a command handler is; without a Completion at its end the command completed with OK.
+Responses = AsyncGenerator[Output, None]
+
+
+def ok(text: str, code: str = "") -> Completion:
+    """Tagged OK."""
+    return Completion("OK", text, code)
+
+
+def no(text: str, code: str = "") -> Completion:
+    """Tagged NO."""
+    return Completion("NO", text, code)
+
+
+def bad(text: str, code: str = "") -> Completion:
+    """Tagged BAD."""
+    return Completion("BAD", text, code)
+
+
+_CODES: tuple[tuple[type[MailError], str], ...] = (
+    (NotFound, "NONEXISTENT"),
+    (AlreadyExists, "ALREADYEXISTS"),
+    (OverQuota, "OVERQUOTA"),
+    (NotPermitted, "NOPERM"),
+    (LimitReached, "LIMIT"),
+    (InvalidInput, "CANNOT"),
+    (StorageFailure, "UNAVAILABLE"),
+)
+
+
+def from_error(error: MailError) -> Completion:
+    """NO with the response code of RFC 5530 for what went wrong; the detail stays in the log."""
+    other = "UNAVAILABLE" if error.temporary else "CANNOT"
+    return no(error.text, next((code for kind, code in _CODES if isinstance(error, kind)), other))

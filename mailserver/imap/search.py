@@ -1,0 +1,195 @@
+"""SEARCH keys evaluated over the columns of a view (RFC 9051 §6.4.4).
+
+Messages that (still) match are a mask: a large integer with one byte, 0 or 1, per row, so that AND, OR and NOT cost
+microseconds. Keys on flags, dates, sizes and numbers are table look-ups over arrays. Keys that need text are asked last
+and only for the rows that are left, batch by batch, and what is heavy runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+import collections.abc
+from concurrent.futures import Executor
+from functools import partial
+from itertools import compress
+
+from mailserver.imap.search_text import TextTest, is_listed, listed_test, octets_test
+from mailserver.imap.selected import Rows, Selected
+from mailserver.model.mailbox import Rendered
+from mailserver.wire.imap.search_keys import (
+    All,
+    And,
+    BodyText,
+    DateField,
+    DateKey,
+    DateRelation,
+    HasFlag,
+    Header,
+    Larger,
+    ModSeq,
+    Not,
+    Or,
+    SearchKey,
+    Sequence,
+    Smaller,
+    Text,
+    Uids,
+)
+from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
+
+__all__ = ["asks_modseq", "find"]
+
+_DAY = 86_400
+#: Rows whose index pieces are asked for at a time.
+_BATCH = 1000
+
+_TextKey = Header | BodyText | Text
+
+
+async def find(view: Selected, key: SearchKey, workers: Executor) -> Rows:
+    """The messages of the view that match, in order."""
+    rows = view.rows(range(view.count))
+    mask = await _Evaluation(view, rows, workers).matching(key, _ones(len(rows)))
+    return rows.take(list(compress(range(len(rows)), mask.to_bytes(len(rows), "little"))))
+
+
+def asks_modseq(key: SearchKey) -> bool:
+    """Whether MODSEQ is among the keys: then the answer has one too (RFC 7162 §3.1.5)."""
+    if isinstance(key, And):
+        return any(map(asks_modseq, key.keys))
+    if isinstance(key, Or):
+        return asks_modseq(key.left) or asks_modseq(key.right)
+    return asks_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
+
+
+def _ones(count: int) -> int:
+    return int.from_bytes(b"\1" * count, "little")
+
+
+def _cost(key: SearchKey) -> int:
+    """0: arrays; 1: the index; 2: header blocks; 3: whole messages. Cheap keys go first."""
+    if isinstance(key, And):
+        return max(map(_cost, key.keys))
+    if isinstance(key, Or):
+        return max(_cost(key.left), _cost(key.right))
+    if isinstance(key, Not):
+        return _cost(key.key)
+    if isinstance(key, DateKey):
+        return 1 if key.field is DateField.SENT else 0
+    if isinstance(key, Header):
+        return 1 if is_listed(key) else 2
+    return 3 if isinstance(key, BodyText | Text) else 0
+
+
+class _Evaluation:
+    """One SEARCH over one state of the mailbox."""
+
+    def __init__(self, view: Selected, rows: Rows, workers: Executor) -> None:
+        self._view = view
+        self._rows = rows
+        self._workers = workers
+
+    async def matching(self, key: SearchKey, among: int) -> int:
+        """The rows among these that match."""
+        if not among:
+            return 0
+        if isinstance(key, And):
+            for part in sorted(key.keys, key=_cost):
+                among = await self.matching(part, among)
+            return among
+        if isinstance(key, Or):
+            first, second = sorted((key.left, key.right), key=_cost)
+            found = await self.matching(first, among)
+            return found | await self.matching(second, among & ~found)
+        if isinstance(key, Not):
+            return among & ~await self.matching(key.key, among)
+        if isinstance(key, Header | BodyText | Text) or (isinstance(key, DateKey) and key.field is DateField.SENT):
+            return await self._by_text(key, among)
+        return among & int.from_bytes(self._by_array(key), "little")
+
+    # --- arrays
+
+    def _by_array(self, key: SearchKey) -> bytes | bytearray:
+        rows = self._rows
+        match key:
+            case All():
+                return b"\1" * len(rows)
+            case HasFlag():
+                return self._by_flag(key.flag)
+            case Sequence():
+                return self._by_number(key.messages, rows.numbers)
+            case Uids():
+                return self._by_number(key.uids, rows.uids)
+            case Larger():
+                return bytes([size > key.octets for size in rows.sizes])
+            case Smaller():
+                return bytes([size < key.octets for size in rows.sizes])
+            case ModSeq():
+                return bytes([modseq >= key.at_least for modseq in rows.modseqs])
+            case DateKey():
+                low, high = _bounds(key)
+                return bytes([low <= date < high for date in rows.dates])
+        # Recent: no message is, see commands/select.py.
+        return b""
+
+    def _by_flag(self, flag: str) -> bytes:
+        table = self._view.mailbox.flag_table
+        having = table.having(flag)
+        lookup = bytes([number in having for number in range(len(table.sets))])
+        return bytes(map(lookup.__getitem__, self._rows.flags))
+
+    def _by_number(self, named: SequenceSet | SavedResult, column: collections.abc.Sequence[int]) -> bytearray:
+        mask = bytearray(len(column))
+        if isinstance(named, SavedResult):
+            # `$` names UIDs also where sequence numbers could stand (RFC 5182 §2.1).
+            numbers, column = self._view.result, self._rows.uids
+        else:
+            numbers = named.resolve(column[-1] if column else 0)
+        for span in numbers.indexes_in(column):
+            mask[span.start : span.stop] = b"\1" * len(span)
+        return mask
+
+    # --- text
+
+    async def _by_text(self, key: _TextKey | DateKey, among: int) -> int:
+        places = list(compress(range(len(self._rows)), among.to_bytes(len(self._rows), "little")))
+        mask = bytearray(len(self._rows))
+        if isinstance(key, DateKey) or (isinstance(key, Header) and is_listed(key)):
+            await self._by_index(listed_test(key), places, mask)
+        else:
+            await self._by_octets(octets_test(key), places, mask, header_only=isinstance(key, Header))
+        return int.from_bytes(mask, "little")
+
+    async def _by_index(self, test: TextTest, places: list[int], mask: bytearray) -> None:
+        uids = self._rows.uids
+        for start in range(0, len(places), _BATCH):
+            batch = places[start : start + _BATCH]
+            pieces = await self._view.mailbox.rendered([uids[at] for at in batch], (Rendered.LISTED_HEADERS,))
+            here = [at for at in batch if uids[at] in pieces]
+            found = await self._in_thread(test, [pieces[uids[at]][0] for at in here])
+            for at, hit in zip(here, found, strict=True):
+                mask[at] = hit
+
+    async def _by_octets(self, test: TextTest, places: list[int], mask: bytearray, *, header_only: bool) -> None:
+        uids = self._rows.uids
+        place_of = {uids[at]: at for at in places}
+        async for batch in self._view.mailbox.read_many(list(place_of), header_only=header_only):
+            found = await self._in_thread(test, [data for _, data in batch])
+            for (uid, _), hit in zip(batch, found, strict=True):
+                mask[place_of[uid]] = hit
+
+    async def _in_thread(self, test: TextTest, texts: list[bytes]) -> list[bool]:
+        return await asyncio.get_running_loop().run_in_executor(self._workers, partial(_all, test, texts))
+
+
+def _all(test: TextTest, texts: list[bytes]) -> list[bool]:
+    return [test(text) for text in texts]
+
+
+def _bounds(key: DateKey) -> tuple[int, int]:
+    """Seconds since 1970 from (inclusive) and to (exclusive). Days are those of UTC, as INTERNALDATE is shown."""
+    start = calendar.timegm(key.day.timetuple())
+    if key.relation is DateRelation.BEFORE:
+        return -(1 << 62), start
+    return start, start + _DAY if key.relation is DateRelation.ON else 1 << 62

@@ -1,0 +1,121 @@
+"""Text keys of SEARCH on the octets of messages: decoded, then compared without regard to case (RFC 9051 §6.4.4).
+
+Encoded words, transfer encodings and charsets are undone first. Text in ASCII, which most of it is, is compared as
+octets and never decoded. Everything here is linear in the message and runs in a worker thread.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from functools import partial
+
+from mailserver.imap.sections import decode_transfer
+from mailserver.mime.headers import LISTED_FIELDS, header_block_end
+from mailserver.mime.structure import Part, parse
+from mailserver.mime.words import decode_octets, decode_words
+from mailserver.wire.imap.search_keys import BodyText, DateKey, DateRelation, Header, Text
+
+__all__ = ["TextTest", "is_listed", "listed_test", "octets_test"]
+
+#: Says whether a header block or message matches.
+TextTest = Callable[[bytes], bool]
+
+_LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_DATE = re.compile(rb"^Date[ \t]*:[^0-9\n]*([0-9]{1,2})[ \t]+([A-Za-z]{3})[A-Za-z]*[ \t]+([0-9]{2,4})", re.M | re.I)
+_MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+#: Charsets in which ASCII characters are other octets, or where those octets may be halves of other characters.
+_NOT_ASCII_BASED = (
+    b"utf-16", b"utf-7", b"iso-2022", b"hz-", b"big5", b"gb", b"shift", b"sjis", b"cp932", b"windows-31j",
+)  # fmt: skip
+
+
+def is_listed(key: Header) -> bool:
+    """Whether the index keeps this header field."""
+    return key.name in _LISTED
+
+
+def listed_test(key: Header | DateKey) -> TextTest:
+    """A test of the index's LISTED_HEADERS."""
+    return _header_test(key) if isinstance(key, Header) else partial(_sent, key)
+
+
+def octets_test(key: Header | BodyText | Text | DateKey) -> TextTest:
+    """A test of a whole message, or of its header block when the key is a Header."""
+    if isinstance(key, Header | DateKey):
+        return listed_test(key)
+    needle = _Needle(key.text)
+    if isinstance(key, BodyText):
+        return lambda message: _in_body(needle, message)
+    return lambda message: needle.in_header(message[: header_block_end(message)]) or _in_body(needle, message)
+
+
+class _Needle:
+    """What is looked for: folded text, and its octets when it is ASCII."""
+
+    __slots__ = ("folded", "octets")
+
+    def __init__(self, text: str) -> None:
+        self.folded = text.casefold()
+        self.octets = text.lower().encode("ascii") if text.isascii() else None
+
+    def in_header(self, block: bytes) -> bool:
+        """In a field or a header block, which may be folded and have encoded words."""
+        if b"\n" in block:
+            block = _FOLD.sub(b"", block)
+        if self.octets is not None:
+            if self.octets in block.lower():
+                return True
+            if b"=?" not in block:
+                return False
+        return self.folded in decode_words(block).casefold()
+
+    def in_text(self, octets: bytes, charset: bytes) -> bool:
+        """In text of a charset."""
+        if self.octets is not None and not charset.lower().startswith(_NOT_ASCII_BASED):
+            return self.octets in octets.lower()
+        return self.folded in decode_octets(octets, charset).casefold()
+
+
+def _header_test(key: Header) -> TextTest:
+    name = re.escape(key.name.encode("utf-8", "replace"))
+    pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % name, re.MULTILINE | re.IGNORECASE)
+    if not key.text:
+        return lambda block: pattern.search(block) is not None
+    needle = _Needle(key.text)
+    return lambda block: any(needle.in_header(match[1]) for match in pattern.finditer(block))
+
+
+def _in_body(needle: _Needle, message: bytes) -> bool:
+    return any(_in_part(needle, message, part) for part in parse(message).walk())
+
+
+def _in_part(needle: _Needle, message: bytes, part: Part) -> bool:
+    """Leaves of text, and the headers of messages within the message."""
+    if part.is_message and part.children:
+        inner = part.children[0]
+        return needle.in_header(message[inner.start : inner.body])
+    if part.is_multipart or not part.media_type.startswith("text/"):
+        return False
+    octets = message[part.body : part.end]
+    decoded = decode_transfer(octets, part.encoding)
+    return needle.in_text(octets if decoded is None else decoded, part.charset)
+
+
+def _sent(key: DateKey, block: bytes) -> bool:
+    found = _DATE.search(block)
+    if found is None:
+        return False
+    year = int(found[3])
+    if len(found[3]) < 4:
+        # RFC 5322 §4.3 obs-year.
+        year += 1900 if len(found[3]) == 3 or year >= 50 else 2000
+    try:
+        day = datetime.date(year, _MONTHS.get(found[2].lower(), 0), int(found[1]))
+    except ValueError:
+        return False
+    if key.relation is DateRelation.BEFORE:
+        return day < key.day
+    return day == key.day if key.relation is DateRelation.ON else day >= key.day

@@ -1,0 +1,141 @@
+"""Parts of messages as FETCH names them (RFC 9051 §6.4.5.1): where they are, and what goes out for them.
+
+A section is either a range of the message, which can be read and sent by pieces, or octets that had to be put together
+(some header fields, a decoded body). None is a section that the message does not have: NIL.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from mailserver.mime.headers import header_block_end
+from mailserver.mime.structure import Message, Part, parse
+from mailserver.model.errors import MailError
+from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, BodySection, SectionText
+
+__all__ = [
+    "Located", "SectionItem", "UnknownEncoding", "decode_transfer", "field_filter", "locate_all", "render", "value_of",
+]  # fmt: skip
+
+SectionItem = BodySection | BinarySection | BinarySize
+#: A range of the message (start, end), octets, or None for NIL.
+Located = tuple[int, int] | bytes | None
+
+_MANY_FIELDS = 32
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.MULTILINE)
+_BASE64_NOISE = re.compile(rb"[^A-Za-z0-9+/]+")
+
+
+class UnknownEncoding(MailError):
+    """BINARY of a part whose transfer encoding is unknown to us (RFC 9051 §7.1 UNKNOWN-CTE)."""
+
+
+def locate_all(data: bytes, items: Sequence[SectionItem]) -> list[Located]:
+    """Every section of one message. The structure is looked for only when a section needs it."""
+    message = parse(data) if any(item.part for item in items) else None
+    return [_locate(data, message, item) for item in items]
+
+
+def _locate(data: bytes, message: Message | None, item: SectionItem) -> Located:
+    """One section, without regard to `partial`. `message` may be None for sections of the whole message.
+
+    Raises:
+        UnknownEncoding: BINARY of a part that cannot be decoded.
+    """
+    if not item.part or message is None:
+        if isinstance(item, BodySection) and item.text is not None:
+            return _of_message(data, 0, header_block_end(data), len(data), item)
+        return 0, len(data)
+    part = message.find(item.part)
+    if part is None:
+        return None
+    if not isinstance(item, BodySection):
+        return _decoded(data, part)
+    if item.text is None:
+        return part.body, part.end
+    if item.text is SectionText.MIME:
+        return part.start, part.body
+    if not part.is_message or not part.children:
+        # HEADER and TEXT are those of a message/rfc822 part only.
+        return None
+    inner = part.children[0]
+    return _of_message(data, inner.start, inner.body, inner.end, item)
+
+
+def _of_message(data: bytes, start: int, body: int, end: int, item: BodySection) -> Located:
+    if item.text is SectionText.TEXT:
+        return body, end
+    if item.text is SectionText.HEADER:
+        return start, body
+    return field_filter(item.fields, inverse=item.text is SectionText.HEADER_FIELDS_NOT)(data[start:body])
+
+
+def value_of(data: bytes, located: Located) -> bytes | None:
+    """The octets of a section."""
+    return data[located[0] : located[1]] if isinstance(located, tuple) else located
+
+
+def render(item: SectionItem, value: bytes | None) -> bytes:
+    """What stands behind the item's name in the response; `partial` is applied here."""
+    if isinstance(item, BinarySize):
+        return b"%d" % len(value or b"")
+    if value is None:
+        return b"NIL"
+    if item.partial is not None:
+        start, size = item.partial
+        value = value[start : start + size]
+    if b"\0" in value:
+        if isinstance(item, BinarySection):
+            return b"~{%d}\r\n%b" % (len(value), value)
+        # RFC 9051 §4.3.1: NUL has no place in a literal; with another octet in its place all sizes stay true.
+        value = value.replace(b"\0", b"\x80")
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+@lru_cache(maxsize=64)
+def field_filter(names: tuple[str, ...], *, inverse: bool = False) -> Callable[[bytes], bytes]:
+    """A function from a header block to those of its fields, with the empty line behind them (HEADER.FIELDS, and .NOT).
+
+    `names` are in lower case. Few names become one pattern, which costs microseconds a message; ten thousand would take
+    long to compile, and are looked up instead.
+    """
+    wanted = frozenset(name.encode("utf-8", "replace") for name in names)
+    if len(names) <= _MANY_FIELDS and not inverse:
+        fields = b"|".join(re.escape(name) for name in sorted(wanted))
+        pattern = re.compile(rb"^(?:%b)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)" % fields, re.MULTILINE | re.IGNORECASE)
+        return lambda block: b"".join(pattern.findall(block)) + b"\r\n"
+    return lambda block: (
+        b"".join([match[0] for match in _FIELD.finditer(block) if (match[1].lower() in wanted) != inverse]) + b"\r\n"
+    )
+
+
+def _decoded(data: bytes, part: Part) -> Located:
+    """The body of a part without its transfer encoding (RFC 3516 §4.3)."""
+    if part.is_multipart or part.is_message:
+        return part.body, part.end
+    body = data[part.body : part.end]
+    decoded = decode_transfer(body, part.encoding)
+    if decoded is None:
+        raise UnknownEncoding("the transfer encoding of this part is unknown")
+    return (part.body, part.end) if decoded is body else decoded
+
+
+def decode_transfer(body: bytes, encoding: bytes | None) -> bytes | None:
+    """A body without its Content-Transfer-Encoding (RFC 2045 §6): itself if there is nothing to undo, None if unknown.
+
+    Never raises: what is broken in base64 is passed over, as every reader of mail does.
+    """
+    encoding = (encoding or b"7bit").lower()
+    if encoding in (b"7bit", b"8bit", b"binary"):
+        return body
+    if encoding == b"quoted-printable":
+        return binascii.a2b_qp(body)
+    if encoding != b"base64":
+        return None
+    digits = _BASE64_NOISE.sub(b"", body)
+    # A digit that is left over at the end stands for less than an octet.
+    digits = digits[:-1] if len(digits) % 4 == 1 else digits
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

@@ -1,0 +1,148 @@
+"""The IMAP server: what its sessions share, and the listeners that make them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from mailserver.hooks.dispatch import Hooks
+from mailserver.hooks.registry import Contribution
+from mailserver.imap.capabilities import capability_list, switched_off
+from mailserver.imap.commands import COMMANDS
+from mailserver.imap.connection import ImapProtocol
+from mailserver.imap.layout import Layout
+from mailserver.imap.places import Places
+from mailserver.imap.session import AccountCounts, CommandSpec, Services
+from mailserver.imap.settings import ImapSettings
+from mailserver.imap.watch import Watch
+from mailserver.net.connections import ConnectionTable
+from mailserver.net.listener import Listener
+from mailserver.net.login import LoginService
+from mailserver.net.settings import LimitsSettings
+from mailserver.net.tls import TlsContexts
+from mailserver.ports.store import MailStore
+from mailserver.wire.imap.limits import Limits
+from mailserver.wire.imap.parse import PARSERS, Parser
+
+__all__ = ["ImapServer", "PluginCommand"]
+
+#: Threads for reading through messages; more would only wait for each other.
+_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PluginCommand:
+    """What `registry.imap_command` takes: how the arguments are read, and what runs."""
+
+    spec: CommandSpec
+    parser: Parser
+
+
+class ImapServer:
+    """Everything between a listener and the store. `listeners` gives the services to run; `close` ends its threads."""
+
+    def __init__(
+        self,
+        settings: ImapSettings,
+        limits: LimitsSettings,
+        *,
+        store: MailStore,
+        login: LoginService,
+        hooks: Hooks,
+        table: ConnectionTable,
+        tls: TlsContexts | None,
+        max_message_size: int,
+        contributed: Sequence[Contribution] = (),
+    ) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._table = table
+        self._tls = tls
+        commands, parsers, capabilities = _commands(settings.disabled_capabilities, contributed)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="imap")
+        self.services = Services(
+            settings=settings,
+            limits=limits,
+            layout=Layout(settings.namespace_prefix, settings.separator),
+            store=store,
+            login=login,
+            hooks=hooks,
+            tasks=set(),
+            workers=self._workers,
+            places=Places(),
+            max_message_size=max_message_size,
+            capabilities=capability_list(
+                commands.values(), login, disabled=settings.disabled_capabilities, append_limit=max_message_size,
+                contributed=capabilities,
+            ),
+            commands=commands,
+            counts=AccountCounts(settings.connections_per_account),
+            watch=Watch(),
+            wire=Limits(
+                line_before_login=limits.imap_line_before_login, literals_before_login=limits.imap_line_before_login,
+                line=limits.imap_line, literals=limits.imap_line, append=max_message_size,
+            ),
+            parsers=parsers,
+            tls=None if tls is None else tls.context("imap", ["imap"]),
+        )  # fmt: skip
+
+    def listeners(self, inherited: dict[str, Sequence[socket.socket]] | None = None) -> list[Listener]:
+        """The listeners of the settings: `imap` with STARTTLS, `imaps` with TLS from the start.
+
+        Args:
+            inherited: sockets of the service manager by listener name; they replace the addresses.
+        """
+        given = inherited or {}
+        made = []
+        for name, addresses in (("imap", self._settings.listen), ("imaps", self._settings.listen_tls)):
+            sockets = given.get(name, ())
+            if not addresses and not sockets:
+                continue
+            context = None
+            if name == "imaps":
+                if self._tls is None:
+                    continue
+                context = self._tls.context(name, ["imap"])
+            made.append(
+                Listener(
+                    name, addresses, self._protocol, tls=context, inherited=sockets, table=self._table,
+                    drain=self._limits.drain, handshake_timeout=self._limits.tls_handshake,
+                )
+            )  # fmt: skip
+        return made
+
+    def update(self, limits: LimitsSettings) -> None:
+        """Other limits for connections that come from now on."""
+        self.services = replace(self.services, limits=limits)
+
+    async def close(self) -> None:
+        """After the listeners ended: let sessions give back their mailboxes, and end the threads."""
+        while self.services.tasks:
+            await asyncio.wait(self.services.tasks)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _protocol(self, listener: Listener) -> asyncio.BaseProtocol:
+        return ImapProtocol(self.services, listener)
+
+
+def _commands(
+    disabled: Iterable[str], contributed: Sequence[Contribution]
+) -> tuple[dict[str, CommandSpec], dict[bytes, Parser], list[str]]:
+    """The commands that are served, their parsers, and the capabilities that plugins bring.
+
+    A plugin's command is a `PluginCommand`. Raises ValueError: its name is taken.
+    """
+    off: Collection[str] = {name.upper() for name in disabled}
+    commands = {name: spec for name, spec in COMMANDS.items() if not switched_off(spec.capability, off)}
+    parsers, capabilities = dict(PARSERS), list[str]()
+    for contribution in contributed:
+        name = contribution.name.upper()
+        if name in COMMANDS or name.encode("ascii") in PARSERS:
+            raise ValueError(f"plugin {contribution.plugin}: {name} is an IMAP command already")
+        command, brings = contribution.value
+        commands[name], parsers[name.encode("ascii")] = command.spec, command.parser
+        capabilities.extend(brings)
+    return commands, parsers, capabilities

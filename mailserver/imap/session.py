@@ -1,0 +1,269 @@
+"""What one connection may do and has done: its state (RFC 9051 §3), its account, its selected mailbox, what it enabled.
+
+Commands are in `commands/`, one file each; this file knows none of them. How bytes come and go is `connection.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Protocol
+
+from mailserver.hooks.contexts import Session as Facts
+from mailserver.hooks.dispatch import Hooks
+from mailserver.imap.layout import Layout
+from mailserver.imap.places import Places
+from mailserver.imap.replies import Responses
+from mailserver.imap.selected import FlagsShown, Selected
+from mailserver.imap.settings import ImapSettings
+from mailserver.imap.watch import Watch
+from mailserver.model.errors import LimitReached
+from mailserver.model.ids import AccountId
+from mailserver.net.login import LoginService
+from mailserver.net.settings import LimitsSettings
+from mailserver.ports.store import AccountStore, Mailbox, MailStore
+from mailserver.wire.imap.events import Event
+from mailserver.wire.imap.limits import Limits
+from mailserver.wire.imap.parse import Parser
+
+__all__ = ["CommandSpec", "Conversation", "Services", "Session", "State"]
+
+
+class State(Enum):
+    """RFC 9051 §3; the logout state is the end of the connection."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec:
+    """A command: in which states it may be given, and what runs it.
+
+    Attributes:
+        run: gives the untagged responses and the completion, from the session and the command's value.
+        capability: the capability that brings it; when the operator disabled that, the command is unknown.
+        expunges: whether EXPUNGE may be told at its end (RFC 9051 §7.5.1).
+    """
+
+    name: str
+    run: Callable[[Session, Any], Responses]
+    states: frozenset[State]
+    capability: str = ""
+    expunges: bool = True
+
+
+class Conversation(Protocol):
+    """What a command that talks back and forth needs of its connection (APPEND, AUTHENTICATE)."""
+
+    async def ask(self, line: bytes) -> bytes | None:
+        """Send a SASL challenge (base64 is done here); the client's answer, None when it cancelled."""
+        ...
+
+    async def next_event(self) -> Event:
+        """The next event of the wire; everything that was answered so far goes out first."""
+        ...
+
+    def accept_literal(self) -> None:
+        """The message literal that waits may come; the continuation is sent if the client waits for one."""
+        ...
+
+    def refuse_literal(self) -> None:
+        """The message literal that waits is not wanted; if it comes anyway, it is thrown away."""
+        ...
+
+    def logged_in(self) -> None:
+        """From now on the limits of authenticated clients hold."""
+        ...
+
+    def enabled_utf8(self) -> None:
+        """From now on names and strings are UTF-8 (RFC 6855)."""
+        ...
+
+    def end(self, text: str) -> None:
+        """Say BYE with this text, after the command in hand, and close."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What all sessions of a server share."""
+
+    settings: ImapSettings
+    limits: LimitsSettings
+    layout: Layout
+    store: MailStore
+    login: LoginService
+    hooks: Hooks
+    tasks: set[asyncio.Task[None]]
+    #: Threads for reading through messages (SEARCH, MIME); storage has its own.
+    workers: Executor
+    places: Places
+    #: APPENDLIMIT, in octets.
+    max_message_size: int
+    capabilities: Callable[[Session], str]
+    commands: Mapping[str, CommandSpec]
+    counts: AccountCounts
+    watch: Watch
+    wire: Limits
+    #: Of all commands by name, those of plugins among them.
+    parsers: Mapping[bytes, Parser]
+    #: For STARTTLS; None where it is not offered.
+    tls: ssl.SSLContext | None
+
+
+class AccountCounts:
+    """Connections per account, over all listeners of the server."""
+
+    __slots__ = ("_counts", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._counts: dict[AccountId, int] = {}
+        self._limit = limit
+
+    def enter(self, account: AccountId) -> None:
+        """One more. Raises LimitReached."""
+        if self._counts.get(account, 0) >= self._limit:
+            raise LimitReached("too many connections of this account")
+        self._counts[account] = self._counts.get(account, 0) + 1
+
+    def leave(self, account: AccountId) -> None:
+        """One less."""
+        count = self._counts.pop(account) - 1
+        if count:
+            self._counts[account] = count
+
+
+class Session:
+    """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
+
+    __slots__ = (
+        "_unregister", "account", "condstore", "conversation", "facts", "qresync", "rev2", "selected", "services",
+        "starttls", "store", "tag", "utf8",
+    )  # fmt: skip
+
+    def __init__(self, services: Services, facts: Facts, conversation: Conversation, *, starttls: bool) -> None:
+        self.services = services
+        self.facts = facts
+        self.conversation = conversation
+        #: Whether STARTTLS is offered (still).
+        self.starttls = starttls
+        #: Of the command that runs, for ESEARCH.
+        self.tag = b""
+        self.account: AccountId | None = None
+        self.store: AccountStore | None = None
+        self.selected: Selected | None = None
+        self.rev2 = self.utf8 = self.condstore = self.qresync = False
+        self._unregister: Callable[[], None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the session is."""
+        if self.account is None:
+            return State.NOT_AUTHENTICATED
+        return State.AUTHENTICATED if self.selected is None else State.SELECTED
+
+    # Commands run only in the states of their CommandSpec; these say so to the type checker.
+
+    @property
+    def view(self) -> Selected:
+        """The selected mailbox, for commands of the selected state."""
+        assert self.selected is not None  # noqa: S101
+        return self.selected
+
+    @property
+    def folders(self) -> AccountStore:
+        """The account's mail, for commands of the authenticated state."""
+        assert self.store is not None  # noqa: S101
+        return self.store
+
+    @property
+    def owner(self) -> AccountId:
+        """The account, for commands of the authenticated state."""
+        assert self.account is not None  # noqa: S101
+        return self.account
+
+    @property
+    def shown(self) -> FlagsShown:
+        """What unsolicited FETCH responses show beside FLAGS (RFC 9051 §7.5.2, RFC 7162 §3.2)."""
+        return FlagsShown(uid=self.rev2 or self.qresync, modseq=self.condstore)
+
+    async def authenticate(self, account: AccountId) -> None:
+        """Enter the authenticated state. Raises LimitReached (connections of the account)."""
+        # Registered before anything else happens: a password change from now on ends this session too.
+        unregister = self.services.login.register(account, self.conversation.end)
+        try:
+            self.services.counts.enter(account)
+            try:
+                self.store = await self.services.store.open_account(account)
+            except BaseException:
+                self.services.counts.leave(account)
+                raise
+        except BaseException:
+            unregister()
+            raise
+        self._unregister = unregister
+        self.account = account
+        self.facts = replace(self.facts, account=account)
+        self.conversation.logged_in()
+
+    def tls_started(self, version: str, cipher: str) -> None:
+        """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
+        self.facts = replace(self.facts, tls=version, tls_cipher=cipher)
+        self.starttls = False
+        self.rev2 = self.utf8 = self.condstore = self.qresync = False
+
+    def enable_utf8(self) -> None:
+        """From now on mailbox names and strings are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""
+        if not self.utf8:
+            self.utf8 = True
+            self.conversation.enabled_utf8()
+
+    def enable_condstore(self) -> bytes:
+        """A command that enables CONDSTORE came; what is to be told of a selected mailbox (RFC 7162 §3.1.2)."""
+        if self.condstore:
+            return b""
+        self.condstore = True
+        if self.selected is None:
+            return b""
+        return b"* OK [HIGHESTMODSEQ %d] CONDSTORE is on\r\n" % self.selected.modseq
+
+    def pending(self, *, expunge: bool = True) -> Iterator[bytes]:
+        """What happened in the selected mailbox since the client was last told."""
+        if self.selected is None:
+            return iter(())
+        return self.selected.pending(self.shown, expunge=expunge, vanished=self.qresync)
+
+    async def select(self, name: str, *, read_only: bool) -> Selected:
+        """Open a mailbox (a store's name). Raises NotFound; what was selected before must be left already."""
+        lease = AsyncExitStack()
+        mailbox: Mailbox = await lease.enter_async_context(self.folders.open(name))
+        try:
+            await mailbox.refresh()
+        except BaseException:
+            await lease.aclose()
+            raise
+        self.selected = Selected(mailbox, lease, read_only=read_only)
+        return self.selected
+
+    async def unselect(self) -> None:
+        """Leave the selected mailbox, if there is one."""
+        selected, self.selected = self.selected, None
+        if selected is not None:
+            await selected.close()
+
+    async def close(self) -> None:
+        """The connection is gone."""
+        if self._unregister is not None:
+            self._unregister()
+            self._unregister = None
+        if self.account is not None:
+            self.services.counts.leave(self.account)
+            self.account = None
+        await self.unselect()
