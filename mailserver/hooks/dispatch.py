@@ -46,21 +46,11 @@ from mailserver.model.errors import InvalidInput
 from mailserver.model.events import Event
 from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
-from mailserver.model.verdict import ACCEPT, Accept, Defer, Quarantine, Reject, Verdict, combine
+from mailserver.model.verdict import ACCEPT, Defer, Reject, Verdict, combine
 from mailserver.ports.directory import ScramVerifier
 
 __all__ = ["HookFailed", "Hooks", "PluginCounters"]
 
-_VERDICTS: tuple[type, ...] = (Accept, Quarantine, Defer, Reject)
-_ANSWERS: dict[str, tuple[type, ...]] = {
-    "authenticate": (Authenticated, Denied),
-    "scram_verifier": (tuple,),
-    "resolve": (Resolution, Unresolvable),
-    "sender_allowed": (bool,),
-    "route": (Route,),
-    "tls_policy": (TlsPolicy,),
-    "place": (Placement,),
-}
 _LATER = Reply(451, "4.3.0", "A check could not be made, try again later")
 _LATER_AT_CONNECT = Reply(421, "4.3.0", "A check could not be made, try again later")
 
@@ -90,9 +80,8 @@ class Hooks:
         self._calls: dict[str, tuple[HookCall, ...]] = {}
         for point in POINTS:
             if point.kind in (Kind.DECIDE, Kind.PROVIDE):
-                expected = _VERDICTS if point.kind is Kind.DECIDE else _ANSWERS[point.method]
                 self._calls[point.method] = tuple(
-                    HookCall(registry.options, point.method, fn, expected)
+                    HookCall(registry.options, point.method, fn, point.answers)
                     for registry in registries
                     for fn in registry.hooks.get(point.method, ())
                 )
@@ -215,6 +204,17 @@ class Hooks:
     def contributions(self, point: str) -> list[Contribution]:
         """What plugins added at a contribute point (its method's name), in their order."""
         return [c for registry in self._registries for c in registry.contributions.get(point, ())]
+
+    def users(self, point: str) -> list[str]:
+        """The plugins that use a point (its method's name), in their order."""
+        return [
+            registry.options.plugin
+            for registry in self._registries
+            if registry.hooks.get(point)
+            or registry.contributions.get(point)
+            or (point == "observe" and registry.observers)
+            or (point == "event_sink" and registry.event_sinks)
+        ]
 
     def counters(self) -> list[PluginCounters]:
         """Per plugin, in their order."""

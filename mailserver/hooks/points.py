@@ -5,6 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mailserver.hooks.contexts import (
+    AuthenticateContext,
+    Authenticated,
+    BeforeSendContext,
+    ConnectContext,
+    Denied,
+    HeloContext,
+    MailContext,
+    MessageContext,
+    PlaceContext,
+    Placement,
+    RcptContext,
+    Resolution,
+    ResolveContext,
+    Route,
+    RouteContext,
+    ScramContext,
+    SenderContext,
+    TlsPolicy,
+    TlsPolicyContext,
+    Unresolvable,
+)
+from mailserver.model.verdict import Accept, Defer, Quarantine, Reject
+
 __all__ = ["POINTS", "HookPoint", "Kind"]
 
 
@@ -21,34 +45,46 @@ class Kind(Enum):
 class HookPoint:
     """One point. `method` is the method of Registry, whose docstring documents it.
 
-    `reserved_for` names the coming feature that will be its first user; "" when a built-in part uses it today.
+    `context` is what the hook gets and `answers` what it may return beside None, for decide and provide. `reserved_for`
+    names the coming feature that will be its first user; "" when a built-in plugin, or the server's own
+    part in the hooks (`app/plugins.py`), uses it today.
     """
 
     method: str
     kind: Kind
     reserved_for: str = ""
+    context: type | None = None
+    answers: tuple[type, ...] = ()
+
+
+def _decide(method: str, context: type, reserved_for: str = "") -> HookPoint:
+    return HookPoint(method, Kind.DECIDE, reserved_for, context, (Accept, Quarantine, Defer, Reject))
+
+
+def _provide(method: str, context: type, *answers: type, reserved_for: str = "") -> HookPoint:
+    return HookPoint(method, Kind.PROVIDE, reserved_for, context, answers)
 
 
 POINTS = (
-    HookPoint("on_connect", Kind.DECIDE),
-    HookPoint("on_helo", Kind.DECIDE, "SPF (HELO identity)"),
-    HookPoint("on_mail", Kind.DECIDE),
-    HookPoint("on_rcpt", Kind.DECIDE),
-    HookPoint("on_message", Kind.DECIDE, "SPF, DKIM and DMARC"),
-    HookPoint("before_send", Kind.DECIDE, "DKIM signing of outbound mail"),
-    HookPoint("authenticate", Kind.PROVIDE),
-    HookPoint("scram_verifier", Kind.PROVIDE),
-    HookPoint("resolve", Kind.PROVIDE),
-    HookPoint("sender_allowed", Kind.PROVIDE),
-    HookPoint("route", Kind.PROVIDE, "outbound: routes per destination"),
-    HookPoint("tls_policy", Kind.PROVIDE, "outbound: DANE and MTA-STS"),
-    HookPoint("place", Kind.PROVIDE, "Sieve"),
+    _decide("on_connect", ConnectContext),
+    _decide("on_helo", HeloContext, "SPF (HELO identity)"),
+    _decide("on_mail", MailContext),
+    _decide("on_rcpt", RcptContext),
+    _decide("on_message", MessageContext, "SPF, DKIM and DMARC"),
+    _decide("before_send", BeforeSendContext, "DKIM signatures on outbound mail"),
+    _provide("authenticate", AuthenticateContext, Authenticated, Denied),
+    _provide("scram_verifier", ScramContext, tuple),
+    _provide("resolve", ResolveContext, Resolution, Unresolvable),
+    _provide("sender_allowed", SenderContext, bool),
+    _provide("route", RouteContext, Route, reserved_for="routes per destination"),
+    _provide("tls_policy", TlsPolicyContext, TlsPolicy, reserved_for="DANE and MTA-STS"),
+    _provide("place", PlaceContext, Placement, reserved_for="Sieve"),
     HookPoint("observe", Kind.OBSERVE, "webhooks"),
     HookPoint("service", Kind.CONTRIBUTE, "ManageSieve"),
-    HookPoint("imap_command", Kind.CONTRIBUTE, "IMAP extensions of the next issue"),
+    HookPoint("imap_command", Kind.CONTRIBUTE, "IMAP extensions"),
     HookPoint("http_routes", Kind.CONTRIBUTE, "JMAP and webmail"),
     HookPoint("cli_command", Kind.CONTRIBUTE, "migration from other servers"),
     HookPoint("sasl_mechanism", Kind.CONTRIBUTE, "OAUTHBEARER"),
     HookPoint("store", Kind.CONTRIBUTE, "the store for several nodes"),
-    HookPoint("event_sink", Kind.CONTRIBUTE, "audit log"),
+    HookPoint("event_sink", Kind.CONTRIBUTE),
 )

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from mailserver.api import Plugin, Settings
 from mailserver.plugins import accounts, aliases, rate_limit
 
-__all__ = ["PLUGINS", "SETTINGS"]
+__all__ = ["BUILT_IN", "SETTINGS"]
 
 #: By name, in the default order.
-PLUGINS: Mapping[str, Plugin] = {
+BUILT_IN: Mapping[str, Plugin] = {
     plugin.name: plugin for plugin in (rate_limit.plugin, accounts.plugin, aliases.plugin)
 }
 #: Their settings, for the commented configuration file.
-SETTINGS: Mapping[str, type[Settings]] = {name: plugin.settings for name, plugin in PLUGINS.items()}
+SETTINGS: Mapping[str, type[Settings]] = {name: plugin.settings for name, plugin in BUILT_IN.items()}
