@@ -1,0 +1,69 @@
+"""offlineimap: a copy, and changes on both sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.certs import Certificates
+from tests.helpers.daemon import PASSWORD, Daemon
+from tests.helpers.imap import Imap
+from tests.helpers.mail import awkward, fingerprint, in_maildir
+from tests.interop.programs import ANNA, needs, run
+
+pytestmark = [pytest.mark.interop, needs("offlineimap")]
+
+
+def configure(daemon: Daemon, home: Path, tls: str) -> None:
+    (home / ".offlineimaprc").write_text(
+        f"""[general]
+accounts = a
+ui = quiet
+metadata = {home}/meta
+[Account a]
+localrepository = l
+remoterepository = r
+[Repository l]
+type = Maildir
+localfolders = {home}/mail
+sep = .
+[Repository r]
+type = IMAP
+remotehost = localhost
+remoteuser = {ANNA}
+remotepass = {PASSWORD}
+{tls}
+"""
+    )
+
+
+@pytest.mark.parametrize("tls", ["plain", "starttls", "implicit"])
+def test_copy_and_change(seeded: Daemon, home: Path, certificates: Certificates, tls: str) -> None:
+    port = seeded.ports["imaps" if tls == "implicit" else "imap"]
+    how = {
+        "plain": "ssl = no\nstarttls = no",
+        "starttls": f"ssl = no\nstarttls = yes\nsslcacertfile = {certificates.ca_file}",
+        "implicit": f"ssl = yes\nsslcacertfile = {certificates.ca_file}",
+    }
+    configure(seeded, home, f"remoteport = {port}\n{how[tls]}")
+    done = run(["offlineimap", "-o"], home)
+    assert done.code == 0, done.output
+    assert in_maildir(home / "mail" / "INBOX") == sorted(map(fingerprint, awkward()))
+    assert len(in_maildir(home / "mail" / "Work.Sub one")) == 3
+
+    cur = home / "mail" / "INBOX" / "cur"
+    files = sorted(path for sub in ("new", "cur") for path in (home / "mail" / "INBOX" / sub).iterdir())
+    files[0].rename(cur / (files[0].name.split(":2,")[0] + ":2,RS"))
+    files[1].unlink()
+    with Imap(seeded.ports["imap"]) as imap:
+        imap.login(ANNA, PASSWORD)
+        imap.append("Work", b"Subject: new\r\nMessage-ID: <new@x>\r\n\r\nnew\r\n")
+    done = run(["offlineimap", "-o"], home)
+    assert done.code == 0, done.output
+    assert len(in_maildir(home / "mail" / "Work")) == 4
+    with Imap(seeded.ports["imap"]) as imap:
+        imap.login(ANNA, PASSWORD)
+        imap.ok("SELECT INBOX")
+        assert len(imap.uids("ANSWERED")) == 1
+        assert len(imap.uids()) == len(awkward()) - 1
