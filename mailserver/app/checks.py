@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import pwd
 import stat
 from pathlib import Path
 
 from mailserver.app.load import Loaded, Problem
+from mailserver.model.address import normalize_domain
+from mailserver.model.errors import InvalidInput
 
-__all__ = ["environment_problems", "environment_warnings"]
+__all__ = ["environment_problems", "environment_warnings", "our_name"]
 
 
 def environment_problems(loaded: Loaded) -> list[Problem]:
@@ -34,6 +37,17 @@ def environment_warnings(loaded: Loaded) -> list[str]:
     return [
         "running as root: a fault in this program would own the machine; give it a user of its own, as systemd/ does"
     ]
+
+
+def our_name(configured: str) -> str:
+    """The host name that we use: as configured, else this machine's, in the form that SMTP asks for."""
+    if configured:
+        return configured
+    name = platform.node()
+    try:
+        return normalize_domain(name)
+    except InvalidInput:
+        return "localhost"
 
 
 def _file_fault(path: Path, *, secret: bool) -> str:

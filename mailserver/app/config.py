@@ -32,7 +32,6 @@ def _host_name(text: str) -> str:
         raise ValueError('not a host name, such as "mail.example.org"') from None
 
 
-
 class LogSettings(Settings):
     """What is written to standard error, one line per fact."""
 

@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mailserver.app.config import Config
-from mailserver.hooks.settings import Settings
+from mailserver.hooks.loading import CommonSettings
+from mailserver.hooks.plugin import Plugin
 from mailserver.storage.directory_settings import DomainSettings
 
 __all__ = ["default_file"]
@@ -26,9 +27,10 @@ _HEAD = """\
 _TABLES = ("domains", "plugins")
 
 
-def default_file(plugins: Mapping[str, type[Settings]]) -> str:
-    """The text of config.toml; `plugins` are those that come with the server, with their settings."""
+def default_file(plugins: Mapping[str, Plugin]) -> str:
+    """The text of config.toml; `plugins` are those that come with the server, by name."""
     out = [_HEAD]
+    values = Config().model_dump()
     sections = []
     for name, info in Config.model_fields.items():
         if name in _TABLES:
@@ -36,29 +38,25 @@ def default_file(plugins: Mapping[str, type[Settings]]) -> str:
         if isinstance(info.default, BaseModel):
             sections.append((name, info))
         else:
-            out.append(_setting(name, info))
+            out.append(_setting(name, info, values[name]))
     out.append(_domains())
     for name, info in sections:
         out.append(f"{_comment(info.description)}\n[{name}]\n\n" + "\n".join(_settings(type(info.default))))
-    for name, model in plugins.items():
-        out.append(_plugin(name, model))
+    out.append(_common())
+    for name, plugin in plugins.items():
+        out.append(_plugin(name, plugin))
     return "\n".join(part.rstrip("\n") + "\n" for part in out)
 
 
 def _settings(model: type[BaseModel]) -> Iterator[str]:
+    # Dumped, because durations and sizes are written with their units.
+    values = model().model_dump()
     for name, info in model.model_fields.items():
-        yield _setting(name, info)
+        yield _setting(name, info, values[name])
 
 
-def _setting(name: str, info: FieldInfo) -> str:
-    return f"{_comment(info.description)}\n{name} = {_toml(_plain(info))}\n"
-
-
-def _plain(info: FieldInfo) -> Any:
-    """The default as it is written in a file: durations and sizes with their units."""
-    value = info.get_default(call_default_factory=True)
-    holder = create_model("Holder", __base__=Settings, value=(info.annotation, info))
-    return holder.model_construct(value=value).model_dump()["value"]
+def _setting(name: str, info: FieldInfo, value: Any) -> str:
+    return f"{_comment(info.description)}\n{name} = {_toml(value)}\n"
 
 
 def _comment(text: str | None) -> str:
@@ -66,16 +64,28 @@ def _comment(text: str | None) -> str:
 
 
 def _domains() -> str:
-    body = "\n".join(_settings(DomainSettings))
     info = Config.model_fields["domains"]
-    lines = f'{_comment(info.description)}\n[domains."example.org"]\n\n{body}'
-    return "\n".join(line if line.startswith("#") or not line else f"# {line}" for line in lines.split("\n"))
+    head = _comment(f"{info.description} Lines that begin with # alone are examples: they are not in force.")
+    return f'{head}\n#[domains."example.org"]\n\n' + "\n".join(_examples(DomainSettings))
 
 
-def _plugin(name: str, model: type[Settings]) -> str:
-    doc = " ".join((model.__doc__ or "").split())
-    body = "\n".join(_settings(model))
-    return f"{_comment(doc)}\n[plugins.{name}]\n\n# Whether this plugin is used.\nenabled = true\n\n{body}"
+def _common() -> str:
+    head = _comment(
+        "Every plugin has a section [plugins.<name>] with its own settings and these. A plugin that did not come with"
+        " the server is found by its file, or as an installed package of that name."
+    )
+    return f"{head}\n#[plugins.example]\n\n" + "\n".join(_examples(CommonSettings))
+
+
+def _examples(model: type[BaseModel]) -> Iterator[str]:
+    """Settings that are not in force."""
+    for line in _settings(model):
+        yield "\n".join(part if part.startswith("#") or not part else f"#{part}" for part in line.split("\n"))
+
+
+def _plugin(name: str, plugin: Plugin) -> str:
+    enabled = _setting("enabled", CommonSettings.model_fields["enabled"], True)
+    return f"{_comment(plugin.doc)}\n[plugins.{name}]\n\n{enabled}\n" + "\n".join(_settings(plugin.settings))
 
 
 def _toml(value: Any) -> str:

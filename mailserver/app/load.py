@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ __all__ = ["DEFAULT_FILES", "ConfigurationError", "Document", "Loaded", "Problem
 DEFAULT_FILES = ("config.toml", "/etc/mailserver/config.toml")
 MAX_FILE_SIZE = 8 << 20
 
+_PART = re.compile(r'"([^"]*)"|\[([0-9]{1,6})\]|([^."\[\]]+)')
 _WORDS = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
@@ -83,6 +85,11 @@ class Document:
         """A problem with the key at `path`, with its line."""
         names = tuple(part for part in path if isinstance(part, str))
         return Problem(str(self.file), line_of(dict(self.lines), names), dotted(path), text)
+
+    def located(self, text: str) -> Problem:
+        """A problem whose text begins with the path of its key, as other packages write them."""
+        key, _, rest = text.partition(": ")
+        return self.problem(_parts(key), rest) if rest else self.problem((), text)
 
     def resolve(self, name: str) -> Path:
         """A path that stands in the file: relative ones are relative to the file."""
@@ -182,6 +189,14 @@ def dotted(path: Sequence[str | int]) -> str:
             bare = part and all(c.isascii() and (c.isalnum() or c in "-_") for c in part)
             out += ("." if out else "") + (part if bare else f'"{part}"')
     return out
+
+
+def _parts(key: str) -> tuple[str | int, ...]:
+    """`dotted`, the other way round."""
+    found: list[str | int] = []
+    for quoted, index, bare in _PART.findall(key):
+        found.append(int(index) if index else quoted or bare)
+    return tuple(found)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

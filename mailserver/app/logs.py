@@ -39,6 +39,8 @@ _PLAIN = re.compile(r"[!#-<>-~]+")
 _PRINTABLE = re.compile(r"[ -~]*")
 # sd-daemon(3): the journal reads the priority from such a prefix.
 _PRIORITY = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>", "exception": "<3>"}
+#: What a line is about, the first that there is: it comes first, so that lines about one thing can be found.
+_SUBJECTS = ("id", "queue_id", "session")
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -107,7 +109,8 @@ class _TextRenderer:
             head = _PRIORITY.get(level, "<6>")
         else:
             head = f"{datetime.now(UTC).isoformat(timespec='milliseconds')[:-6]}Z {level:7} "
-        parts = [str(facts.pop("id", "") or "-"), safe_text(str(facts.pop("event", "")))]
+        subject = next((name for name in _SUBJECTS if facts.get(name)), None)
+        parts = [safe_text(str(facts.pop(subject))) if subject else "-", safe_text(str(facts.pop("event", "")))]
         parts.extend(f"{name}={_shown(value)}" for name, value in facts.items())
         line = head + " ".join(parts)
         if stack:
@@ -177,9 +180,7 @@ class _Bridge(logging.Handler):
         write(text, source=record.name, **({"exc_info": record.exc_info[1]} if record.exc_info else {}))
 
 
-def configure(
-    level: str, form: str, fd: int = 2, environ: Mapping[str, str] | None = None
-) -> LineWriter:
+def configure(level: str, form: str, fd: int = 2, environ: Mapping[str, str] | None = None) -> LineWriter:
     """Set up both logs (structlog and the standard library's) for the process; may be called again after a reload."""
     environ = os.environ if environ is None else environ
     writer = LineWriter(fd)

@@ -6,7 +6,7 @@ import click
 
 from mailserver.app.example import default_file
 from mailserver.commands.options import config_option
-from mailserver.plugins import SETTINGS
+from mailserver.plugins import BUILT_IN
 
 __all__ = ["command"]
 
@@ -15,4 +15,4 @@ __all__ = ["command"]
 @config_option
 def command() -> None:
     """Print config.toml with every setting at its default and its description."""
-    click.echo(default_file(SETTINGS), nl=False)
+    click.echo(default_file(BUILT_IN), nl=False)

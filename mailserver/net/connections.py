@@ -1,4 +1,4 @@
-"""Who may connect: caps and rates per network over all listeners (mox's figures: an address, its block, its provider)."""
+"""Who may connect: caps and rates per network over all listeners (as mox has them: address, block, provider)."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class ConnectionTable:
         self._trusted = NetworkSet(limits.trusted)
         self._networks: dict[_Key, _Network] = {}
         self.total = 0
+
+    def update(self, limits: LimitsSettings) -> None:
+        """Other limits for new connections. `trusted` stays: what was counted must be given back by the same rule."""
+        self._limits = limits
 
     def trusted(self, peer: str) -> bool:
         """Is this address in `limits.trusted`?"""

@@ -66,6 +66,12 @@ class LoginFailures:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._waiters: set[asyncio.Future[None]] = set()
 
+    def update(self, limits: LimitsSettings) -> None:
+        """Other limits; what was counted stays, and so does who is trusted."""
+        (minute, _), (day, _) = self._windows
+        self._windows = ((minute, limits.failed_logins_per_minute), (day, limits.failed_logins_per_day))
+        self._per_account = limits.failed_logins_per_account
+
     def blocked(self, peer: str) -> bool:
         """True while the network of this IP address has failed too often."""
         return peer not in self._trusted and self._full(network_keys(peer), with_running=False)

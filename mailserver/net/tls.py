@@ -60,10 +60,19 @@ class TlsContexts:
             found = self._contexts[listener_name] = self._make(alpn)
         return found
 
-    def reload(self) -> None:
-        """Read the certificate anew: new handshakes use it. Raises InvalidInput, and then the old one stays in use."""
-        cert, key = self._files()
-        self._make(())  # everything that can be wrong with the files is found here, before a live context is touched
+    def reload(self, settings: TlsSettings | None = None) -> None:
+        """Read the certificate anew, by other `settings` if given: new handshakes use it.
+
+        Raises:
+            InvalidInput: the old one stays in use.
+        """
+        before, self._settings = self._settings, settings or self._settings
+        try:
+            cert, key = self._files()
+            self._make(())  # everything that can be wrong with the files is found here, before a live context is touched
+        except InvalidInput:
+            self._settings = before
+            raise
         for context in self._contexts.values():
             context.load_cert_chain(cert, key)
 

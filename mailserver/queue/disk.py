@@ -92,6 +92,9 @@ class DiskQueue:
         self._pool.shutdown(wait=True)
         self._spool.close()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
 

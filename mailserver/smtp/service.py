@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.net.listener import ConnectionTable, Listener
@@ -62,6 +63,9 @@ class SmtpService:
             pipeline=Pipeline(hooks, Keeper(hooks, store, queue, directory), hostname, clock),
         )  # fmt: skip
         ingress, submission = Ingress(parts, settings), Submission(parts, clock)
+        #: Also for what is submitted without SMTP.
+        self.submission = submission
+        self._ingress = ingress
 
         def context(name: str, alpn: Sequence[str] = ()) -> ssl.SSLContext | None:
             return tls.context(name, alpn) if tls is not None else None
@@ -77,6 +81,11 @@ class SmtpService:
                 "submissions", submission_settings.listen_tls, submission_settings.proxy_from, submission,
                 implicit=context("submissions", _ALPN),
             )  # fmt: skip
+
+    def update(self, limits: LimitsSettings) -> None:
+        """Other limits for what comes from now on."""
+        for receiver in (self._ingress, self.submission):
+            receiver.parts = replace(receiver.parts, limits=limits)
 
     def _add(
         self,

@@ -1,0 +1,26 @@
+"""What is read when metrics are asked for."""
+
+from __future__ import annotations
+
+from mailserver.app.application import Application
+
+__all__ = ["add_gauges"]
+
+
+def add_gauges(app: Application) -> None:
+    """Name each number of the running server that is worth a look."""
+    gauge = app.metrics.gauge
+    gauge("connections", "Open connections of all listeners.", lambda: app.table.total)
+    gauge("queue_messages", "Messages that wait to be sent.", lambda: len(app.queue))
+    gauge("loop_lag_seconds", "How late the event loop was at the last look.", lambda: app.health.lag)
+    gauge("password_hashes", "Passwords that were checked with argon2id.", lambda: app.passwords.hashes)
+    gauge("ready", "1 while mail is taken in.", lambda: 0.0 if app.health.ready() else 1.0)
+    gauge("plugin_failures", "Failed calls of plugins.", lambda: sum(c.failures for c in app.hooks.counters()))
+    gauge(
+        "plugin_timeouts", "Calls of plugins that took too long.", lambda: sum(c.timeouts for c in app.hooks.counters())
+    )
+    gauge(
+        "plugin_dropped_events",
+        "Events that observers were too slow for.",
+        lambda: sum(c.dropped_events for c in app.hooks.counters()),
+    )

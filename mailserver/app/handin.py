@@ -1,0 +1,107 @@
+"""`mailserver send`: a message that comes without SMTP, on the way that submitted mail takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+from mailserver.app.application import Application
+from mailserver.mime.addresses import parse_addresses
+from mailserver.mime.headers import field_value, fields, header_block_end, unfold
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound
+from mailserver.model.reply import Reply
+from mailserver.smtp.receiver import Receiver
+from mailserver.smtp.session import SmtpSession
+from mailserver.smtp.transaction import Transaction
+from mailserver.wire.smtp import MailArguments, RcptArguments
+
+__all__ = ["BodyReader", "hand_in"]
+
+_RECIPIENT_FIELDS = (b"to", b"cc", b"bcc")
+
+
+class BodyReader(Protocol):
+    """The octets that come with a request."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """All of them, once."""
+        ...
+
+
+async def hand_in(app: Application, sender: str, recipients: Sequence[str], body: BodyReader) -> dict[str, Any]:
+    """Submit the message as the account `sender`, to `recipients` or else to those that its header names.
+
+    Raises:
+        MailError: with the words that an SMTP client would have got; nothing was kept.
+    """
+    address = EmailAddress.parse(sender)
+    account = app.directory.account(address.key)
+    if account is None:
+        raise NotFound(f"there is no account {address}; see them all: mailserver account list")
+    receiver = app.smtp.submission
+    session = SmtpSession("submission", ("127.0.0.1", 0), 0, trusted=True, tls=None)
+    session.greeted("localhost", esmtp=True)
+    session.logged_in(account.account)
+    chunks = body.chunks()
+    head = await _head(chunks, app.loaded.config.limits.header_size)
+    transaction = await _envelope(receiver, session, address, list(recipients) or _named(head), body.size)
+    intake = receiver.intake(session, transaction)
+    async with intake.content:
+        await intake.feed(head)
+        async for chunk in chunks:
+            await intake.feed(chunk)
+        reply = await receiver.finish(session, transaction, intake, lambda: False)
+    _check(reply)
+    return {"recipients": [str(d.recipient.address) for d in transaction.destinations], "text": reply.text}
+
+
+async def _head(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """The first octets, with the whole header."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if b"\n\n" in head or b"\n\r\n" in head or len(head) > limit:
+            break
+    return bytes(head)
+
+
+def _named(head: bytes) -> list[str]:
+    """The addresses in To, Cc and Bcc."""
+    header = head[: header_block_end(head)]
+    found: dict[str, None] = {}
+    for name, start, end in fields(header):
+        if name in _RECIPIENT_FIELDS:
+            for entry in parse_addresses(unfold(field_value(header, start, end))):
+                if entry.mailbox is not None and entry.domain is not None and entry.is_mailbox:
+                    found[f"{entry.mailbox.decode(errors='replace')}@{entry.domain.decode(errors='replace')}"] = None
+    if not found:
+        raise InvalidInput("the message names no recipient in To, Cc or Bcc; give one with --to ADDRESS")
+    return list(found)
+
+
+async def _envelope(
+    receiver: Receiver, session: SmtpSession, sender: EmailAddress, recipients: Sequence[str], size: int
+) -> Transaction:
+    transaction = Transaction()
+    refusal = await receiver.mail(session, transaction, MailArguments(sender, size=size))
+    if refusal is not None:
+        _check(refusal.reply)
+    limit = receiver.parts.limits.recipients
+    if len(recipients) > limit:
+        raise LimitReached(f"a message has at most {limit} recipients (limits.recipients)")
+    for recipient in recipients:
+        refusal = await receiver.rcpt(session, transaction, RcptArguments(EmailAddress.parse(recipient)))
+        if refusal is not None:
+            _check(refusal.reply, f"{recipient}: ")
+    return transaction
+
+
+def _check(reply: Reply, about: str = "") -> None:
+    if reply.code >= 400:
+        raise MailError(f"{about}{reply.text} ({reply.code})", status=reply.status, temporary=reply.code < 500)

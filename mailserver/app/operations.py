@@ -1,0 +1,225 @@
+"""What commands ask for, as coroutines over JSON values: the same whether they come through the admin socket of the
+running server or run in the command's own process under the data's lock.
+
+An operation raises MailError or ValueError with words for the operator; everything else is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from mailserver.app.application import Application
+from mailserver.app.handin import BodyReader, hand_in
+from mailserver.app.inspection import describe_hooks, describe_plugins
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
+from mailserver.model.ids import AccountId
+from mailserver.ports.directory import Account, Domain
+from mailserver.wire.control import Request
+
+__all__ = ["Operations"]
+
+Arguments = Mapping[str, Any]
+
+
+class Operations:
+    """All operations over one application."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._table: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
+            "account.add": self._account_add,
+            "account.list": self._account_list,
+            "account.password": self._account_password,
+            "account.quota": self._account_quota,
+            "account.remove": self._account_remove,
+            "alias.add": self._alias_add,
+            "alias.list": self._alias_list,
+            "alias.remove": self._alias_remove,
+            "domain.add": self._domain_add,
+            "domain.list": self._domain_list,
+            "domain.remove": self._domain_remove,
+            "plugin.hooks": self._plugin_hooks,
+            "plugin.list": self._plugin_list,
+            "queue.list": self._queue_list,
+            "queue.show": self._queue_show,
+        }
+
+    async def __call__(self, request: Request, body: BodyReader) -> Any:
+        """Run one. Raises ValueError for a command that this version does not know."""
+        if request.command == "send":
+            return await hand_in(
+                self._app, text(request.arguments, "account"), texts(request.arguments, "recipients"), body
+            )
+        operation = self._table.get(request.command)
+        if operation is None:
+            raise ValueError(f"the running server knows no command {request.command!r}; restart it after an upgrade")
+        return await operation(request.arguments)
+
+    # accounts
+
+    async def _account_add(self, arguments: Arguments) -> Any:
+        address = EmailAddress.parse(text(arguments, "address"))
+        self._served(address)
+        stored, scram = await self._app.passwords.hash(text(arguments, "password"))
+        octets, messages = number(arguments, "octets"), number(arguments, "messages")
+        account = Account(
+            account=AccountId(address.key),
+            address=address,
+            password_hash=stored,
+            scram=scram,
+            octets_limit=octets,
+            messages_limit=messages,
+        )
+        await self._app.directory.add_account(account)
+        store = await self._app.store.open_account(account.account)
+        if octets or messages:
+            await store.set_quota(octets, messages)
+        return {"address": str(address)}
+
+    async def _account_list(self, arguments: Arguments) -> Any:
+        return [_account_row(account) for account in self._app.directory.accounts()]
+
+    async def _account_password(self, arguments: Arguments) -> Any:
+        account = self._account(arguments)
+        stored, scram = await self._app.passwords.hash(text(arguments, "password"))
+        await self._app.directory.update_account(replace(account, password_hash=stored, scram=scram))
+        return {"address": str(account.address)}
+
+    async def _account_quota(self, arguments: Arguments) -> Any:
+        account = self._account(arguments)
+        store = await self._app.store.open_account(account.account)
+        octets, messages = arguments.get("octets"), arguments.get("messages")
+        if octets is not None or messages is not None:
+            account = replace(
+                account,
+                octets_limit=account.octets_limit if octets is None else number(arguments, "octets"),
+                messages_limit=account.messages_limit if messages is None else number(arguments, "messages"),
+            )
+            await self._app.directory.update_account(account)
+            await store.set_quota(account.octets_limit, account.messages_limit)
+        return {"address": str(account.address), **asdict(await store.quota())}
+
+    async def _account_remove(self, arguments: Arguments) -> Any:
+        account = self._account(arguments)
+        await self._app.directory.remove_account(account.account)
+        if arguments.get("purge") is True:
+            await self._app.store.remove_account(account.account)
+        return {"address": str(account.address), "path": str(self._app.account_path(account.account))}
+
+    # aliases
+
+    async def _alias_add(self, arguments: Arguments) -> Any:
+        address = EmailAddress.parse(text(arguments, "address"))
+        self._served(address)
+        targets = [EmailAddress.parse(target) for target in texts(arguments, "targets")]
+        await self._app.directory.add_alias(address, targets)
+        return {"address": str(address), "targets": [str(target) for target in targets]}
+
+    async def _alias_list(self, arguments: Arguments) -> Any:
+        return [
+            {"address": str(a.address), "targets": [str(t) for t in a.targets], "from_config": a.from_config}
+            for a in self._app.directory.aliases()
+        ]
+
+    async def _alias_remove(self, arguments: Arguments) -> Any:
+        address = EmailAddress.parse(text(arguments, "address"))
+        await self._app.directory.remove_alias(address)
+        return {"address": str(address)}
+
+    # domains
+
+    async def _domain_add(self, arguments: Arguments) -> Any:
+        domain = Domain(
+            name=normalize_domain(text(arguments, "domain")),
+            catch_all=text(arguments, "catch_all"),
+            postmaster=text(arguments, "postmaster"),
+        )
+        await self._app.directory.add_domain(domain)
+        return {"domain": domain.name}
+
+    async def _domain_list(self, arguments: Arguments) -> Any:
+        accounts = [account.address.domain for account in self._app.directory.accounts()]
+        return [
+            {
+                "domain": domain.name,
+                "accounts": accounts.count(domain.name),
+                "catch_all": domain.catch_all,
+                "postmaster": domain.postmaster,
+                "from_config": domain.from_config,
+            }
+            for domain in self._app.directory.domains()
+        ]
+
+    async def _domain_remove(self, arguments: Arguments) -> Any:
+        name = normalize_domain(text(arguments, "domain"))
+        await self._app.directory.remove_domain(name)
+        return {"domain": name}
+
+    # plugins and the queue
+
+    async def _plugin_list(self, arguments: Arguments) -> Any:
+        return describe_plugins(self._app)
+
+    async def _plugin_hooks(self, arguments: Arguments) -> Any:
+        return describe_hooks(self._app)
+
+    async def _queue_list(self, arguments: Arguments) -> Any:
+        return [asdict(message) for message in await self._app.queue.list()]
+
+    async def _queue_show(self, arguments: Arguments) -> Any:
+        wanted = text(arguments, "queue_id")
+        for message in await self._app.queue.list():
+            if message.queue_id == wanted:
+                return asdict(message)
+        raise NotFound(f"no message {wanted} waits in the queue; see them all: mailserver queue list")
+
+    def _account(self, arguments: Arguments) -> Account:
+        address = EmailAddress.parse(text(arguments, "address"))
+        account = self._app.directory.account(address.key)
+        if account is None:
+            raise NotFound(f"there is no account {address}; see them all: mailserver account list")
+        return account
+
+    def _served(self, address: EmailAddress) -> None:
+        if self._app.directory.domain(address.domain) is None:
+            raise NotPermitted(
+                f"{address.domain} is not served; serve it first: mailserver domain add {address.domain}"
+            )
+
+
+def text(arguments: Arguments, name: str) -> str:
+    """A text argument, "" when it is missing. Raises ValueError."""
+    value = arguments.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text")
+    return value
+
+
+def texts(arguments: Arguments, name: str) -> list[str]:
+    """A list of texts. Raises ValueError."""
+    value = arguments.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{name} must be a list of texts")
+    return value
+
+
+def number(arguments: Arguments, name: str) -> int:
+    """A number from 0, 0 when it is missing. Raises InvalidInput."""
+    value = arguments.get(name) or 0
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise InvalidInput(f"{name} must be a number from 0")
+    return value
+
+
+def _account_row(account: Account) -> dict[str, Any]:
+    return {
+        "address": str(account.address),
+        "enabled": account.enabled,
+        "octets_limit": account.octets_limit,
+        "messages_limit": account.messages_limit,
+        "scram": account.scram is not None,
+        "created": account.created,
+    }

@@ -1,0 +1,140 @@
+"""SIGHUP: read the configuration again, build everything new from it, and swap, or refuse and change nothing.
+
+What can change while serving: domains, plugins and their order, certificates, limits, the log. Everything else needs a
+restart, and a reload that asks for it is refused as a whole: half of a new configuration is nobody's configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import structlog
+
+from mailserver.app import logs
+from mailserver.app.application import Application
+from mailserver.app.checks import environment_problems
+from mailserver.app.config import Config
+from mailserver.app.eventlog import log_event
+from mailserver.app.load import ConfigurationError, Loaded, Problem, read, validate
+from mailserver.app.plugins import plugins_of, server_part
+from mailserver.hooks.loading import LoadedPlugin
+from mailserver.hooks.running import PluginSetupFailed
+from mailserver.model.errors import MailError
+from mailserver.net.systemd import Notifier
+from mailserver.net.tls import TlsContexts
+
+__all__ = ["RELOADABLE", "Reloader"]
+
+log = structlog.get_logger()
+
+#: Keys and sections that a reload may change.
+RELOADABLE = frozenset(("domains", "limits", "log", "plugin_order", "plugins", "tls"))
+#: Limits that are built into pools and counters when the server starts.
+_FIXED_LIMITS = (
+    "drain",
+    "message_memory",
+    "messages_memory",
+    "password_hashes",
+    "password_queue",
+    "tls_handshake",
+    "trusted",
+)
+
+
+class Reloader:
+    """Reloads one application; requests that come while one runs are served by one more run after it."""
+
+    def __init__(self, app: Application, notifier: Notifier) -> None:
+        self._app = app
+        self._notifier = notifier
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def on_signal(self, loop: asyncio.AbstractEventLoop) -> None:
+        """SIGHUP means reload."""
+        self._task = loop.create_task(self._run(), name="reload")
+        loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
+
+    def close(self) -> None:
+        """Reload no more."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                await self.reload()
+            except ConfigurationError as error:
+                for problem in error.problems:
+                    log.error("reload refused", problem=str(problem))
+                status = "Serving mail; the last reload was refused, see the log"
+            except Exception:
+                log.exception("reload failed")
+                status = "Serving mail; the last reload failed, see the log"
+            else:
+                log.info("reloaded", file=str(self._app.loaded.document.file))
+                status = "Serving mail"
+            self._notifier.send("READY=1", f"STATUS={status}")
+
+    async def reload(self) -> None:
+        """Swap to what the file says now.
+
+        Raises:
+            ConfigurationError: the old configuration is still served, whole.
+        """
+        new, plugins = self._read()
+        app, config = self._app, new.config
+        # Each step below either does all of its part or nothing, and undoes the steps before it when it fails.
+        tls = TlsContexts(config.tls, new.data_dir, app.hostname)
+        try:
+            tls.context("check")
+        except MailError as error:
+            raise ConfigurationError([new.document.problem(("tls", "cert_file"), error.text)]) from None
+        if problems := app.directory.reload(config.domains):
+            raise ConfigurationError(new.document.located(problem) for problem in problems)
+        try:
+            await app.plugins.start([server_part([log_event, app.metrics.observe]), *plugins])
+        except PluginSetupFailed as error:
+            app.directory.reload(app.loaded.config.domains)
+            raise ConfigurationError([new.document.problem(("plugins", error.plugin), str(error))]) from None
+        app.tls.reload(config.tls)
+        app.apply_limits(config.limits)
+        app.loaded = new
+        logs.configure(config.log.level, config.log.format)
+
+    def _read(self) -> tuple[Loaded, list[LoadedPlugin]]:
+        document = read(self._app.loaded.document.file)
+        new, problems = validate(document)
+        order = document.raw.get("plugin_order")
+        if new is not None:
+            order = new.config.plugin_order
+            problems += environment_problems(new)
+            problems += self._unchangeable(new)
+        plugins, found = plugins_of(document, order if isinstance(order, list) else [])
+        problems += found
+        if new is None or problems:
+            raise ConfigurationError(problems)
+        return new, plugins
+
+    def _unchangeable(self, new: Loaded) -> list[Problem]:
+        old = self._app.loaded.config
+        problems = []
+        for name in Config.model_fields:
+            before, after = getattr(old, name), getattr(new.config, name)
+            if before == after or (name in RELOADABLE and name != "limits"):
+                continue
+            keys = _FIXED_LIMITS if name == "limits" else getattr(type(after), "model_fields", {})
+            changed: list[tuple[str, ...]] = [
+                (name, key) for key in keys if getattr(before, key) != getattr(after, key)
+            ]
+            if name == "limits" and not changed:
+                continue
+            for path in changed or [(name,)]:
+                problems.append(new.document.problem(path, "cannot change while the server runs; restart it"))
+        return problems
