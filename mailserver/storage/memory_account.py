@@ -68,10 +68,10 @@ class MemoryAccount:
 
     async def put(self, items: Sequence[tuple[MemoryMailbox, Message]]) -> list[int]:
         """Assign UIDs in order, wait for `pause`, make them visible. A cancelled caller does not stop it half way."""
-        uids = [mailbox.assign() for mailbox, _ in items]
+        uids = [mailbox.assign(message) for mailbox, message in items]
         if self._pause is None:
-            for (mailbox, message), uid in zip(items, uids, strict=True):
-                mailbox.commit(uid, message)
+            for (mailbox, _), uid in zip(items, uids, strict=True):
+                mailbox.commit(uid)
             return uids
         task = asyncio.create_task(self._put_later(self._pause, items, uids))
         self._tasks.add(task)
@@ -88,8 +88,8 @@ class MemoryAccount:
             for (mailbox, _), uid in zip(items, uids, strict=True):
                 mailbox.abandon(uid)
             raise
-        for (mailbox, message), uid in zip(items, uids, strict=True):
-            mailbox.commit(uid, message)
+        for (mailbox, _), uid in zip(items, uids, strict=True):
+            mailbox.commit(uid)
         return uids
 
     def place(self, target: Target) -> MemoryMailbox:

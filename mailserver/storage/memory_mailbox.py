@@ -77,8 +77,9 @@ class MemoryMailbox:
         self._account = account
         self._messages: dict[int, Message] = {}
         self._next_uid = 1
-        #: Assigned UIDs, ascending, that are not visible; None until the commit is through.
-        self._waiting: dict[int, Message | None] = {}
+        #: What has a UID and is not visible, ascending; `_committed` are those that only wait for a lower one.
+        self._waiting: dict[int, Message] = {}
+        self._committed: set[int] = set()
         self._tombstones: deque[tuple[int, int]] = deque()
         self._forgotten_modseq = 0
         self._expunged: deque[tuple[int, NumSet]] = deque(maxlen=MAX_GENERATIONS)
@@ -86,16 +87,16 @@ class MemoryMailbox:
 
     # -- what arrives ------------------------------------------------------------------------------------------------
 
-    def assign(self) -> int:
-        """The next UID; it must be committed or abandoned."""
+    def assign(self, message: Message) -> int:
+        """The next UID, for this message; it must be committed or abandoned."""
         uid = self._next_uid
         self._next_uid += 1
-        self._waiting[uid] = None
+        self._waiting[uid] = message
         return uid
 
-    def commit(self, uid: int, message: Message) -> None:
+    def commit(self, uid: int) -> None:
         """The message of this UID is safe; it is shown as soon as no lower UID is waiting."""
-        self._waiting[uid] = message
+        self._committed.add(uid)
         self._show()
 
     def abandon(self, uid: int) -> None:
@@ -106,9 +107,10 @@ class MemoryMailbox:
     def _show(self) -> None:
         while self._waiting:
             uid, message = next(iter(self._waiting.items()))
-            if message is None:
+            if uid not in self._committed:
                 break
             del self._waiting[uid]
+            self._committed.remove(uid)
             # The MODSEQ is given here and not with the UID: a client that knows a MODSEQ has seen all that is below it.
             self.highest_modseq += 1
             self._messages[uid] = message
@@ -293,5 +295,5 @@ class MemoryMailbox:
 
     def usage(self) -> tuple[int, int]:
         """Octets and messages, with those that are not visible yet."""
-        sizes = [len(message.data) for message in (*self._messages.values(), *self._waiting.values()) if message]
+        sizes = [len(message.data) for message in (*self._messages.values(), *self._waiting.values())]
         return sum(sizes), len(sizes)
