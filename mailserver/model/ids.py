@@ -20,12 +20,15 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as 
 _sessions = itertools.count(secrets.randbits(20))
 
 
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+
+
 def _base32(number: int, digits: int) -> str:
-    out = []
-    for _ in range(digits):
-        number, rest = divmod(number, 32)
-        out.append(_ALPHABET[rest])
-    return "".join(reversed(out))
+    """`digits` digits, two at a time."""
+    out = ""
+    for shift in range(0, digits * 5, 10):
+        out = _PAIRS[number >> shift & 1023] + out
+    return out[-digits:]
 
 
 def new_queue_id() -> QueueId:

@@ -22,6 +22,8 @@ class Reply:
     def encode(self) -> bytes:
         """The reply as it goes out, each line with its CRLF."""
         mark = f"{self.status} " if self.status else ""
+        if self.text.isascii() and self.text.isprintable() and len(self.text) <= 480:
+            return f"{self.code} {mark}{self.text}\r\n".encode("ascii")
         lines = self.text.split("\n")
         out = []
         for number, line in enumerate(lines, 1):

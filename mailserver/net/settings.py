@@ -50,7 +50,8 @@ class AuthSettings(Settings):
     """[auth]"""
 
     allow_plaintext_from: list[str] = Field(
-        ["127.0.0.0/8", "::1"], description="Clients at these addresses may log in without TLS; everyone else must use TLS."
+        ["127.0.0.0/8", "::1"],
+        description="Clients at these addresses may log in without TLS; everyone else must use TLS.",
     )
     scram: bool = Field(
         True, description="Offer SCRAM-SHA-256. When false, no SCRAM verifiers are kept beside the password hashes.",
@@ -85,7 +86,10 @@ class LimitsSettings(Settings):
         description="Connections at one time per network: IPv4 /32, /26, /21; IPv6 /64, /48, /32.",
     )
     connection_rate: list[int] = Field(
-        [300, 900, 2700], min_length=3, max_length=3, description="New connections a minute for each of the same three networks."
+        [300, 900, 2700],
+        min_length=3,
+        max_length=3,
+        description="New connections a minute for each of the same three networks.",
     )
     tls_handshake: Duration = Field(10.0, gt=0, description="A TLS handshake that takes longer is given up.")
     idle: Duration = Field(300.0, gt=0, description="An SMTP client must finish its next command within this time.")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import format_datetime
 
 from mailserver.mime.addresses import MAX_ADDRESSES, parse_addresses
+from mailserver.mime.compose import missing_fields
 from mailserver.mime.headers import field_value, fields, header_block_end, unfold
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
@@ -17,6 +16,7 @@ __all__ = ["Authors", "HeaderCompletion", "visible_senders"]
 
 # Everything that reads like the field to some program counts as the field: obsolete white space before the colon too.
 _FROM = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\\\[\]]+")
 _BCC = re.compile(rb"^(?:resent-)?bcc[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -33,21 +33,17 @@ class HeaderCompletion:
         present = {name for name, _, _ in fields(header)}
         if b"bcc" in present or b"resent-bcc" in present:
             header = _BCC.sub(b"", header)
-        added = []
-        if b"date" not in present:
-            added.append(f"Date: {format_datetime(datetime.fromtimestamp(self._now).astimezone())}\r\n")
-        if b"message-id" not in present:
-            domain = self._sender.domain if self._sender is not None else self._hostname
-            domain = self._hostname if domain.startswith("[") else domain
-            added.append(f"Message-ID: <{secrets.token_hex(16)}@{domain}>\r\n")
+        domain = self._sender.domain if self._sender is not None else self._hostname
+        domain = self._hostname if domain.startswith("[") else domain
+        added = missing_fields(header, epoch=self._now, message_id=f"{secrets.token_hex(16)}@{domain}")
         if b"from" not in present and not _FROM.search(header) and self._sender is not None:
-            added.append(f"From: {self._sender}\r\n")
+            added += f"From: {self._sender}\r\n".encode()
         if not added:
             return header
         # Without an empty line what came may be no header at all, and must not become one by what we add.
         first_line = header.partition(b"\r\n")[0]
         gap = b"" if not header or header.startswith(b"\r\n") or present or not first_line else b"\r\n"
-        return "".join(added).encode() + gap + header
+        return added + gap + header
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,7 @@ def visible_senders(head: bytes) -> Authors:
     for name, start, stop in fields(head):
         if name not in (b"from", b"sender"):
             continue
-        listed = parse_addresses(unfold(field_value(head, start, stop)))
-        entries = [entry for entry in listed if entry != (None, None, None, None, True)]
+        entries = parse_addresses(unfold(field_value(head, start, stop)))
         unreadable = unreadable or not entries or len(entries) >= MAX_ADDRESSES
         for entry in entries:
             address = _address(entry.mailbox, entry.domain) if entry.is_mailbox else None
@@ -82,7 +77,8 @@ def visible_senders(head: bytes) -> Authors:
 def _address(mailbox: bytes | None, domain: bytes | None) -> EmailAddress | None:
     try:
         local = (mailbox or b"").decode()
-        text = local if re.fullmatch(r"[^\s\"(),:;<>@\\\[\]]+", local) else '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
-        return EmailAddress.parse(f"{text}@{(domain or b'').decode()}")
+        if not _DOT_ATOM.fullmatch(local):
+            local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+        return EmailAddress.parse(f"{local}@{(domain or b'').decode()}")
     except (InvalidInput, UnicodeDecodeError):
         return None

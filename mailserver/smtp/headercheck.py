@@ -29,9 +29,7 @@ def check_header(head: bytes, limits: LimitsSettings) -> Reply | None:
             return _TOO_MANY
     if end > limits.header_field and _has_long_field(head, end, limits.header_field):
         return _TOO_LARGE
-    hops = 0
-    for _ in _RECEIVED.finditer(head, 0, end):
-        hops += 1
+    for hops, _ in enumerate(_RECEIVED.finditer(head, 0, end), 1):
         if hops > limits.received_hops:
             return _LOOP
     return None

@@ -1,11 +1,11 @@
-"""The acceptance rule (DESIGN §4): 250 when every recipient has a durable home. In this order, and 250 only at the end:
+"""The acceptance rule (DESIGN §4): 250 when every recipient has a durable home. In this order, 250 only at the end:
 
 1. One `store.commit` for all local places. When all recipients fail here, nothing was kept and the reply says why.
 2. The queue takes what remains: remote recipients, and local ones whose mailbox failed while others succeeded.
 3. When the queue fails, what step 1 stored is taken back and the reply is 451.
 
-A queue item cannot be taken back: when a later one fails, the client's next attempt repeats the earlier ones. Nothing is
-ever lost. Nobody cancels the task that runs this: a client that hangs up only loses the reply.
+A queue item cannot be taken back: when a later one fails, the client's next attempt repeats the earlier ones. Nothing
+is ever lost. Nobody cancels the task that runs this: a client that hangs up only loses the reply.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Keeper:
             )  # fmt: skip
 
     def _retry(self, place: LocalPlace) -> Recipient:
-        """The recipient of a queue item for a mailbox that failed: the account itself, since an alias has other targets.
+        """Whom a queue item names for a mailbox that failed: the account itself, since an alias has other targets.
 
         The detail behind the sub-address separator goes along.
         """
@@ -160,9 +160,10 @@ class Keeper:
         for place in stored:
             self._hooks.emit(
                 Delivered(
-                    queue_id=message.queue_id, account=_account_id(place), mailbox=place.mailbox, uid=place.uid, size=size
+                    queue_id=message.queue_id, account=_account_id(place), mailbox=place.mailbox, uid=place.uid,
+                    size=size,
                 )
-            )
+            )  # fmt: skip
         self._hooks.emit(
             Accepted(
                 session=session.session, queue_id=message.queue_id, service=session.service,

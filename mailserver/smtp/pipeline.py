@@ -6,8 +6,6 @@ that can refuse mail runs before anything is kept, so nothing that was accepted 
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from mailserver.hooks.contexts import MessageContext, PlaceContext, Placement
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.errors import MailError
@@ -18,7 +16,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.store import Target
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.keeping import ClientGone, Keeper, LocalPlace, Message, NotKept
-from mailserver.smtp.trace import TraceFields
+from mailserver.smtp.trace import make_fields
 
 __all__ = ["Pipeline"]
 
@@ -35,7 +33,7 @@ class Pipeline:
         self._hooks = hooks
         self._keeper = keeper
         self._clock = clock
-        self._trace = TraceFields(hostname)
+        self._hostname = hostname
 
     async def deliver(self, message: Message) -> Reply:
         """Keep the message for all its recipients; the reply to the end of data.
@@ -53,8 +51,9 @@ class Pipeline:
         if _forwarded_before(message):
             return self._refused(message, _LOOP, "forwarding loop")
         quarantined = isinstance(verdict, Quarantine) and not message.session.trusted
-        now = datetime.fromtimestamp(self._clock.time()).astimezone()
-        fields = self._trace.make(message.session, message.queue_id, message.envelope, now, verdict.headers)
+        fields = make_fields(
+            message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers
+        )
         try:
             places = await self._places(message, quarantined)
             if message.client_gone():

@@ -54,7 +54,7 @@ _NO_TLS = Reply(502, "5.5.1", "STARTTLS is not offered").encode()
 _TLS_ARGUMENT = Reply(501, "5.5.4", "STARTTLS takes no argument").encode()
 _TLS_AFTER_AUTH = Reply(503, "5.5.1", "STARTTLS comes before AUTH").encode()
 
-# The first words of other protocols: a browser that was lured here must not get a second line read (ALPACA, ATTACKS B11).
+# The first words of other protocols: of a browser that was lured here no second line is read (ALPACA, ATTACKS B11).
 _FOREIGN = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI"))
 _UTF8_ARGUMENTS = frozenset((b"MAIL", b"RCPT", b"VRFY", b"EXPN"))
 #: Commands whose reply decides what comes next: nothing may follow them unasked (RFC 2920 §3.1).

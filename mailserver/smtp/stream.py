@@ -1,7 +1,7 @@
 """The octets of one connection: what came and was not read yet, what waits to be sent.
 
-Input is bounded: above `_READ_AHEAD` the transport stops reading. Replies gather while complete commands wait, and go out
-together (RFC 2920 §3.1). When the client does not read them, nothing more is read from it.
+Input is bounded: above `_READ_AHEAD` the transport stops reading. Replies gather while complete commands wait, and go
+out together (RFC 2920 §3.1). When the client does not read them, nothing more is read from it.
 """
 
 from __future__ import annotations

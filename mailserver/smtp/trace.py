@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import format_datetime
 
 from mailserver.hooks.contexts import Session
+from mailserver.mime.trace import received, return_path
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
 from mailserver.model.verdict import HeaderField
 
-__all__ = ["Fields", "TraceFields"]
+__all__ = ["Fields", "make_fields", "protocol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +21,28 @@ class Fields:
     delivery: bytes
 
 
-class TraceFields:
-    """Makes them, under our host name."""
+def make_fields(
+    session: Session, queue_id: QueueId, envelope: Envelope, hostname: str, epoch: float, extra: tuple[HeaderField, ...]
+) -> Fields:
+    """`extra` are fields of the verdict; they stand above our Received, as RFC 8601 §4.1 wants it.
 
-    def __init__(self, hostname: str) -> None:
-        self._hostname = hostname
-
-    def make(
-        self, session: Session, queue_id: QueueId, envelope: Envelope, now: datetime, extra: tuple[HeaderField, ...]
-    ) -> Fields:
-        """`extra` are fields of the verdict; they stand above our Received, as RFC 8601 §4.1 wants it."""
-        with_for = f"\r\n\tfor <{envelope.recipients[0].address}>" if len(envelope.recipients) == 1 else ""
-        received = (
-            f"Received: from {session.helo} ([{session.peer}])\r\n\tby {self._hostname} with "
-            f"{protocol(session, envelope)} id {queue_id}{with_for};\r\n\t{format_datetime(now)}\r\n"
-        )
-        transit = ("".join(f"{field.name}: {field.value}\r\n" for field in extra) + received).encode()
-        return Fields(transit, f"Return-Path: <{envelope.sender or ''}>\r\n".encode() + transit)
+    The only recipient is named in `for`; with several, none is (RFC 5321 §7.2).
+    """
+    recipients = envelope.recipients
+    transit = received(
+        helo=session.helo,
+        peer=session.peer,
+        by=hostname,
+        protocol=protocol(session, envelope),
+        queue_id=queue_id,
+        recipient=str(recipients[0].address) if len(recipients) == 1 else None,
+        tls=f"{session.tls} {session.tls_cipher}".rstrip() if session.tls else "",
+        epoch=epoch,
+    )
+    if extra:
+        transit = "".join(f"{field.name}: {field.value}\r\n" for field in extra).encode("utf-8", "replace") + transit
+    sender = envelope.sender
+    return Fields(transit, return_path(None if sender is None else str(sender)) + transit)
 
 
 def protocol(session: Session, envelope: Envelope) -> str:
