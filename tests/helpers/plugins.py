@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
@@ -19,7 +19,7 @@ from mailserver.net.login import LoginService
 from mailserver.net.passwords import Passwords
 from mailserver.net.settings import AuthSettings, LimitsSettings
 from mailserver.plugins import BUILT_IN
-from mailserver.ports.directory import Account, ScramVerifier
+from mailserver.ports.directory import Account
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from tests.helpers.clock import FakeClock
@@ -44,7 +44,9 @@ def make_host(**fields: Any) -> Host:
 class Server:
     """What logins and addresses need, without any service: directory, passwords, hooks, LoginService."""
 
-    def __init__(self, tmp_path: Path, domains: Mapping[str, DomainSettings], limits: LimitsSettings, scram: bool) -> None:
+    def __init__(
+        self, tmp_path: Path, domains: Mapping[str, DomainSettings], limits: LimitsSettings, scram: bool
+    ) -> None:
         self.clock = FakeClock()
         self.directory = SqliteDirectory(tmp_path / "accounts.db", domains, self.clock)
         self.passwords = Passwords(scram=scram)
@@ -64,9 +66,7 @@ class Server:
         account = AccountId(parsed.key)
         self.clock.advance(1)
         await self.directory.add_account(
-            Account(
-                account=account, address=parsed, password_hash=argon2id, scram=cast("ScramVerifier | None", scram), **fields
-            )
+            Account(account=account, address=parsed, password_hash=argon2id, scram=scram, **fields)
         )
         return account
 

@@ -279,7 +279,7 @@ async def test_failing_providers() -> None:
     for point in ("authenticate", "resolve", "sender_allowed", "place", "scram_verifier"):
         getattr(one, point)(raising)
     hooks = Hooks([one])
-    contexts = {point: ctx for point, ctx, _ in PROVIDE}
+    contexts: dict[str, Any] = {point: ctx for point, ctx, _ in PROVIDE}
     with capture_logs():
         denied = await hooks.authenticate(contexts["authenticate"])
         assert isinstance(denied, Denied)

@@ -124,7 +124,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     )
     assert [one.name for one in loaded] == ["where"]
     assert [problem.path[1] for problem in problems] == [
-        "absent", "missing", "nofile", "folder", "broken", "exits", "odd", "typed", "unknown", "common", "where", "table",
+        "absent", "missing", "nofile", "folder", "broken", "exits", "odd", "typed", "unknown", "common", "where",
+        "table",
     ]  # fmt: skip
     texts = {str(problem.path[1]): problem.text for problem in problems}
     assert "ZeroDivisionError at broken.py:1" in texts["broken"]
