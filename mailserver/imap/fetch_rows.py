@@ -1,7 +1,7 @@
 """Answering a FETCH for one batch of rows: from the arrays, from the index, from messages whole, or by ranges.
 
-Memory is bounded by what is read at a time: groups of small messages up to 256 KiB, larger ones in pieces. The place of a
-section of a large message is found once (in a thread), remembered, and then read by range: clients fetch attachments in
+Memory is bounded by what is read at a time: groups of small messages up to 256 KiB, larger ones in pieces. The place of
+a section of a large message is found once (in a thread), remembered, and then read by range: clients fetch these in
 pieces, and finding the place means reading all of it.
 """
 
@@ -71,10 +71,10 @@ def _groups(rows: Rows, *, header_only: bool) -> Iterator[Rows]:
     start = octets = 0
     for at, size in enumerate(rows.sizes):
         if at > start and octets + size > _GROUP:
-            yield rows.take(range(start, at))
+            yield rows.part(start, at)
             start, octets = at, 0
         octets += size
-    yield rows.take(range(start, len(rows)))
+    yield rows.part(start, len(rows))
 
 
 def _is_large(group: Rows, plan: Plan) -> bool:

@@ -51,7 +51,7 @@ async def find(view: Selected, key: SearchKey, workers: Executor) -> Rows:
     """The messages of the view that match, in order."""
     rows = view.rows(range(view.count))
     mask = await _Evaluation(view, rows, workers).matching(key, _ones(len(rows)))
-    return rows.take(list(compress(range(len(rows)), mask.to_bytes(len(rows), "little"))))
+    return rows.where(mask.to_bytes(len(rows), "little"))
 
 
 def asks_modseq(key: SearchKey) -> bool:

@@ -20,6 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import compress
 
 from mailserver.imap.replies import BadArguments
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
@@ -57,10 +58,20 @@ class Rows:
     def __len__(self) -> int:
         return len(self.uids)
 
+    def _columns(self) -> tuple[Sequence[int], ...]:
+        return (self.numbers, self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
+
     def take(self, at: Sequence[int]) -> Rows:
         """The rows at these places."""
-        columns = (self.numbers, self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
-        return Rows(*([column[i] for i in at] for column in columns))
+        return Rows(*([column[i] for i in at] for column in self._columns()))
+
+    def where(self, mask: bytes) -> Rows:
+        """The rows whose octet in `mask` is not 0."""
+        return Rows(*(list(compress(column, mask)) for column in self._columns()))
+
+    def part(self, start: int, stop: int) -> Rows:
+        """The rows from `start` up to `stop`."""
+        return self if start == 0 and stop >= len(self) else Rows(*(column[start:stop] for column in self._columns()))
 
 
 class Selected:
@@ -127,15 +138,15 @@ class Selected:
                 out.append(range(start, stop))
         return out
 
-    def uids_at(self, spans: Sequence[range]) -> list[int]:
+    def rows_in(self, spans: Sequence[range]) -> Rows:
+        """The messages at these positions (ascending); those that are gone are left out."""
+        if len(spans) == 1:
+            return self.rows(spans[0])
+        return self._rows_at([position for span in spans for position in span])
+
+    def uids_at(self, spans: Sequence[range]) -> Sequence[int]:
         """The UIDs at these positions, ascending, that still exist."""
-        out: list[int] = []
-        for span in spans:
-            out.extend(self.table.uids[span.start : span.stop])
-        if self.stale:
-            find = self.mailbox.table.find
-            return [uid for uid in out if find(uid) >= 0]
-        return out
+        return self.rows_in(spans).uids
 
     def numbers_of(self, uids: Sequence[int]) -> list[int]:
         """Message numbers of UIDs that the client knows; others are left out."""
@@ -161,10 +172,7 @@ class Selected:
 
     def rows_of(self, uids: NumSet) -> Rows:
         """As `rows`, for UIDs; those that the client does not know, or that are gone, are left out."""
-        spans = self.spans_of_uids(uids)
-        if len(spans) == 1:
-            return self.rows(spans[0])
-        return self._rows_at([position for span in spans for position in span])
+        return self.rows_in(self.spans_of_uids(uids))
 
     def batches(self, spans: Sequence[range], size: int) -> Iterator[Rows]:
         """The messages at these positions, about `size` at a time."""
@@ -210,11 +218,6 @@ class Selected:
             return set()
         return set(self.mailbox.flags_changed_since(self.modseq)).intersection(uids)
 
-    def flag_numbers(self, uids: Sequence[int]) -> list[int]:
-        """The present flags of existing messages, as FlagTable numbers."""
-        live = self.mailbox.table
-        return [live.flags[place] if (place := live.find(uid)) >= 0 else 0 for uid in uids]
-
     def told(self, rows: Rows) -> None:
         """The client was shown these flags."""
         told = self._told if self._told is not None else {}
@@ -222,19 +225,18 @@ class Selected:
         self._told = told
 
     def told_silently(
-        self, uids: Sequence[int], before: Sequence[int], untold: set[int], how: FlagChange, flags: frozenset[str],
-        changed: NumSet,
-    ) -> None:  # fmt: skip
+        self, before: Rows, untold: set[int], how: FlagChange, flags: frozenset[str], changed: NumSet
+    ) -> None:
         """After STORE .SILENT: the client works out the new flags itself, unless others changed the message as well.
 
         Args:
-            uids: the messages, with their flags `before` (aligned) and those that were `untold` then.
+            before: the messages as they were then, and which of them were `untold`.
             how, flags: what STORE did to them.
             changed: those that it was done to.
         """
         change = self.mailbox.flag_table.change
-        expected = {number: change(number, how, flags) for number in set(before)}
-        old = dict(zip(uids, before, strict=True))
+        expected = {number: change(number, how, flags) for number in set(before.flags)}
+        old = dict(zip(before.uids, before.flags, strict=True))
         rows = self.rows_of(changed)
         self.told(rows.take([
             at for at, (uid, number) in enumerate(zip(rows.uids, rows.flags, strict=True))

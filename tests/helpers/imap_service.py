@@ -1,4 +1,4 @@
-"""The IMAP server in this process, with real sockets at ports of its own; on the memory store unless another is given."""
+"""The IMAP server in this process, with real sockets at ports of its own; on the memory store, or on another."""
 
 from __future__ import annotations
 

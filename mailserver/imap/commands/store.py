@@ -22,14 +22,14 @@ async def store(session: Session, command: commands.Store) -> Responses:
         yield no("the mailbox is open for reading only", "READ-ONLY")
         return
     spans = view.spans(command.messages, uid=command.uid)
-    uids = view.uids_at(spans)
+    before = view.rows_in(spans)
     if command.unchanged_since is not None:
         yield session.enable_condstore()
-    untold, before = view.untold(uids), view.flag_numbers(uids)
-    result = await view.mailbox.set_flags(uids, command.how, command.flags, unchanged_since=command.unchanged_since)
+    untold = view.untold(before.uids)
+    result = await view.mailbox.set_flags(before.uids, command.how, command.flags, unchanged_since=command.unchanged_since)
     yield view.new_keywords()
     if command.silent:
-        view.told_silently(uids, before, untold, command.how, command.flags, result.changed)
+        view.told_silently(before, untold, command.how, command.flags, result.changed)
         if session.condstore:
             for piece in _modseqs(view, result.changed):
                 yield piece
@@ -38,13 +38,13 @@ async def store(session: Session, command: commands.Store) -> Responses:
         for rows in _pieces(view, result.changed):
             view.told(rows)
             yield view.flag_lines(rows, shown)
-    yield _completion(view, command, result.modified, complete=len(uids) == sum(map(len, spans)))
+    yield _completion(view, command, result.modified, complete=len(before) == sum(map(len, spans)))
 
 
 def _pieces(view: Selected, uids: NumSet) -> Iterator[Rows]:
     rows = view.rows_of(uids)
     for start in range(0, len(rows), _PIECE):
-        yield rows.take(range(start, min(start + _PIECE, len(rows)))) if len(rows) > _PIECE else rows
+        yield rows.part(start, start + _PIECE)
 
 
 def _modseqs(view: Selected, uids: NumSet) -> Iterator[bytes]:
