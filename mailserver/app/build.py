@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from mailserver import __version__
@@ -26,6 +25,7 @@ from mailserver.net.connections import ConnectionTable
 from mailserver.net.failures import LoginFailures
 from mailserver.net.login import LoginService
 from mailserver.net.passwords import Passwords
+from mailserver.net.systemd import InheritedSockets, Socket
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import SystemClock
 from mailserver.queue.disk import DiskQueue
@@ -40,7 +40,7 @@ LISTENERS = ("smtp", "submission", "submissions", "imap", "imaps", "http")
 
 
 async def build(
-    loaded: Loaded, stack: AsyncExitStack, inherited: Mapping[str, Sequence[socket.socket]] | None = None
+    loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSockets | None = None
 ) -> Application:
     """Construct the server of a configuration; leaving `stack` takes it down, the last part first.
 
@@ -142,7 +142,7 @@ def _http(
     metrics: Metrics,
     health: Health,
     table: ConnectionTable,
-    inherited: Sequence[socket.socket],
+    inherited: Sequence[Socket],
 ) -> HttpService:
     settings = loaded.config.http
     routes: list[Routes] = [

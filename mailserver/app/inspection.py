@@ -7,7 +7,7 @@ from typing import Any
 from mailserver.app.application import Application
 from mailserver.app.plugins import SERVER
 from mailserver.hooks.points import POINTS
-from mailserver.hooks.registry import Registry
+from mailserver.hooks.reference import describe
 
 __all__ = ["describe_hooks", "describe_plugins"]
 
@@ -43,7 +43,7 @@ def describe_hooks(app: Application) -> list[dict[str, Any]]:
             "name": point.method,
             "kind": point.kind.value,
             "plugins": app.hooks.users(point.method),
-            "doc": (getattr(Registry, point.method).__doc__ or "").strip().partition("\n")[0],
+            "doc": describe(point),
         }
         for point in POINTS
     ]

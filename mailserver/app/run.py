@@ -7,9 +7,8 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from socket import socket
 
 import structlog
 import uvloop
@@ -28,7 +27,7 @@ from mailserver.app.plugins import plugins_of
 from mailserver.app.reload import Reloader
 from mailserver.app.supervise import Stop, supervise
 from mailserver.net.control import ControlServer
-from mailserver.net.systemd import Notifier, inherited_sockets
+from mailserver.net.systemd import InheritedSockets, Notifier, inherited_sockets
 from mailserver.ports.service import Service
 
 __all__ = ["load_everything", "run"]
@@ -80,7 +79,7 @@ def run(named: str | None, *, demo: bool = False) -> int:
         return runner.run(_serve(loaded, sockets, notifier, demo=demo))
 
 
-async def _serve(loaded: Loaded, sockets: Mapping[str, Sequence[socket]], notifier: Notifier, *, demo: bool) -> int:
+async def _serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *, demo: bool) -> int:
     stop = Stop()
     loop = asyncio.get_running_loop()
     stop.on_signals(loop)

@@ -8,7 +8,6 @@ core does.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from mailserver.http.settings import HttpSettings
 from mailserver.net.listener import ConnectionTable, Listener
+from mailserver.net.systemd import Socket
 
 __all__ = ["HttpService", "Routes"]
 
@@ -46,7 +46,7 @@ class HttpService:
         settings: HttpSettings,
         routes: Sequence[Routes],
         table: ConnectionTable,
-        inherited: Sequence[socket.socket] = (),
+        inherited: Sequence[Socket] = (),
     ) -> None:
         self._settings = settings
         self._routes = routes

@@ -6,10 +6,12 @@ import os
 import socket
 from collections.abc import Mapping, MutableMapping, Sequence
 
-__all__ = ["FIRST_FD", "InheritedSockets", "Notifier", "inherited_sockets"]
+__all__ = ["FIRST_FD", "InheritedSockets", "Notifier", "Socket", "inherited_sockets"]
 
 FIRST_FD = 3
 
+#: For those who pass sockets on and do nothing else with them.
+Socket = socket.socket
 InheritedSockets = Mapping[str, Sequence[socket.socket]]
 
 
