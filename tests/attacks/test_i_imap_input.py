@@ -84,6 +84,20 @@ def test_i02_a_literal_above_the_limit_that_comes_unasked_hangs_up(authenticated
     assert str(most) in event.text
 
 
+@pytest.mark.parametrize("authenticated", [False, True])
+def test_i02_the_literals_of_a_command_count_together(authenticated: bool) -> None:
+    most = Limits().literals if authenticated else Limits().literals_before_login
+    half = b"{%d+}\r\n%b" % (most // 2, b"x" * (most // 2))
+    assert isinstance(every_way(b"a LOGIN %b %b\r\n" % (half, half), authenticated=authenticated)[0], CommandReceived)
+    answer = only_bad(every_way(b"a LOGIN %b {%d}\r\n" % (half, most // 2 + 1), authenticated=authenticated))
+    assert (answer.tag, answer.code) == (b"a", "TOOBIG")
+
+
+def test_i01_numbers_of_thousands_of_digits() -> None:
+    for line in (b"SEARCH LARGER %b", b"FETCH 1 BODY[%b]", b"FETCH %b FLAGS", b"FETCH 1 BODY[]<%b.1>"):
+        only_bad(every_way(b"a " + line % (b"9" * 5000) + b"\r\n"))
+
+
 def test_i02_a_message_above_the_limit() -> None:
     limits = Limits(append=1000)
     answer = only_bad(every_way(b"a APPEND INBOX {1001}\r\n", limits=limits))
@@ -259,6 +273,7 @@ def test_i08_deep_sections() -> None:
         answer = only_bad(every_way(b"a FETCH 1 " + item % deep + b"\r\n"))
         assert "50 deep" in answer.text
         assert isinstance(command(b"FETCH 1 " + item % b".".join([b"1"] * 50)), Fetch)
+        only_bad(every_way(b"a FETCH 1 " + item % b".".join([b"1"] * 51) + b"\r\n"))
 
 
 def test_i08_many_header_fields() -> None:

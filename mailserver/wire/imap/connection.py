@@ -6,7 +6,7 @@
 
 Commands are given in order, and not one octet behind a command is looked at before the next call of `next_event`; that
 is what keeps pipelining in order and STARTTLS safe. `next_event` never raises, whatever the peer sent, and gives None
-when it needs more input or a decision (`accept_literal`, `refuse_literal`, `tls_started`).
+when it needs more input. A session that asks for more instead of taking APPEND's message has refused it.
 
 Memory is bounded by `Limits`: a line, the literals of one command in sum, and what was received and not yet asked for
 (`unread`): the driver stops reading from the socket while that is more than it wants to hold.
@@ -125,7 +125,7 @@ class ImapConnection:
         self._eof = True
 
     def next_event(self) -> Event | None:
-        """The next event, or None: more input or a decision is needed."""
+        """The next event, or None: more input is needed."""
         while True:
             state = self._state
             try:
@@ -136,7 +136,7 @@ class ImapConnection:
                 return event
             if self._state is state:
                 break
-        if self._eof and state not in (_State.CLOSED, _State.DECIDE):
+        if self._eof and state is not _State.CLOSED:
             return self._close("")
         return None
 
@@ -289,6 +289,8 @@ class ImapConnection:
         return bad
 
     def _step_decide(self) -> Event | None:
+        # Whoever passes over the message must not leave the connection waiting for a decision for ever.
+        self.refuse_literal()
         return None
 
     def _step_stream(self) -> Event | None:

@@ -147,9 +147,10 @@ def status(name: str, values: Iterable[tuple[StatusItem, int | None]], *, utf8: 
 
 def search(numbers: Sequence[int], modseq: int | None = None) -> bytes:
     """IMAP4rev1's SEARCH (RFC 3501 §7.2.5); `modseq` as RFC 7162 §3.1.5, which no match has."""
-    found = b"".join([b" %d" % number for number in numbers])
-    tail = b" (MODSEQ %d)" % modseq if modseq is not None and numbers else b""
-    return b"* SEARCH%b%b\r\n" % (found, tail)
+    if not numbers:
+        return b"* SEARCH\r\n"
+    tail = b"" if modseq is None else b" (MODSEQ %d)" % modseq
+    return b"* SEARCH %b%b\r\n" % (" ".join(map(str, numbers)).encode("ascii"), tail)
 
 
 def esearch(

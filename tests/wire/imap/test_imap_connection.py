@@ -152,7 +152,6 @@ def test_append_asks_before_the_message_comes() -> None:
     assert connection.next_event() == ContinuationNeeded()
     connection.receive_data(b"x {3}\r\n")
     assert isinstance(connection.next_event(), AppendStarted)
-    assert connection.next_event() is None
     assert connection.accept_literal() == b"+ go ahead\r\n"
     connection.receive_data(b"ab")
     assert connection.next_event() == LiteralChunk(b"ab", last=False)
@@ -194,6 +193,16 @@ def test_refused_messages_are_thrown_away() -> None:
     assert [type(event) for event in events] == [AppendStarted]
     events = every_way(b"a APPEND x {8+}\r\nb NOOP\r\n {3}\r\n", accept=False)
     assert [type(event) for event in events] == [AppendStarted]
+
+
+def test_a_message_that_is_passed_over_is_refused() -> None:
+    for line in (b"a APPEND x {8}\r\n", b"a APPEND x {8+}\r\nb LOGOUT {3+}\r\nabc\r\n"):
+        connection = make()
+        connection.receive_data(line + TRAILER)
+        assert isinstance(connection.next_event(), AppendStarted)
+        assert connection.next_event() == TRAILER_EVENT
+        with pytest.raises(RuntimeError):
+            connection.accept_literal()
 
 
 def test_multiappend() -> None:
