@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 import structlog
@@ -342,7 +343,7 @@ class ImapProtocol(asyncio.Protocol):
 
     def _enter_idle(self, tag: bytes, completion: Completion) -> None:
         self._wire.await_done()
-        self._idle = (tag, completion)
+        self._idle = (tag, replace(completion, after=After.GO_ON))
         if self._session.selected is not None:
             self._idle_undo = self._session.selected.mailbox.subscribe(self._wake)
         self._put(responses.continuation("idling"))

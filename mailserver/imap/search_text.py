@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from mailserver.imap.sections import decode_transfer
 from mailserver.mime.headers import LISTED_FIELDS, header_block_end
 from mailserver.mime.structure import Part, parse
+from mailserver.mime.text import decode_transfer
 from mailserver.mime.words import decode_octets, decode_words
 from mailserver.wire.imap.search_keys import BodyText, DateKey, DateRelation, Header, Text
 
@@ -99,9 +99,7 @@ def _in_part(needle: _Needle, message: bytes, part: Part) -> bool:
         return needle.in_header(message[inner.start : inner.body])
     if part.is_multipart or not part.media_type.startswith("text/"):
         return False
-    octets = message[part.body : part.end]
-    decoded = decode_transfer(octets, part.encoding)
-    return needle.in_text(octets if decoded is None else decoded, part.charset)
+    return needle.in_text(decode_transfer(message[part.body : part.end], part.encoding), part.charset)
 
 
 def _sent(key: DateKey, block: bytes) -> bool:

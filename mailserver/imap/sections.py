@@ -6,18 +6,18 @@ A section is either a range of the message, which can be read and sent by pieces
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.structure import Message, Part, parse
+from mailserver.mime.text import decode_transfer
 from mailserver.model.errors import MailError
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, BodySection, SectionText
 
 __all__ = [
-    "Located", "SectionItem", "UnknownEncoding", "decode_transfer", "field_filter", "locate_all", "render", "value_of",
+    "Located", "SectionItem", "UnknownEncoding", "field_filter", "locate_all", "render", "value_of",
 ]  # fmt: skip
 
 SectionItem = BodySection | BinarySection | BinarySize
@@ -26,7 +26,7 @@ Located = tuple[int, int] | bytes | None
 
 _MANY_FIELDS = 32
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.MULTILINE)
-_BASE64_NOISE = re.compile(rb"[^A-Za-z0-9+/]+")
+_ENCODINGS = (b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64")
 
 
 class UnknownEncoding(MailError):
@@ -116,26 +116,8 @@ def _decoded(data: bytes, part: Part) -> Located:
     """The body of a part without its transfer encoding (RFC 3516 §4.3)."""
     if part.is_multipart or part.is_message:
         return part.body, part.end
+    if (part.encoding or b"7bit").lower() not in _ENCODINGS:
+        raise UnknownEncoding("the transfer encoding of this part is unknown")
     body = data[part.body : part.end]
     decoded = decode_transfer(body, part.encoding)
-    if decoded is None:
-        raise UnknownEncoding("the transfer encoding of this part is unknown")
     return (part.body, part.end) if decoded is body else decoded
-
-
-def decode_transfer(body: bytes, encoding: bytes | None) -> bytes | None:
-    """A body without its Content-Transfer-Encoding (RFC 2045 §6): itself if there is nothing to undo, None if unknown.
-
-    Never raises: what is broken in base64 is passed over, as every reader of mail does.
-    """
-    encoding = (encoding or b"7bit").lower()
-    if encoding in (b"7bit", b"8bit", b"binary"):
-        return body
-    if encoding == b"quoted-printable":
-        return binascii.a2b_qp(body)
-    if encoding != b"base64":
-        return None
-    digits = _BASE64_NOISE.sub(b"", body)
-    # A digit that is left over at the end stands for less than an octet.
-    digits = digits[:-1] if len(digits) % 4 == 1 else digits
-    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))

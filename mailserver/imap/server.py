@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Contribution
@@ -81,10 +81,7 @@ class ImapServer:
             commands=commands,
             counts=AccountCounts(settings.connections_per_account),
             watch=Watch(),
-            wire=Limits(
-                line_before_login=limits.imap_line_before_login, literals_before_login=limits.imap_line_before_login,
-                line=limits.imap_line, literals=limits.imap_line, append=max_message_size,
-            ),
+            wire=_wire_limits(limits, max_message_size),
             parsers=parsers,
             tls=None if tls is None else tls.context("imap", ["imap"]),
         )  # fmt: skip
@@ -115,8 +112,9 @@ class ImapServer:
         return made
 
     def update(self, limits: LimitsSettings) -> None:
-        """Other limits for connections that come from now on."""
-        self.services = replace(self.services, limits=limits)
+        """Put other limits in place: time-outs change at once, sizes for new connections."""
+        self._limits = self.services.limits = limits
+        self.services.wire = _wire_limits(limits, self.services.max_message_size)
 
     async def close(self) -> None:
         """After the listeners ended: let sessions give back their mailboxes, and end the threads."""
@@ -126,6 +124,16 @@ class ImapServer:
 
     def _protocol(self, listener: Listener) -> asyncio.BaseProtocol:
         return ImapProtocol(self.services, listener)
+
+
+def _wire_limits(limits: LimitsSettings, append: int) -> Limits:
+    return Limits(
+        line_before_login=limits.imap_line_before_login,
+        literals_before_login=limits.imap_line_before_login,
+        line=limits.imap_line,
+        literals=limits.imap_line,
+        append=append,
+    )
 
 
 def _commands(

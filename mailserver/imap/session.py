@@ -91,9 +91,9 @@ class Conversation(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Services:
-    """What all sessions of a server share."""
+    """What all sessions of a server share. `limits` and `wire` are replaced when the configuration is read again."""
 
     settings: ImapSettings
     limits: LimitsSettings

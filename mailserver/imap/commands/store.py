@@ -26,7 +26,9 @@ async def store(session: Session, command: commands.Store) -> Responses:
     if command.unchanged_since is not None:
         yield session.enable_condstore()
     untold = view.untold(before.uids)
-    result = await view.mailbox.set_flags(before.uids, command.how, command.flags, unchanged_since=command.unchanged_since)
+    result = await view.mailbox.set_flags(
+        before.uids, command.how, command.flags, unchanged_since=command.unchanged_since
+    )
     yield view.new_keywords()
     if command.silent:
         view.told_silently(before, untold, command.how, command.flags, result.changed)
