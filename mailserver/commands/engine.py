@@ -14,6 +14,7 @@ from mailserver.app.load import ConfigurationError, Loaded, load
 from mailserver.app.lock import DataLocked, is_locked
 from mailserver.app.paths import control_link, control_socket
 from mailserver.commands.options import ConfigurationFailed, Failed, named_config
+from mailserver.model.errors import MailError
 from mailserver.net.control_client import ControlRefused, ControlUnreachable, call
 
 __all__ = ["load_configuration", "perform"]
@@ -40,6 +41,10 @@ def perform(operation: str, arguments: Mapping[str, Any], body: BinaryIO | None 
         raise Failed(f"{error} (it does not answer at its admin socket: is it starting or stopping?)") from None
     except ConfigurationError as error:
         raise ConfigurationFailed(str(error)) from None
+    except MailError as error:
+        raise Failed(error.for_operator) from None
+    except ValueError as error:
+        raise Failed(str(error)) from None
     except OSError as error:
         raise Failed(f"{error.filename or loaded.data_dir}: {error.strerror or error}") from None
 

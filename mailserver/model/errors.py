@@ -32,6 +32,11 @@ class MailError(Exception):
         if temporary is not None:
             self.temporary = temporary
 
+    @property
+    def for_operator(self) -> str:
+        """The text with its detail: for those who run the server, never for a peer."""
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
 
 class InvalidInput(MailError):
     """The peer's input cannot mean anything to us."""

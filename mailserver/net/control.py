@@ -113,7 +113,7 @@ class ControlServer:
         except _GONE:
             raise
         except MailError as error:
-            return encode({"ok": False, "error": error.text}, MAX_ANSWER)
+            return encode({"ok": False, "error": error.for_operator}, MAX_ANSWER)
         except ValueError as error:
             return encode({"ok": False, "error": str(error)}, MAX_ANSWER)
         except Exception:

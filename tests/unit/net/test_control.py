@@ -25,7 +25,7 @@ async def handler(request: Request, body: Body) -> Any:
     if request.command == "measure":
         return sum([len(chunk) async for chunk in body.chunks()])
     if request.command == "missing":
-        raise NotFound("no such thing", detail="hidden")
+        raise NotFound("no such thing", detail="why")
     if request.command == "wrong":
         raise ValueError("must be text")
     raise RuntimeError("a bug with canary")
@@ -77,7 +77,7 @@ def test_short_paths_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "words"), [("missing", "no such thing"), ("wrong", "must be text"), ("bug", "internal error; the server's log says more")]
+    ("command", "words"), [("missing", "no such thing (why)"), ("wrong", "must be text"), ("bug", "internal error; the server's log says more")]
 )
 async def test_failures_are_told_in_words(command: str, words: str, tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):

@@ -1,0 +1,271 @@
+"""The command line without a server: every command works on the data itself, and says what is wrong in words."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from mailserver.commands import COMMANDS, cli
+from mailserver.commands.options import read_password, show_rows
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+class Line:
+    """A command line with a configuration and data of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.toml"
+        self.config.write_text('hostname = "mail.example.test"\n[domains."example.test"]\n')
+
+    def __call__(self, *arguments: str, stdin: str | bytes = "", code: int = 0) -> Result:
+        result = CliRunner().invoke(cli, ["--config", str(self.config), *arguments], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json").stdout)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    root = logging.getLogger()
+    handlers, level, umask = root.handlers[:], root.level, os.umask(0o022)
+    yield Line(tmp_path)
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    os.umask(umask)
+
+
+def test_help_names_every_command_and_imports_none() -> None:
+    script = (
+        "import sys\nfrom mailserver.commands import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'aiohttp', 'uvloop', 'pydantic', 'aiosmtpd', 'mailserver.app.load', 'mailserver.app.build'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    for name, text in COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert text in done.stdout
+
+
+def test_a_command_that_asks_the_server_does_not_import_the_server() -> None:
+    script = (
+        "import sys\nimport mailserver.commands.account, mailserver.commands.queue, mailserver.commands.send\n"
+        "heavy = {'aiohttp', 'uvloop', 'aiosmtpd', 'argon2', 'mailserver.app.build'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=REPOSITORY)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_is_a_module_of_its_name_and_takes_config(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help
+
+    def check(inner: click.Command) -> None:
+        assert any("--config" in option.opts for option in inner.params), inner.name
+        for child in getattr(inner, "commands", {}).values():
+            check(child)
+            if child.name in ("list", "hooks"):
+                assert any("--json" in option.opts for option in child.params), child.name
+
+    check(command)
+
+
+def test_config_may_stand_before_or_after_the_command(line: Line) -> None:
+    for arguments in (
+        ["--config", str(line.config), "domain", "list"],
+        ["domain", "--config", str(line.config), "list"],
+        ["domain", "list", "--config", str(line.config)],
+        ["--config", "elsewhere.toml", "domain", "list", f"--config={line.config}"],
+    ):
+        assert "example.test" in CliRunner().invoke(cli, arguments).stdout
+
+
+def test_exit_codes(line: Line) -> None:
+    def code(*arguments: str) -> tuple[int, str]:
+        argv = [sys.executable, str(REPOSITORY / "cli.py"), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=line.root, stdin=subprocess.DEVNULL)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr
+
+    assert code("domain", "list") == (0, "")
+    assert code("domain", "remove", "nowhere.test") == (1, "Error: the domain nowhere.test is not served\n")
+    for usage in (["domain", "remove"], ["nonsense"], ["queue", "list", "--nonsense"], ["account", "quota", "a@b", "--octets", "5 GB"]):
+        assert code(*usage)[0] == 2
+    line.config.write_text('[smpt]\n[imap]\nid = "x"\n')
+    expected = (
+        f'{line.config}:1: smpt: there is no such setting; did you mean "smtp"?\n'
+        f"{line.config}:3: imap.id: must be true or false\n"
+    )
+    for command in (["domain", "list"], ["check"], ["serve"]):
+        assert code(*command) == (2, expected)
+    line.config.unlink()
+    returned, words = code("check")
+    assert returned == 2
+    assert "there is no config.toml and no /etc/mailserver/config.toml" in words
+
+
+def test_accounts(line: Line) -> None:
+    assert line("account", "list").stdout.startswith("no accounts yet; make one: ")
+    assert line("account", "add", "Anna@Example.TEST", stdin="secret1\n").stdout == "Anna@example.test: account made\n"
+    assert line("account", "add", "anna@example.test", stdin="x\n", code=1).stderr == (
+        "Error: there is an account anna@example.test already\n"
+    )
+    assert [row["address"] for row in line.json("account", "list")] == ["Anna@example.test"]
+    assert line("account", "password", "anna@example.test", stdin="secret2").stdout == "Anna@example.test: password set\n"
+    assert line("account", "password", "ben@example.test", stdin="x\n", code=1).stderr == (
+        "Error: there is no account ben@example.test; see them all: mailserver account list\n"
+    )
+    line("account", "quota", "anna@example.test", "--octets", "2GiB", "--messages", "1000")
+    assert line("account", "quota", "anna@example.test").stdout == (
+        "Anna@example.test: 0B of 2GiB, 0 of 1000 messages\n"
+    )
+    assert line.json("account", "quota", "anna@example.test")["octets_limit"] == 2 << 30
+    line("account", "quota", "anna@example.test", "--octets", "0")
+    assert line.json("account", "list")[0]["octets_limit"] == 0
+    assert line.json("account", "list")[0]["messages_limit"] == 1000
+    mail = line.root / "maildir" / "example.test" / "anna"
+    assert line("account", "remove", "anna@example.test").stdout == (
+        f"Anna@example.test: account removed; its mail is still in {mail}\n"
+    )
+    assert (mail / "cur").is_dir()
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    assert "its mail deleted" in line("account", "remove", "anna@example.test", "--purge").stdout
+    assert not mail.exists()
+
+
+def test_an_account_needs_a_served_domain(line: Line) -> None:
+    assert line("account", "add", "a@other.test", stdin="x\n", code=1).stderr == (
+        "Error: other.test is not served; serve it first: mailserver domain add other.test\n"
+    )
+    assert line("account", "add", "nobody", stdin="x\n", code=1).stderr == "Error: the address has no domain\n"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        ("", "there is no password: type one at a terminal, or give it as the first line of standard input"),
+        ("\n", "there is no password: type one at a terminal, or give it as the first line of standard input"),
+        (b"\xff\n", "the password on standard input is not UTF-8"),
+        ("x" * 5000, "the password is longer than 1024 characters"),
+    ],
+)
+def test_bad_passwords(line: Line, stdin: str | bytes, words: str) -> None:
+    assert line("account", "add", "a@example.test", stdin=stdin, code=1).stderr == f"Error: {words}\n"
+
+
+def test_a_password_keeps_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    with CliRunner().isolation(input=" two words \r\nnext line\n"):
+        assert read_password("") == " two words "
+
+
+def test_aliases(line: Line) -> None:
+    assert line("alias", "list").stdout == "no aliases\n"
+    line("alias", "add", "info@example.test", "a@example.test", "b@elsewhere.test")
+    assert line.json("alias", "list") == [
+        {"address": "info@example.test", "targets": ["a@example.test", "b@elsewhere.test"], "from_config": False}
+    ]
+    assert line("alias", "remove", "info@example.test").stdout == "info@example.test: alias removed\n"
+    assert line("alias", "remove", "info@example.test", code=1).stderr == "Error: there is no alias info@example.test\n"
+
+
+def test_domains(line: Line) -> None:
+    assert line("domain", "add", "BÜCHER.test").stdout.startswith("xn--bcher-kva.test: served from now on; next: ")
+    rows = {row["domain"]: row for row in line.json("domain", "list")}
+    assert rows["example.test"]["from_config"]
+    assert not rows["xn--bcher-kva.test"]["from_config"]
+    line("domain", "remove", "bücher.test")
+    assert "stands in the configuration file; remove it there" in line("domain", "remove", "example.test", code=1).stderr
+
+
+def test_check(line: Line) -> None:
+    assert line("check").stdout == f"{line.config}: good\n"
+    assert not (line.root / "maildir").exists(), "check touched the data"
+
+
+def test_check_finds_what_clashes_with_the_accounts(line: Line) -> None:
+    line("domain", "add", "second.test")
+    line("alias", "add", "info@example.test", "a@example.test")
+    with line.config.open("a") as file:
+        file.write('aliases = {info = ["b@example.test"]}\n[domains."second.test"]\n')
+    stderr = line("check", code=2).stderr
+    assert f'{line.config}:3: domains."example.test".aliases.info: the alias is in accounts.db too' in stderr
+    assert f'{line.config}:4: domains."second.test": the domain is in accounts.db too' in stderr
+
+
+def test_check_tells_core_and_plugin_problems_together(line: Line) -> None:
+    with line.config.open("a") as file:
+        file.write('[imap]\nlisten = 5\n[plugins.gone]\n[plugins.rate_limit]\nmessages = 5\n[plugins.mine]\nfile = "mine.py"\n')
+    stderr = line("check", code=2).stderr.splitlines()
+    assert [row.partition(": ")[0] for row in stderr] == [f"{line.config}:{number}" for number in (4, 5, 7, 9)]
+    assert 'plugins.rate_limit.messages: there is no such setting; did you mean "messages_per_minute"?' in stderr[2]
+
+
+def test_config_prints_the_file_that_is_shipped(line: Line) -> None:
+    assert line("config").stdout == (REPOSITORY / "config.toml").read_text(encoding="utf-8")
+
+
+def test_plugins_and_hooks(line: Line) -> None:
+    assert [row["name"] for row in line.json("plugin", "list")] == ["rate_limit", "accounts", "aliases"]
+    hooks = {row["name"]: row for row in line.json("plugin", "hooks")}
+    assert hooks["resolve"]["plugins"] == ["accounts", "aliases"]
+    assert "on_rcpt" in line("plugin", "hooks").stdout
+
+
+def test_send_and_the_queue(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    assert line("queue", "list").stdout == "the queue is empty\n"
+    message = "To: Anna <anna@example.test>, x@remote.test\nBcc: hidden@remote.test\nSubject: hello\n\nbody\n"
+    assert "Kept as" in line("send", "--from", "anna@example.test", stdin=message).stdout
+    (kept,) = (line.root / "maildir" / "example.test" / "anna" / "new").iterdir()
+    text = kept.read_bytes()
+    assert b"\r\nSubject: hello\r\n" in text
+    assert b"\r\nMessage-ID: <" in text
+    assert b"hidden" not in text
+    (row,) = line.json("queue", "list")
+    assert row["recipients"] == ["x@remote.test", "hidden@remote.test"]
+    assert row["queue_id"] in line("queue", "list").stdout
+    assert "recipient   x@remote.test" in line("queue", "show", row["queue_id"]).stdout
+    assert "no message nonsense waits in the queue" in line("queue", "show", "nonsense", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "words"),
+    [
+        (["--from", "ben@example.test"], "To: a@b.test\n\n", "there is no account ben@example.test"),
+        (["--from", "anna@example.test"], "Subject: to nobody\n\n", "the message names no recipient in To, Cc or Bcc"),
+        (["--from", "anna@example.test", "--to", "nobody@example.test"], "\n", "nobody@example.test: No such mailbox here (550)"),
+        (["--from", "anna@example.test"], "From: ceo@example.test\nTo: a@b.test\n\n", "does not belong to your account (553)"),
+    ],
+)
+def test_send_refuses_what_submission_refuses(line: Line, arguments: list[str], message: str, words: str) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    assert words in line("send", *arguments, stdin=message, code=1).stderr
+    assert line.json("queue", "list") == []
+
+
+def test_tables_are_aligned_and_show_nothing_that_commands_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"a": "x\x1b[31m", "b": True, "c": []}, {"a": "longer value", "b": False, "c": ["1", "2"]}]
+    show_rows(rows, {"a": "A", "b": "B", "c": "C"}, as_json=False, none="-")
+    assert capsys.readouterr().out == "A             B    C\nx?[31m        yes  -\nlonger value  no   1, 2\n"
