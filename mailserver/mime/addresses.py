@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mailserver.mime.quote import human, nstring
 from mailserver.mime.tokens import ATEXT, Broken, Cursor
 
-__all__ = ["MAX_ADDRESSES", "Address", "parse_addresses", "render_addresses"]
+__all__ = ["MAX_ADDRESSES", "Address", "parse_addresses", "read_addresses", "render_addresses"]
 
 MAX_ADDRESSES = 1000
 
@@ -51,12 +51,17 @@ _GROUP_END = Address(None, None, None, None)
 
 def parse_addresses(value: bytes) -> list[Address]:
     """The entries of an address list; never raises."""
+    return read_addresses(value)[0]
+
+
+def read_addresses(value: bytes) -> tuple[list[Address], bool]:
+    """The entries of an address list, and whether these are all: not where it made no sense, or had too many."""
     found: list[Address] = []
     pos, end = 0, len(value)
     while pos < end and len(found) < MAX_ADDRESSES:
         match = _SIMPLE.match(value, pos)
         if match is None:
-            _Parser(value, pos, found).read()
+            pos = _Parser(value, pos, found).read()
             break
         quoted, words, mailbox, domain, bare_mailbox, bare_domain = match.groups()
         if bare_mailbox is not None:
@@ -64,7 +69,7 @@ def parse_addresses(value: bytes) -> list[Address]:
         else:
             found.append(Address(words or quoted or None, None, mailbox, domain))
         pos = match.end()
-    return found[:MAX_ADDRESSES]
+    return found[:MAX_ADDRESSES], pos == end and len(found) <= MAX_ADDRESSES
 
 
 def render_addresses(found: list[Address]) -> bytes:
@@ -87,24 +92,24 @@ class _Parser:
         self._cursor.pos = pos
         self._found = found
 
-    def read(self) -> None:
-        """Until the end, or the first place where neither an address nor a comma stands."""
+    def read(self) -> int:
+        """Until the end, or the first place where neither an address nor a comma stands; that place."""
         cursor = self._cursor
         try:
             cursor.skip()
         except Broken:
-            return
+            return 0
         while cursor.pos < cursor.end and len(self._found) < MAX_ADDRESSES:
             if not self._group():
                 self._mailbox()
             if cursor.peek() != _COMMA:
-                return
+                break
             cursor.pos += 1
             try:
                 cursor.skip()
             except Broken:
                 self._add(None, None, None, None)
-                return
+        return cursor.pos
 
     def _add(
         self,

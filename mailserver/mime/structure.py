@@ -159,6 +159,8 @@ class _Scanner:
         self.chain: list[Part] = []
         self.stack: list[_Open] = []
         self.count = 1
+        #: The outermost of the open parts whose header ended at the next boundary line.
+        self.cut: Part | None = None
 
     def run(self) -> Message:
         """Read part after part, from one boundary line to the next."""
@@ -174,7 +176,7 @@ class _Scanner:
             at, owner = hit
             after = at + len(owner.line)
             final = buf.startswith(b"--", after)
-            self._close(at, owner, final=final)
+            self._close(at, owner, pos, final=final)
             newline = buf.find(b"\n", after)
             if newline < 0:
                 break
@@ -196,25 +198,30 @@ class _Scanner:
         buf = self.buf
         while True:
             hit = self._next_boundary(part.start)
-            # A boundary line ends a header too, and the line end before it belongs to the boundary.
+            # A boundary line ends a header too, and the line end before it belongs to the boundary (RFC 2046 §5.1.1).
             limit = len(buf) if hit is None else hit[0] + 1
             body = header_block_end(buf, part.start, limit)
-            if hit is not None and body == limit and not self._is_blank_before(part.start, limit):
-                body = self._line_end_before(hit[0], part.start)
+            if hit is not None and body == limit:
+                body = self._line_end_before(limit - 1, part.start)
+                self.cut = self.cut or part
             part.body = part.end = body
             self._read_fields(part)
             self.chain.append(part)
             if part.boundary is not None:
+                is_own = buf.startswith(b"--" + part.boundary, limit)
+                if self.cut is part and is_own and self._empty_line(part.start, limit):
+                    # Its own first boundary line, though one further out looks the same.
+                    part.body = part.end = body = limit
+                    self.cut = None
                 self._push(part)
             if not part.is_message or self.count >= MAX_PARTS:
                 return body
             part = self._child(part, body)
 
-    def _is_blank_before(self, start: int, limit: int) -> bool:
-        """Whether the line that ends at `limit` is the empty line that ends a header."""
-        buf = self.buf
-        before = limit - 2 if buf.startswith(b"\r\n", limit - 2) else limit - 1
-        return before == start or (before > start and buf[before - 1] == 0x0A)
+    def _empty_line(self, start: int, limit: int) -> bool:
+        """Whether the line that ends at `limit` is the empty line that ends the header that begins at `start`."""
+        begin = self._line_end_before(limit - 1, start)
+        return begin == start < limit or self.buf[begin - 1] == 0x0A
 
     def _line_end_before(self, newline: int, start: int) -> int:
         """Where the line end begins whose LF is at `newline`, but not before `start`."""
@@ -260,11 +267,21 @@ class _Scanner:
         assert best is not None, "one of them was found here"  # noqa: S101
         return best
 
-    def _close(self, at: int, owner: _Open, *, final: bool) -> None:
-        """End the parts within `owner` at the line end before its boundary line."""
-        end = self._line_end_before(at, 0)
-        for part in self.chain[owner.level :]:
+    def _close(self, at: int, owner: _Open, pos: int, *, final: bool) -> None:
+        """End the parts within `owner` at the line end before its boundary line; reading had gone on at `pos`.
+
+        That line end is the boundary's. But where nothing of a body came before it (a header, or the boundary line of
+        a part within), it is also the last line end of the parts around: as Dovecot counts, and so an attached message
+        keeps its last line end.
+        """
+        closed = self.chain[owner.level :]
+        end = at + 1 if self.cut or at + 1 == pos else self._line_end_before(at, 0)
+        for part in closed:
+            if part is self.cut:
+                # It and what is in it have no body.
+                end = 0
             part.end = max(part.body, end)
+        self.cut = None
         del self.chain[owner.level :]
         while self.stack[-1] is not owner:
             self.root.ambiguous = True
@@ -285,7 +302,8 @@ class _Scanner:
                 continue
             if name in seen:
                 self.root.ambiguous |= name in (b"content-type", b"content-transfer-encoding")
-                continue
+                if name != b"content-transfer-encoding" or part.encoding is not None:
+                    continue
             seen.add(name)
             reader = _READERS.get(name)
             if reader is not None:

@@ -21,13 +21,14 @@ PREVIEW_LENGTH = 200
 _PREVIEW_SOURCE = 64 << 10
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
-_QP_SPACE = re.compile(rb"[ \t]+(?=\r?\n)")
+# Only from where a run begins: a long one inside a line is looked at once.
+_QP_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
 _INVISIBLE = re.compile(
     r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
 )
 _TAG = re.compile(r"<[/!?a-zA-Z][^>]*+>?")
 _SPACE = re.compile(r"[\s\u200b\u200c\u200d\u034f\ufeff\u00ad]+")
-_QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
+_QUOTED_LINE = re.compile(r"^[ \t]*+>.*$", re.MULTILINE)
 
 
 def decode_transfer(body: bytes, encoding: bytes | None) -> bytes:

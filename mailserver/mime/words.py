@@ -55,7 +55,8 @@ def decode_words(raw: bytes) -> str:
     if b"=?" not in raw:
         return raw.decode("utf-8", "replace")
     out: list[str] = []
-    pending, charset = b"", b""
+    pending: list[bytes] = []
+    charset = b""
     pos = 0
     for match in _WORD.finditer(raw):
         between = raw[pos : match.start()]
@@ -63,13 +64,13 @@ def decode_words(raw: bytes) -> str:
         octets = _word_octets(match[2], match[3])
         # A character may be split over two words of one charset, though §5 (3) forbids it: decode them as one.
         if pending and not between.strip(b" \t\r\n") and match[1].lower() == charset:
-            pending += octets
+            pending.append(octets)
             continue
-        out.append(decode_octets(pending, charset))
+        out.append(decode_octets(b"".join(pending), charset))
         if between.strip(b" \t\r\n") or not pending:
             out.append(between.decode("utf-8", "replace"))
-        pending, charset = octets, match[1].lower()
-    out.append(decode_octets(pending, charset))
+        pending, charset = [octets], match[1].lower()
+    out.append(decode_octets(b"".join(pending), charset))
     out.append(raw[pos:].decode("utf-8", "replace"))
     return "".join(out)
 
