@@ -1,0 +1,1 @@
+"""Mail as files: Maildir++ with UIDs in the names, and an index that may be deleted."""

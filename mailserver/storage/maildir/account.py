@@ -1,0 +1,310 @@
+"""One account: its folders by name, its subscriptions, its quota. `ports.store.AccountStore`.
+
+Held by sessions and by the store's list of loaded accounts; there is one object for an account in a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound, OverQuota, StorageFailure
+from mailserver.model.flags import SYSTEM_FLAGS
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import (
+    INBOX,
+    SEPARATOR,
+    MailboxInfo,
+    MailboxStatus,
+    QuotaUsage,
+    SpecialUse,
+    check_mailbox_name,
+)
+from mailserver.ports.store import Target
+from mailserver.storage.maildir import cleaning, flush, layout, recover, tree
+from mailserver.storage.maildir.context import Context
+from mailserver.storage.maildir.counts import Counts
+from mailserver.storage.maildir.folder import Folder
+from mailserver.storage.maildir.folder_tree import FolderTree
+from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.layout import AccountState, Loaded
+from mailserver.storage.maildir.mailbox import MAX_KEYWORDS, MaildirMailbox
+from mailserver.storage.maildir.upkeep import Upkeep
+
+__all__ = ["MaildirAccount"]
+
+MAX_SUBSCRIPTIONS = 10_000
+
+
+class MaildirAccount:
+    """One account of the store."""
+
+    def __init__(self, context: Context, name: AccountId, path: str, loaded: Loaded) -> None:
+        self.account = name
+        self.path = path
+        self.context = context
+        self.state: AccountState = loaded.state
+        self.folders: dict[str, Folder] = loaded.folders
+        self.upkeep = Upkeep(self, AccountIndex(context.indexes, path))
+        self._tree = FolderTree(self)
+        self._subscribed = loaded.subscriptions
+        #: Set while folders are being renamed or removed: deliveries wait for it.
+        self.moving: asyncio.Event | None = None
+        self.octets, self.messages = loaded.state.octets, loaded.state.messages
+        for folder in self.folders.values():
+            self.adopt(folder)
+
+    @classmethod
+    async def load(cls, context: Context, name: AccountId, path: str) -> MaildirAccount:
+        """From disk, made when there is none yet. Raises OSError."""
+
+        def work() -> Loaded:
+            now = context.clock.time()
+            layout.make_account(path, now)
+            tree.finish_renames(path)
+            loaded = layout.load_account(path)
+            for folder, dirname in loaded.bare:
+                loaded.folders[folder] = recover.recover_folder(path, loaded.state, folder, dirname, now)
+            if loaded.state.epoch != context.epoch:
+                cleaning.count_usage(loaded)
+                cleaning.clear_temporary(loaded, context.started)
+            return loaded
+
+        return cls(context, name, path, await context.reading.run(work))
+
+    def adopt(self, folder: Folder) -> None:
+        """A folder of this account begins to be used."""
+        self.folders[folder.name] = folder
+        folder.on_visible = functools.partial(self.upkeep.arrived, folder)
+
+    # -- delivery ----------------------------------------------------------------------------------------------------
+
+    async def destination(self, target: Target) -> Folder:
+        """The folder of a target. Raises NotFound, unless it is a delivery."""
+        try:
+            return self.existing(target.mailbox)
+        except NotFound:
+            if not target.into_new:
+                raise
+        if target.create:
+            try:
+                await self.create(target.mailbox)
+                return self.existing(target.mailbox)
+            except MailError:
+                # A name that cannot be made is no reason to lose mail.
+                return self.folders[INBOX]
+        return self.folders[INBOX]
+
+    async def admit(self, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
+        """The flags a message gets here, what its name says of them, and the keywords that do not fit into the name.
+
+        Raises LimitReached (too many keywords), unless it is a delivery.
+        """
+        flags = target.flags
+        if not flags.issubset(SYSTEM_FLAGS):
+            if folder.counts is None:
+                await self.refresh(folder)
+            have = {flag.lower() for known in folder.counts.sets for flag in known} if folder.counts else set()
+            new = {flag.lower() for flag in flags}.difference(have)
+            if new and len(have | new) > MAX_KEYWORDS:
+                if not target.into_new:
+                    raise LimitReached(f"a mailbox has at most {MAX_KEYWORDS} keywords")
+                flags = flags.intersection(SYSTEM_FLAGS)
+        if flags.issubset(SYSTEM_FLAGS):
+            return flags, folder.keywords.info(flags), frozenset()
+        try:
+            info = await self.context.reading.run(folder.keywords.info, flags)
+        except OSError as error:
+            raise StorageFailure("the keywords cannot be kept now", detail=str(error)) from error
+        return flags, info, folder.keywords.without_letter(flags)
+
+    def reserve(self, octets: int, messages: int = 1, *, enforce: bool) -> None:
+        """Count messages that are to come. Raises OverQuota."""
+        state = self.state
+        if enforce and (
+            0 < state.octets_limit < self.octets + octets or 0 < state.messages_limit < self.messages + messages
+        ):
+            raise OverQuota("the account is over its quota")
+        self.octets += octets
+        self.messages += messages
+
+    def unreserve(self, octets: int, messages: int = 1) -> None:
+        """They did not come, or are gone."""
+        self.octets -= octets
+        self.messages -= messages
+
+    # -- folders -----------------------------------------------------------------------------------------------------
+
+    def existing(self, name: str) -> Folder:
+        """A folder in any spelling of its name. Raises NotFound."""
+        try:
+            found = self.folders.get(check_mailbox_name(name))
+        except InvalidInput:
+            found = None
+        if found is None:
+            raise NotFound("there is no such mailbox")
+        return found
+
+    async def list_mailboxes(self) -> list[MailboxInfo]:
+        """Every mailbox and every parent that only has children."""
+        names = set(self.folders)
+        for name in self.folders:
+            parts = name.split(SEPARATOR)
+            names.update(SEPARATOR.join(parts[:count]) for count in range(1, len(parts)))
+        return [self.info(name) for name in sorted(names, key=lambda name: (name != INBOX, name))]
+
+    def info(self, name: str) -> MailboxInfo:
+        """One mailbox as LIST sees it."""
+        folder, subscribed = self.folders.get(name), name in self._subscribed
+        if folder is None:
+            return MailboxInfo(name=name, mailbox_id="", subscribed=subscribed, selectable=False)
+        state = folder.state
+        return MailboxInfo(
+            name=name, mailbox_id=state.mailbox_id, special_use=state.special_use, subscribed=subscribed
+        )
+
+    async def subscriptions(self) -> frozenset[str]:
+        """Subscribed names."""
+        return frozenset(self._subscribed)
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        """Set or clear a subscription."""
+        name = check_mailbox_name(name)
+
+        async def operation() -> None:
+            wanted = self._subscribed | {name} if subscribed else self._subscribed - {name}
+            if wanted == self._subscribed:
+                return
+            if len(wanted) > MAX_SUBSCRIPTIONS:
+                raise LimitReached(f"an account has at most {MAX_SUBSCRIPTIONS} subscriptions")
+            await self.context.reading.run(layout.save_subscriptions, self.path, wanted)
+            self._subscribed = wanted
+
+        await self.context.finish(self.upkeep.operate(operation))
+
+    async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
+        """Make a mailbox and missing parents."""
+        folder = await self.context.finish(self._tree.create(name, frozenset(special_use)))
+        return self.info(folder.name)
+
+    async def delete(self, name: str) -> None:
+        """Delete a mailbox and its messages."""
+        await self.context.finish(self._tree.delete(name))
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a mailbox with all beneath it; INBOX instead moves its messages."""
+        await self.context.finish(self._tree.rename(old, new))
+
+    async def refresh(self, folder: Folder) -> None:
+        """Notice what other programs wrote into a folder."""
+        await self.context.finish(self.upkeep.operate(lambda: self.upkeep.look(folder), folder))
+
+    async def status(self, name: str) -> MailboxStatus:
+        """Counts and numbers of a mailbox."""
+        folder = self.existing(name)
+        await self.refresh(folder)
+        counts = folder.counts or Counts({}, 0)
+        return MailboxStatus(
+            messages=counts.messages,
+            unseen=counts.unseen,
+            deleted=counts.deleted,
+            size=counts.octets,
+            uid_next=folder.visible_next,
+            uid_validity=folder.state.uid_validity,
+            highest_modseq=folder.highest_modseq,
+            mailbox_id=folder.state.mailbox_id,
+        )
+
+    @asynccontextmanager
+    async def open(self, name: str) -> AsyncIterator[MaildirMailbox]:
+        """The live mailbox."""
+        folder = self.existing(name)
+        await self.context.finish(self.upkeep.operate(lambda: self._open(folder), folder))
+        box = folder.mailbox
+        if box is None or self.folders.get(folder.name) is not folder:
+            raise NotFound("there is no such mailbox")
+        box.users += 1
+        self.context.idle_boxes.pop(box, None)
+        self.context.background(functools.partial(self._tidy, folder), "tidy")
+        try:
+            yield box
+        finally:
+            box.users -= 1
+            if not box.users:
+                self.context.idle(box)
+
+    async def _open(self, folder: Folder) -> None:
+        if folder.mailbox is not None:
+            await self.upkeep.look(folder)
+            return
+        await self.upkeep.look(folder)
+        box = MaildirMailbox(self, folder)
+        await box.load()
+        folder.mailbox = box
+        self.context.idle(box)
+
+    async def _tidy(self, folder: Folder) -> None:
+        """After a SELECT, messages move from new/ to cur/, as Maildir wants it."""
+        marked = await self.upkeep.operate(lambda: self.upkeep.transact(folder, flush.mark_new), folder)
+        if marked:
+            self.upkeep.note(folder)
+
+    # -- numbers -----------------------------------------------------------------------------------------------------
+
+    def counted(self, folder: Folder, sets: dict[frozenset[str], int], octets: int) -> None:
+        """The exact numbers of a folder; what was counted before was perhaps not."""
+        counts = Counts(sets, octets)
+        if folder.counts is not None:
+            self.octets += octets - folder.counts.octets
+            self.messages += counts.messages - folder.counts.messages
+        folder.counts = counts
+
+    async def quota(self) -> QuotaUsage:
+        """What the account uses and may use."""
+        return QuotaUsage(
+            octets=max(0, self.octets),
+            messages=max(0, self.messages),
+            octets_limit=self.state.octets_limit,
+            messages_limit=self.state.messages_limit,
+        )
+
+    async def set_quota(self, octets_limit: int, messages_limit: int) -> None:
+        """Durably set the limits; 0 means none."""
+
+        async def operation() -> None:
+            self.state.octets_limit, self.state.messages_limit = octets_limit, messages_limit
+            await self.context.reading.run(self.state.save, self.path)
+
+        if (octets_limit, messages_limit) != (self.state.octets_limit, self.state.messages_limit):
+            await self.context.finish(self.upkeep.operate(operation))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Nobody has one of its mailboxes open, and nothing is on its way into it."""
+        return not any(folder.jobs or (folder.mailbox and folder.mailbox.users) for folder in self.folders.values())
+
+    async def settle(self) -> bool:
+        """Flush everything and write exact numbers; False if something could not be written."""
+        if not await self.upkeep.settle():
+            return False
+        self.state.octets, self.state.messages = max(0, self.octets), max(0, self.messages)
+        self.state.epoch = self.context.epoch
+        try:
+            await self.context.reading.run(self.state.save, self.path)
+        except OSError:
+            return False
+        await self.context.reading.run(self.upkeep.index.close)
+        return True
+
+    def watch(self, box: MaildirMailbox) -> None:
+        """Sessions want to hear of changes in this mailbox."""
+        self.context.watched.add(box)
+
+    async def remove(self) -> None:
+        """Delete everything, for good. Raises StorageFailure."""
+        await self.context.finish(self._tree.remove_all())
+

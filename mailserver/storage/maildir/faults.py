@@ -1,0 +1,58 @@
+"""What the disk's errors mean: words for the peer, and when to stop trusting it (ATTACKS §4.3)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import structlog
+
+from mailserver.model.errors import MailError, StorageFailure
+from mailserver.ports.clock import Clock
+
+__all__ = ["Faults"]
+
+_log = structlog.get_logger()
+_WINDOW = 60.0
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Faults:
+    """Counts I/O errors. A second one within a minute breaks the store: no new mail until the process is restarted."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: float | None = None
+        self.count = 0
+        self.broken = False
+        #: Called, from whatever thread saw it, when the store breaks: the process should end (exit code 70).
+        self.on_broken: Callable[[], None] = _nobody
+
+    def note(self, error: OSError) -> None:
+        """An error while something was being made durable. In any thread."""
+        self.count += 1
+        _log.error("storage.write_failed", error=errno.errorcode.get(error.errno or 0, str(error.errno)))
+        if error.errno != errno.EIO:
+            return
+        now = self._clock.monotonic()
+        last, self._last = self._last, now
+        if last is not None and now - last < _WINDOW and not self.broken:
+            self.broken = True
+            self.on_broken()
+
+    def failure(self, error: Exception) -> MailError:
+        """As the one who waits for the commit is told it."""
+        if isinstance(error, MailError):
+            return error
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return StorageFailure("the disk is full, try again later", detail=str(error), status="4.3.1")
+        return StorageFailure("the message could not be kept, try again later", detail=str(error))
+
+    def check(self) -> None:
+        """Raises StorageFailure when the disk is not to be trusted any more."""
+        if self.broken:
+            raise StorageFailure("the disk fails, no mail can be kept now")
+
+
+def _nobody() -> None:
+    """Before anyone wants to know."""

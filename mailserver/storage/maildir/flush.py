@@ -1,0 +1,108 @@
+"""What the index knows before the directories do: flags that belong into names, messages whose files must go.
+
+In threads, in batches, with the account's lock held. The order is what makes it safe: rename or unlink, make the
+directory durable, and only then let the index forget that there was something to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from dataclasses import dataclass
+
+from mailserver.net import files
+from mailserver.storage.maildir.folder import Folder, Seen
+from mailserver.storage.maildir.index import AccountIndex, key_range
+from mailserver.storage.maildir.names import parse
+from mailserver.storage.maildir.scan import list_names, mtimes
+
+__all__ = ["Flushed", "flush_names", "flush_unlinks"]
+
+BATCH = 500
+
+
+@dataclass(slots=True)
+class Flushed:
+    """`more`: there is another batch. `stale`: a file was not where the index has it; look at the directory again."""
+
+    more: bool
+    stale: bool
+    seen: Seen
+
+
+def flush_names(index: AccountIndex, folder: Folder, number: int) -> Flushed:
+    """Rename up to `BATCH` files to what their flags are now (and out of new/)."""
+    query = "SELECT key, base, info, in_new, flags FROM messages WHERE dirty AND key BETWEEN ? AND ? LIMIT ?"
+    rows = index.run(lambda db: db.execute(query, (*key_range(number), BATCH)).fetchall())
+    if not rows:
+        return Flushed(False, False, folder.seen)
+    before = mtimes(folder.path)
+    done, further, stale = [], {}, False
+    touched: set[str] = set()
+    for key, raw_base, raw_info, in_new, flags in rows:
+        base, info = os.fsdecode(raw_base), os.fsdecode(raw_info)
+        wanted = index.flag_set(flags)
+        new_info = folder.keywords.info(wanted, parse(base + info).letters)
+        source = f"{folder.new if in_new else folder.cur}/{base}{info}"
+        if in_new or new_info != info:
+            try:
+                os.rename(source, f"{folder.cur}/{base}{new_info}")
+            except FileNotFoundError:
+                stale = True
+                continue
+            touched.update((folder.cur, os.path.dirname(source)))
+        further[base] = folder.keywords.without_letter(wanted)
+        done.append((os.fsencode(new_info), key, flags))
+    folder.keywords.journal(further)
+    for directory in touched:
+        files.fsync_dir(directory)
+    query = "UPDATE messages SET info = ?, in_new = 0, dirty = 0 WHERE key = ? AND flags = ?"
+    index.run(lambda db: db.executemany(query, done))
+    return Flushed(len(rows) == BATCH and not stale, stale, _own_change(folder, before))
+
+
+def flush_unlinks(index: AccountIndex, folder: Folder, number: int) -> Flushed:
+    """Unlink up to `BATCH` files of messages that were removed."""
+    query = "SELECT key, in_new, base, info FROM unlinks WHERE key BETWEEN ? AND ? LIMIT ?"
+    rows = index.run(lambda db: db.execute(query, (*key_range(number), BATCH)).fetchall())
+    if not rows:
+        return Flushed(False, False, folder.seen)
+    before = mtimes(folder.path)
+    touched: set[str] = set()
+    renamed: set[bytes] = set()
+    for _, in_new, base, info in rows:
+        directory = folder.new if in_new else folder.cur
+        if files.remove_file(f"{directory}/{os.fsdecode(base + info)}"):
+            touched.add(directory)
+        else:
+            renamed.add(base)
+    if renamed:
+        touched.update(_remove_renamed(folder, renamed))
+    for directory in touched:
+        files.fsync_dir(directory)
+    index.run(lambda db: db.executemany("DELETE FROM unlinks WHERE key = ?", [(row[0],) for row in rows]))
+    return Flushed(len(rows) == BATCH, False, _own_change(folder, before))
+
+
+def _remove_renamed(folder: Folder, bases: set[bytes]) -> set[str]:
+    """Another program renamed the file, or it is gone already."""
+    touched = set()
+    for directory in (folder.new, folder.cur):
+        for name in list_names(directory):
+            if name.partition(b":")[0] in bases and files.remove_file(f"{directory}/{os.fsdecode(name)}"):
+                touched.add(directory)
+    return touched
+
+
+def _own_change(folder: Folder, before: tuple[int, int]) -> Seen:
+    """If nobody else wrote before us, the new mtimes are ours. Something may still hide behind them: not trusted."""
+    seen = folder.seen
+    if before != (seen.new_mtime, seen.cur_mtime):
+        return seen
+    return Seen(*mtimes(folder.path), False, seen.entries, seen.seconds, seen.at)
+
+
+def mark_new(db: sqlite3.Connection, number: int) -> int:
+    """Let the next flush move everything out of new/ (after a SELECT); how many."""
+    query = "UPDATE messages SET dirty = 1 WHERE in_new AND key BETWEEN ? AND ?"
+    return db.execute(query, key_range(number)).rowcount

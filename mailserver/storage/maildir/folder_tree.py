@@ -1,0 +1,188 @@
+"""CREATE, DELETE and RENAME of an account's folders, on the loop.
+
+Renames and removals wait for the commits that use the folders, and deliveries to the account wait for them
+(`MaildirAccount.moving`), so that no file is written to a path that is not the folder's any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, NotFound, NotPermitted
+from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
+from mailserver.net import files
+from mailserver.storage.maildir import folder_names, layout, rows, tree
+from mailserver.storage.maildir.folder import Folder
+from mailserver.storage.maildir.folder_state import FolderState
+from mailserver.storage.maildir.index import IndexLost
+from mailserver.storage.maildir.transfer import transfer
+
+if TYPE_CHECKING:
+    from mailserver.storage.maildir.account import MaildirAccount
+
+__all__ = ["FolderTree"]
+
+
+class FolderTree:
+    """The operations on the folders of one account."""
+
+    def __init__(self, account: MaildirAccount) -> None:
+        self._account = account
+
+    async def create(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
+        """Make a mailbox and its missing parents."""
+        return await self._account.upkeep.operate(lambda: self._create(name, special_use))
+
+    async def _create(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
+        name = check_mailbox_name(name)
+        folders = self._account.folders
+        if name in folders:
+            raise AlreadyExists("the mailbox exists already")
+        missing = [parent for parent in _parents(name) if parent not in folders]
+        self._check_limits([name], len(missing) + 1)
+        for parent in missing:
+            await self._make(parent, frozenset())
+        return await self._make(name, special_use)
+
+    async def _make(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
+        account = self._account
+        now = account.context.clock.time()
+
+        def work() -> Folder:
+            uid_validity = account.state.new_uid_validity(account.path, now)
+            return layout.make_folder(
+                account.path, name, FolderState(uid_validity=uid_validity, special_use=special_use)
+            )
+
+        folder = await account.context.reading.run(work)
+        account.adopt(folder)
+        return folder
+
+    def _check_limits(self, names: Iterable[str], new: int) -> None:
+        for name in names:
+            folder_names.directory(name)
+        limit = self._account.context.settings.max_mailboxes
+        if len(self._account.folders) + new > limit:
+            raise LimitReached(f"an account has at most {limit} mailboxes")
+
+    async def delete(self, name: str) -> None:
+        """Delete a mailbox and its messages; its children stay."""
+        account = self._account
+        if account.existing(name).name == INBOX:
+            raise NotPermitted("INBOX cannot be deleted")
+        async with self._nothing_in_flight():
+            await account.upkeep.operate(lambda: self._delete(account.existing(name)))
+
+    async def _delete(self, folder: Folder) -> None:
+        account = self._account
+        run = account.context.reading.run
+        # Its numbers, for the quota.
+        if folder.counts is None:
+            await account.upkeep.look(folder)
+        gone = await run(tree.remove_directory, folder.path)
+        del account.folders[folder.name]
+        account.upkeep.dirty.discard(folder)
+        if folder.counts is not None:
+            account.unreserve(folder.counts.octets, folder.counts.messages)
+        self._end(folder)
+        try:
+            index = account.upkeep.index
+            await run(
+                lambda: index.run(lambda db: rows.forget_folder(db, rows.folder_row(db, folder.state, 1).number))
+            )
+        except IndexLost:
+            # It was about to forget this folder anyway.
+            pass
+        account.context.background(lambda: run(files.remove_tree, gone), "remove")
+
+    def _end(self, folder: Folder) -> None:
+        box = folder.mailbox
+        if box is not None:
+            box.deleted = True
+            box.changed()
+            folder.mailbox = None
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a mailbox with all beneath it."""
+        old, new = check_mailbox_name(old), check_mailbox_name(new)
+        if old == INBOX:
+            await self._rename_inbox(new)
+            return
+        async with self._nothing_in_flight():
+            await self._account.upkeep.operate(lambda: self._rename(old, new))
+
+    async def _rename_inbox(self, new: str) -> None:
+        """RFC 9051 §6.3.6: its messages move to the new mailbox, itself and its children stay."""
+        await self.create(new, frozenset())
+        async with self._account.open(INBOX) as inbox:
+            await transfer(self._account, inbox, list(inbox.table.uids), new, move=True)
+
+    async def _rename(self, old: str, new: str) -> None:
+        account = self._account
+        folders, beneath = account.folders, old + SEPARATOR
+        moving = [name for name in folders if name == old or name.startswith(beneath)]
+        if not moving:
+            raise NotFound("there is no such mailbox")
+        if new in folders:
+            raise AlreadyExists("the mailbox exists already")
+        if new.startswith(beneath):
+            raise InvalidInput("a mailbox cannot be moved beneath itself")
+        renamed = {name: check_mailbox_name(new + name[len(old) :]) for name in moving}
+        if any(name in folders and name not in renamed for name in renamed.values()):
+            raise AlreadyExists("a mailbox of that tree exists already")
+        self._check_limits(renamed.values(), len(_parents(new)))
+        pairs = [(folders[name].dirname, folder_names.directory(renamed[name])) for name in moving]
+        await account.context.reading.run(tree.rename_directories, account.path, pairs)
+        taken = [(folders.pop(name), renamed[name]) for name in moving]
+        for folder, name in taken:
+            dirname = folder_names.directory(name)
+            folder.move_to(name, dirname, f"{account.path}/{dirname}")
+            folders[name] = folder
+            if folder.mailbox is not None:
+                folder.mailbox.changed()
+        for parent in _parents(new):
+            if parent not in folders:
+                await self._make(parent, frozenset())
+
+    async def remove_all(self) -> None:
+        """The account and all its mail."""
+        account = self._account
+        async with self._nothing_in_flight():
+            await account.upkeep.operate(self._remove_all)
+
+    async def _remove_all(self) -> None:
+        account = self._account
+        run = account.context.reading.run
+        account.upkeep.stop()
+        gone = await run(tree.remove_directory, account.path)
+        for folder in account.folders.values():
+            self._end(folder)
+        account.folders.clear()
+        await run(account.upkeep.index.close)
+        account.context.background(lambda: run(files.remove_tree, gone), "remove")
+
+    @asynccontextmanager
+    async def _nothing_in_flight(self) -> AsyncIterator[None]:
+        account = self._account
+        while account.moving is not None:
+            await account.moving.wait()
+        account.moving = done = asyncio.Event()
+        try:
+            for folder in list(account.folders.values()):
+                if folder.jobs:
+                    drained = asyncio.Event()
+                    folder.drained = drained.set
+                    await drained.wait()
+                    folder.drained = None
+            yield
+        finally:
+            account.moving = None
+            done.set()
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(SEPARATOR)
+    return [SEPARATOR.join(parts[:count]) for count in range(1, len(parts))]

@@ -1,0 +1,159 @@
+"""Keywords of a folder in its file names: letters a to z, and a journal for those that came after the 26th.
+
+`dovecot-keywords` has a line `<number> <keyword>` for each letter, as Dovecot writes it. A letter is durable there
+before a file name uses it, and is never given to another keyword. `keywords.journal` has a line for each message with
+further keywords: checksum, base of the name, keywords; the last line of a base counts, and a line that does not match
+its checksum (a torn end) is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Mapping
+
+from mailserver.model.errors import InvalidInput
+from mailserver.model.flags import normalize_flag
+from mailserver.net import files
+from mailserver.storage.maildir.names import FLAG_LETTERS
+
+__all__ = ["Keywords"]
+
+LETTERS_FILE = "dovecot-keywords"
+JOURNAL = "keywords.journal"
+_MAX_LETTERS = 26
+_MAX_FILE = 64 << 20
+_LETTER_OF = {flag: letter for letter, flag in FLAG_LETTERS.items()}
+
+
+class Keywords:
+    """The keywords of one folder. Used in threads; its own lock."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._names: list[str] = []
+        self._letters: dict[str, str] = {}
+        self._loaded = False
+        #: base → keywords that have no letter.
+        self._further: dict[str, frozenset[str]] = {}
+        self._lines = 0
+
+    def move_to(self, folder: str) -> None:
+        """The folder was renamed."""
+        self._folder = folder
+
+    # -- from names --------------------------------------------------------------------------------------------------
+
+    def flags_of(self, letters: str, base: str) -> frozenset[str]:
+        """The flags of a message; letters that mean nothing to us are no flags (and stay in the name)."""
+        self._load()
+        flags = [FLAG_LETTERS[letter] for letter in letters if letter in FLAG_LETTERS]
+        for letter in letters:
+            number = ord(letter) - 97
+            if 0 <= number < len(self._names) and self._names[number]:
+                flags.append(self._names[number])
+        return frozenset(flags) | self._further.get(base, frozenset())
+
+    # -- to names ----------------------------------------------------------------------------------------------------
+
+    def info(self, flags: Iterable[str], old_letters: str = "") -> str:
+        """What stands behind the base for these flags. Gives letters to new keywords, durably. Raises OSError."""
+        letters = {letter for letter in old_letters if letter not in FLAG_LETTERS and not "a" <= letter <= "z"}
+        for flag in flags:
+            letter = _LETTER_OF.get(flag) or self._letter(flag)
+            if letter:
+                letters.add(letter)
+        return ":2," + "".join(sorted(letters))
+
+    def without_letter(self, flags: Iterable[str]) -> frozenset[str]:
+        """Those keywords that only the journal can hold (after `info` was asked for them)."""
+        return frozenset(f for f in flags if not f.startswith("\\") and f.lower() not in self._letters)
+
+    def _letter(self, keyword: str) -> str:
+        self._load()
+        folded = keyword.lower()
+        letter = self._letters.get(folded)
+        if letter is not None:
+            return letter
+        with self._lock:
+            if len(self._names) >= _MAX_LETTERS:
+                return ""
+            if folded not in self._letters:
+                names = [*self._names, keyword]
+                lines = "".join(f"{number} {name}\n" for number, name in enumerate(names) if name)
+                files.write_durably(f"{self._folder}/{LETTERS_FILE}", lines.encode())
+                self._names = names
+                self._letters[folded] = chr(96 + len(names))
+            return self._letters[folded]
+
+    def journal(self, changed: Mapping[str, frozenset[str]]) -> None:
+        """Note the keywords without letter of these messages (base → keywords), durably. Raises OSError."""
+        self._load()
+        with self._lock:
+            lines = []
+            for base, keywords in changed.items():
+                if keywords != self._further.get(base, frozenset()):
+                    lines.append(_line(base, keywords))
+                    self._further[base] = keywords
+            if lines:
+                self._lines += len(lines)
+                files.append_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
+
+    def forget(self, present: frozenset[str]) -> None:
+        """Messages that are not in `present` (bases) are gone: write the journal anew if most of it is about such."""
+        self._load()
+        with self._lock:
+            kept = {base: keywords for base, keywords in self._further.items() if keywords and base in present}
+            if self._lines > 2 * len(kept) + 1_000:
+                data = b"".join(_line(base, keywords) for base, keywords in kept.items())
+                files.write_durably(f"{self._folder}/{JOURNAL}", data)
+                self._further, self._lines = kept, len(kept)
+
+    # -- from disk ---------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        with self._lock:
+            if not self._loaded:
+                self._load_letters()
+                self._load_journal()
+                self._loaded = True
+
+    def _load_letters(self) -> None:
+        for line in _read(f"{self._folder}/{LETTERS_FILE}").split(b"\n"):
+            number, _, name = line.partition(b" ")
+            if not (number.isdigit() and len(number) <= 2 and int(number) < _MAX_LETTERS):
+                continue
+            try:
+                keyword = normalize_flag(name.decode("ascii"))
+            except (InvalidInput, UnicodeDecodeError):
+                continue
+            at = int(number)
+            self._names.extend([""] * (at + 1 - len(self._names)))
+            if not self._names[at] and keyword.lower() not in self._letters:
+                self._names[at] = keyword
+                self._letters[keyword.lower()] = chr(97 + at)
+
+    def _load_journal(self) -> None:
+        for line in _read(f"{self._folder}/{JOURNAL}").split(b"\n"):
+            checksum, _, rest = line.partition(b" ")
+            if checksum != b"%08x" % zlib.crc32(rest):
+                continue
+            self._lines += 1
+            base, _, words = rest.partition(b"\t")
+            self._further[os.fsdecode(base)] = frozenset(words.decode("ascii", "replace").split())
+
+
+def _line(base: str, keywords: frozenset[str]) -> bytes:
+    rest = os.fsencode(base) + b"\t" + " ".join(sorted(keywords)).encode("ascii")
+    return b"%08x %b\n" % (zlib.crc32(rest), rest)
+
+
+def _read(path: str) -> bytes:
+    try:
+        return files.read_file(path, _MAX_FILE)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,377 @@
+"""A mailbox that someone has open: its table, and the operations on its messages.
+
+One object for all sessions. Its attributes change on the event loop only, after the thread that did the work came back;
+operations are serialised by the account's upkeep (upkeep.py), reading is not.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from mailserver.model.errors import LimitReached, NotFound, StorageFailure
+from mailserver.model.flags import FlagChange, FlagTable
+from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
+from mailserver.model.numset import NumSet
+from mailserver.storage.maildir import reading, rows
+from mailserver.storage.maildir.folder import Arrival, Folder
+from mailserver.storage.maildir.index import IndexLost
+from mailserver.storage.maildir.rows import FileRow
+from mailserver.storage.maildir.sync import Synced
+from mailserver.storage.maildir.transfer import transfer
+
+if TYPE_CHECKING:
+    from mailserver.storage.maildir.account import MaildirAccount
+
+__all__ = ["MAX_KEYWORDS", "MaildirMailbox"]
+
+_T = TypeVar("_T")
+MAX_KEYWORDS = 1_000
+_MAX_GENERATIONS = 100
+_MAX_RECENT = 2_000
+_FILES_AT_ONCE = 1_000
+
+
+class MaildirMailbox:
+    """One mailbox. `users` counts who has it open."""
+
+    def __init__(self, account: MaildirAccount, folder: Folder) -> None:
+        self.folder = folder
+        self.users = 0
+        self.name = folder.name
+        self.mailbox_id = folder.state.mailbox_id
+        self.uid_validity = folder.state.uid_validity
+        self.uid_next = folder.visible_next
+        self.highest_modseq = folder.highest_modseq
+        self.table = MessageTable()
+        self.flag_table = FlagTable()
+        self.deleted = False
+        self._account = account
+        self._upkeep = account.upkeep
+        self._wakers: dict[object, Callable[[], None]] = {}
+        self._expunged: deque[tuple[int, NumSet]] = deque(maxlen=_MAX_GENERATIONS)
+        #: (modseq, UIDs) of the latest changes; nothing that changed after `_recent_from` is missing in it.
+        self._recent: deque[tuple[int, Sequence[int]]] = deque()
+        self._recent_from = folder.highest_modseq
+
+    async def load(self) -> None:
+        """Read the table from the index, whose folder was just looked at and is held. Raises IndexLost."""
+        number_and_table = await self._upkeep.transact(
+            self.folder, lambda db, number: rows.load_table(db, self._upkeep.index, number, self.flag_table)
+        )
+        self.table = table = number_and_table
+        folder = self.folder
+        if table.modseqs:
+            folder.highest_modseq = max(folder.highest_modseq, max(table.modseqs))
+        counts = Counter(table.flags)
+        self._account.counted(
+            folder, {self.flag_table.sets[number]: count for number, count in counts.items()}, sum(table.sizes)
+        )
+        self._note()
+        self._recent_from = folder.highest_modseq
+
+    # -- what becomes visible, on the loop -----------------------------------------------------------------------------
+
+    def show(self, arrivals: Iterable[Arrival]) -> None:
+        """New messages, in the order of their UIDs."""
+        for arrival in arrivals:
+            number = self.flag_table.intern(arrival.flags)
+            self.table.append(arrival.uid, number, arrival.modseq, arrival.wire, arrival.date, arrival.saved)
+            self._recall(arrival.modseq, (arrival.uid,))
+        self.changed()
+
+    def apply(self, synced: Synced, modseq: int) -> None:
+        """What another program did."""
+        table, counts = self.table, self.folder.counts
+        touched = []
+        for uid, flags in synced.changed.items():
+            at = table.find(uid)
+            number = self.flag_table.intern(flags)
+            if at >= 0 and table.flags[at] != number:
+                if counts is not None:
+                    counts.change(self.flag_table.sets[table.flags[at]], self.flag_table.sets[number])
+                table.flags[at], table.modseqs[at] = number, modseq
+                touched.append(uid)
+        if touched:
+            self._recall(modseq, sorted(touched))
+        self.remove(synced.gone)
+        self.changed()
+
+    def remove(self, uids: Iterable[int]) -> NumSet:
+        """Take messages out of the table; those that were in it."""
+        table = self.table
+        positions = sorted({at for uid in uids if (at := table.find(uid)) >= 0})
+        if not positions:
+            return NumSet()
+        gone = NumSet.from_numbers(table.uids[at] for at in positions)
+        octets = 0
+        counts = self.folder.counts
+        for at in positions:
+            octets += table.sizes[at]
+            if counts is not None:
+                counts.remove(self.flag_table.sets[table.flags[at]], table.sizes[at])
+        self._account.unreserve(octets, len(positions))
+        self.table = table.without(positions)
+        self._expunged.append((self.table.generation, gone))
+        self.changed()
+        return gone
+
+    def changed(self) -> None:
+        """Let the attributes say what is now, and wake everyone soon."""
+        self._note()
+        loop = self._upkeep.context.loop
+        for wake in self._wakers.values():
+            loop.call_soon(wake)
+
+    def _note(self) -> None:
+        folder = self.folder
+        self.name, self.uid_next, self.highest_modseq = folder.name, folder.visible_next, folder.highest_modseq
+
+    def _recall(self, modseq: int, uids: Sequence[int]) -> None:
+        self._recent.append((modseq, uids))
+        if len(self._recent) > _MAX_RECENT:
+            self._recent_from = self._recent.popleft()[0]
+
+    def memory(self) -> tuple[dict[int, frozenset[str]], dict[int, int]]:
+        """Flags and MODSEQs by UID, for an index that must be made anew."""
+        table, sets = self.table, self.flag_table.sets
+        flags = {uid: sets[number] for uid, number in zip(table.uids, table.flags, strict=True)}
+        return flags, dict(zip(table.uids, table.modseqs, strict=True))
+
+    # -- what sessions read ------------------------------------------------------------------------------------------
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` soon after anything changed; returns the undo."""
+        key = object()
+        self._wakers[key] = wake
+        self._account.watch(self)
+
+        def undo() -> None:
+            self._wakers.pop(key, None)
+
+        return undo
+
+    @property
+    def watched(self) -> bool:
+        """Does anyone want to be woken?"""
+        return bool(self._wakers)
+
+    async def refresh(self) -> None:
+        """Notice what other programs did."""
+        self._check()
+        await self._account.refresh(self.folder)
+
+    def expunged_since(self, generation: int) -> NumSet | None:
+        """UIDs removed since the table of that generation; None if that is too long ago."""
+        if self.table.generation - generation > len(self._expunged):
+            return None
+        recent = [uids for made, uids in self._expunged if made > generation]
+        return NumSet.from_ranges(span for uids in recent for span in uids.ranges)
+
+    def flags_changed_since(self, modseq: int) -> Sequence[int]:
+        """UIDs, ascending, of visible messages whose modseq is greater."""
+        if modseq >= self.folder.highest_modseq:
+            return []
+        table = self.table
+        if modseq < self._recent_from:
+            return [uid for uid, changed in zip(table.uids, table.modseqs, strict=True) if changed > modseq]
+        found: set[int] = set()
+        for changed, uids in reversed(self._recent):
+            if changed <= modseq:
+                break
+            found.update(uids)
+        return sorted(uid for uid in found if table.find(uid) >= 0)
+
+    async def changes_since(self, modseq: int) -> Changes:
+        """Changed messages and tombstones after `modseq`."""
+        self._check()
+        vanished = await self._operate(
+            lambda: self._upkeep.transact(self.folder, lambda db, number: rows.tombstones_since(db, number, modseq))
+        )
+        changed = NumSet.from_numbers(self.flags_changed_since(modseq))
+        if vanished is None:
+            return Changes(changed=changed, vanished=NumSet(), vanished_complete=False)
+        return Changes(changed=changed, vanished=NumSet.from_numbers(vanished))
+
+    async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
+        """uid → the asked fields."""
+        number = await self._indexed()
+        index, run = self._upkeep.index, self._upkeep.context.reading.run
+        wanted = sorted(uids)
+        try:
+            found: dict[int, Sequence[bytes]] = await run(
+                lambda: index.run(lambda db: dict(rows.read_rendered(db, number, wanted, fields)))
+            )
+            lacking = [uid for uid in wanted if uid not in found]
+            for start in range(0, len(lacking), reading.RENDER_BATCH):
+                some = lacking[start : start + reading.RENDER_BATCH]
+                made = await run(reading.render_missing, index, self.folder, number, some)
+                found.update({uid: [pieces.get(field, b"") for field in fields] for uid, pieces in made.items()})
+        except IndexLost:
+            return await self.rendered(uids, fields)
+        except OSError as error:
+            raise _unreadable(error) from error
+        return found
+
+    async def read_many(
+        self, uids: Sequence[int], *, header_only: bool = False
+    ) -> AsyncIterator[list[tuple[int, bytes]]]:
+        """Whole messages or header blocks, batch by batch."""
+        run = self._upkeep.context.reading.run
+        for start in range(0, len(uids), _FILES_AT_ONCE):
+            left: Sequence[int] = uids[start : start + _FILES_AT_ONCE]
+            try:
+                places = await self._places(left)
+                while left:
+                    batch, done = await run(reading.read_batch, self.folder, places, left, header_only)
+                    left = left[done:]
+                    if batch:
+                        yield batch
+            except OSError as error:
+                raise _unreadable(error) from error
+
+    async def read(self, uid: int, start: int = 0, size: int | None = None) -> bytes:
+        """A range of a message."""
+        self._check()
+        row = (await self._places([uid])).get(uid) if self.table.find(uid) >= 0 else None
+        if row is None:
+            raise NotFound("the message is gone")
+        try:
+            return await self._upkeep.context.reading.run(reading.read_range, self.folder, row, start, size)
+        except FileNotFoundError:
+            raise NotFound("the message is gone") from None
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    async def _places(self, uids: Sequence[int]) -> dict[int, FileRow]:
+        number = await self._indexed()
+        index = self._upkeep.index
+        wanted = sorted(uids)
+        try:
+            return await self._upkeep.context.reading.run(
+                lambda: index.run(lambda db: rows.file_rows(db, number, wanted))
+            )
+        except IndexLost:
+            return await self._places(uids)
+
+    async def _indexed(self) -> int:
+        """The folder's number, when everything visible is in the index."""
+        folder, upkeep = self.folder, self._upkeep
+        if not folder.unindexed and folder.synced == upkeep.index.generation:
+            return folder.number
+        return await self._operate(lambda: upkeep.transact(folder, lambda db, number: number))
+
+    # -- what sessions change ----------------------------------------------------------------------------------------
+
+    async def set_flags(
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
+    ) -> FlagResult:
+        """Change flags; a message whose flags do not change keeps its MODSEQ."""
+        self._check()
+        if how is not FlagChange.REMOVE:
+            self.admit_keywords(flags)
+        work = functools.partial(self._set_flags, uids, how, flags, unchanged_since)
+        return await self._upkeep.context.finish(self._operate(work))
+
+    async def _set_flags(
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None
+    ) -> FlagResult:
+        self._check()
+        table, flag_table = self.table, self.flag_table
+        kept: list[int] = []
+        asked: list[int] = []
+        new_numbers: dict[int, int] = {}
+        moves: dict[int, list[int]] = {}
+        for at in sorted({at for uid in uids if (at := table.find(uid)) >= 0}):
+            if unchanged_since is not None and table.modseqs[at] > unchanged_since:
+                kept.append(table.uids[at])
+                continue
+            asked.append(table.uids[at])
+            old = table.flags[at]
+            if old not in new_numbers:
+                new_numbers[old] = flag_table.change(old, how, flags)
+            if new_numbers[old] != old:
+                moves.setdefault(old, []).append(at)
+        result = FlagResult(changed=NumSet.from_numbers(asked), modified=NumSet.from_numbers(kept))
+        if moves:
+            await self._change(moves, new_numbers)
+        return result
+
+    async def _change(self, moves: dict[int, list[int]], new_numbers: dict[int, int]) -> None:
+        table, sets, folder = self.table, self.flag_table.sets, self.folder
+        modseq = folder.highest_modseq + 1
+        changes = [
+            (sets[old], NumSet.from_numbers(table.uids[at] for at in places).ranges, sets[new_numbers[old]])
+            for old, places in moves.items()
+        ]
+        index = self._upkeep.index
+
+        def work(db: sqlite3.Connection, number: int) -> None:
+            numbered = [(index.flag_number(db, a), ranges, index.flag_number(db, b)) for a, ranges, b in changes]
+            rows.set_flags(db, number, modseq, numbered)
+
+        await self._upkeep.transact(folder, work)
+        for old, places in moves.items():
+            new = new_numbers[old]
+            for at in places:
+                table.flags[at], table.modseqs[at] = new, modseq
+            if folder.counts is not None:
+                folder.counts.change(sets[old], sets[new], len(places))
+        folder.highest_modseq = modseq
+        self._recall(modseq, sorted(table.uids[at] for places in moves.values() for at in places))
+        self._upkeep.note(folder)
+        self.changed()
+
+    async def expunge(self, uids: Sequence[int]) -> NumSet:
+        """Remove these messages for good."""
+        self._check()
+        return await self._upkeep.context.finish(self._operate(functools.partial(self.expunge_held, uids)))
+
+    async def expunge_held(self, uids: Sequence[int]) -> NumSet:
+        """As `expunge`, by the one who holds the folder. Raises IndexLost."""
+        self._check()
+        present = sorted({uid for uid in uids if self.table.find(uid) >= 0})
+        if not present:
+            return NumSet()
+        folder = self.folder
+        modseq = folder.highest_modseq + 1
+        await self._upkeep.transact(
+            folder, lambda db, number: rows.remove_messages(db, number, present, modseq, unlink=True), durable=True
+        )
+        folder.highest_modseq = modseq
+        gone = self.remove(present)
+        self._upkeep.note(folder)
+        return gone
+
+    async def copy(self, uids: Sequence[int], destination: str) -> CopyResult:
+        """Copy with flags and dates, in order, all or none."""
+        self._check()
+        return await self._upkeep.context.finish(transfer(self._account, self, uids, destination, move=False))
+
+    async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
+        """As copy, then expunge here. The account does not grow, so that a full one can still be tidied up."""
+        self._check()
+        return await self._upkeep.context.finish(transfer(self._account, self, uids, destination, move=True))
+
+    # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def admit_keywords(self, flags: frozenset[str]) -> None:
+        """Raises LimitReached: the mailbox has no room for the keywords among these."""
+        have = {keyword.lower() for keyword in self.flag_table.keywords()}
+        new = {flag.lower() for flag in flags if not flag.startswith("\\")} - have
+        if new and len(have) + len(new) > MAX_KEYWORDS:
+            raise LimitReached(f"a mailbox has at most {MAX_KEYWORDS} keywords")
+
+    def _check(self) -> None:
+        if self.deleted:
+            raise NotFound("the mailbox was deleted")
+
+    async def _operate(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        return await self._upkeep.operate(work, self.folder)
+
+
+def _unreadable(error: OSError) -> StorageFailure:
+    return StorageFailure("the message cannot be read now, try again later", detail=str(error))

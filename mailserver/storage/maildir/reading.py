@@ -1,0 +1,157 @@
+"""Reading messages from their files, and rendering what the index lacks. In threads; nothing here changes mail."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from mailserver.mime.headers import header_block_end
+from mailserver.mime.render import render
+from mailserver.model.mailbox import Rendered
+from mailserver.net import files
+from mailserver.storage.maildir import rows
+from mailserver.storage.maildir.folder import Folder
+from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.rows import FileRow
+
+__all__ = ["BATCH_OCTETS", "RENDER_BATCH", "load", "open_message", "read_batch", "read_range", "render_missing"]
+
+BATCH_OCTETS = 1 << 20
+RENDER_BATCH = 50
+_BATCH_MESSAGES = 256
+_FIRST_READ = 16 << 10
+_CHUNK = 1 << 20
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+def open_message(folder: Folder, row: FileRow) -> int:
+    """The file of a message, wherever it went since the row was read. Raises FileNotFoundError: it is gone."""
+    try:
+        return files.open_regular(row.path(folder.path))
+    except FileNotFoundError:
+        pass
+    # A flag changed in its name, by us or another program: the base still names it (ATTACKS H03). A second look may be
+    # needed when it is renamed again meanwhile.
+    for _ in range(3):
+        found = _find(folder, row.base)
+        if found is None:
+            break
+        try:
+            return files.open_regular(found)
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(row.path(folder.path))
+
+
+def find_message(folder: Folder, row: FileRow) -> str:
+    """The path of a message now. Raises FileNotFoundError."""
+    path = row.path(folder.path)
+    if os.path.lexists(path):
+        return path
+    found = _find(folder, row.base)
+    if found is None:
+        raise FileNotFoundError(path)
+    return found
+
+
+def _find(folder: Folder, base: str) -> str | None:
+    for directory in (folder.cur, folder.new, folder.cur):
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(base) and entry.name[len(base) : len(base) + 1] in ("", ":"):
+                    return entry.path
+    return None
+
+
+def load(folder: Folder, row: FileRow) -> bytes:
+    """A whole message as presented. Raises FileNotFoundError."""
+    fd = open_message(folder, row)
+    try:
+        data = _read_all(fd, row.size)
+    finally:
+        os.close(fd)
+    return data if row.wire == row.size else _BARE_LF.sub(b"\r\n", data)
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    data = os.read(fd, size + 1)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while data := os.read(fd, _CHUNK):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _load_header(folder: Folder, row: FileRow) -> bytes:
+    """The header block with its empty line, as presented."""
+    fd = open_message(folder, row)
+    try:
+        data = os.read(fd, _FIRST_READ)
+        while True:
+            shown = data if row.wire == row.size else _BARE_LF.sub(b"\r\n", data)
+            end = header_block_end(shown)
+            more = b"" if end < len(shown) else os.read(fd, max(len(data), _FIRST_READ))
+            if not more:
+                return shown[:end]
+            data += more
+    finally:
+        os.close(fd)
+
+
+def read_batch(
+    folder: Folder, files_of: dict[int, FileRow], uids: Sequence[int], header_only: bool
+) -> tuple[list[tuple[int, bytes]], int]:
+    """Messages from the beginning of `uids` until a batch is full; and how many of `uids` were dealt with."""
+    out: list[tuple[int, bytes]] = []
+    octets = done = 0
+    for uid in uids:
+        row = files_of.get(uid)
+        if row is not None:
+            if out and (octets + (0 if header_only else row.wire) > BATCH_OCTETS or len(out) >= _BATCH_MESSAGES):
+                break
+            try:
+                data = _load_header(folder, row) if header_only else load(folder, row)
+            except FileNotFoundError:
+                pass
+            else:
+                out.append((uid, data))
+                octets += len(data)
+        done += 1
+    return out, done
+
+
+def read_range(folder: Folder, row: FileRow, start: int, size: int | None) -> bytes:
+    """A part of a message as presented. Raises FileNotFoundError."""
+    if row.wire != row.size:
+        data = load(folder, row)
+        return data[start:] if size is None else data[start : start + size]
+    fd = open_message(folder, row)
+    try:
+        left = max(0, os.fstat(fd).st_size - start)
+        left = left if size is None else min(size, left)
+        parts = []
+        while left and (part := os.pread(fd, left, start)):
+            parts.append(part)
+            start += len(part)
+            left -= len(part)
+    finally:
+        os.close(fd)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def render_missing(
+    index: AccountIndex, folder: Folder, number: int, uids: Sequence[int]
+) -> dict[int, dict[Rendered, bytes]]:
+    """Render these messages and keep the pieces. Raises IndexLost."""
+    found = index.run(lambda db: rows.file_rows(db, number, uids))
+    out: dict[int, dict[Rendered, bytes]] = {}
+    for uid, row in found.items():
+        try:
+            out[uid] = render(load(folder, row))
+        except FileNotFoundError:
+            continue
+    if out:
+        index.run(lambda db: rows.store_rendered(db, number, out.items()))
+    return out

@@ -1,0 +1,271 @@
+"""The statements on `index.db`, each within a transaction of `AccountIndex.run`. In threads."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailserver.model.flags import FlagTable
+from mailserver.model.mailbox import MessageTable, Rendered
+from mailserver.storage.maildir.folder import Arrival
+from mailserver.storage.maildir.folder_state import FolderState
+from mailserver.storage.maildir.index import AccountIndex, key_range
+
+__all__ = [
+    "FileRow", "FolderRow", "add_messages", "copy_rendered", "file_rows", "folder_row", "forget_folder", "load_counts",
+    "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered", "tombstones_since",
+]  # fmt: skip
+
+_UID = 0xFFFFFFFF
+_MAX_TOMBSTONES = 100_000
+_COLUMNS = [field.value for field in Rendered]
+_MANY = 500
+
+
+@dataclass(slots=True)
+class FolderRow:
+    """A folder in the index. `fresh`: it knows nothing yet."""
+
+    number: int
+    uid_seen: int
+    forgotten: int
+    epoch: int
+    new_mtime: int
+    cur_mtime: int
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class FileRow:
+    """Where a message is."""
+
+    uid: int
+    base: str
+    info: str
+    in_new: bool
+    size: int
+    wire: int
+
+    def path(self, folder: str) -> str:
+        """Its file, in the folder at this path."""
+        return f"{folder}/{'new' if self.in_new else 'cur'}/{self.base}{self.info}"
+
+
+def folder_row(db: sqlite3.Connection, state: FolderState, modseq: int) -> FolderRow:
+    """The row of a folder, made when there is none for this UIDVALIDITY; tombstones are then complete from `modseq`."""
+    row = db.execute(
+        "SELECT number, uid_validity, uid_seen, forgotten, epoch, new_mtime, cur_mtime FROM folders"
+        " WHERE mailbox_id = ?",
+        (state.mailbox_id,),
+    ).fetchone()
+    if row is not None and row[1] == state.uid_validity:
+        return FolderRow(row[0], *row[2:])
+    if row is not None:
+        forget_folder(db, row[0])
+    number = db.execute(
+        "INSERT INTO folders (mailbox_id, uid_validity, forgotten) VALUES (?, ?, ?) RETURNING number",
+        (state.mailbox_id, state.uid_validity, modseq),
+    ).fetchone()[0]
+    return FolderRow(number, 1, modseq, 0, -1, -1, fresh=True)
+
+
+def forget_folder(db: sqlite3.Connection, number: int) -> None:
+    """Remove all that is known of a folder."""
+    for table in ("messages", "rendered", "tombstones", "unlinks"):
+        db.execute(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", key_range(number))  # noqa: S608
+    db.execute("DELETE FROM folders WHERE number = ?", (number,))
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def add_messages(
+    db: sqlite3.Connection, index: AccountIndex, number: int, arrivals: Iterable[Arrival], uid_seen: int
+) -> None:
+    """Rows for messages; from now on the index has missed none below `uid_seen`."""
+    first = number << 32
+    db.executemany(
+        "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+        [
+            (
+                first | a.uid, index.flag_number(db, a.flags), a.modseq, a.size, a.wire, a.date, a.saved, a.in_new,
+                os.fsencode(a.base), os.fsencode(a.info),
+            )
+            for a in arrivals
+        ],
+    )  # fmt: skip
+    db.execute("UPDATE folders SET uid_seen = max(uid_seen, ?) WHERE number = ?", (uid_seen, number))
+
+
+def load_table(
+    db: sqlite3.Connection, index: AccountIndex, number: int, flag_table: FlagTable
+) -> MessageTable:
+    """The folder's table, ready to be shown. Raises ValueError, KeyError, OverflowError: values are damaged."""
+    rows = db.execute(
+        "SELECT key, flags, modseq, wire, date, saved FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",
+        key_range(number),
+    ).fetchall()
+    if not rows:
+        return MessageTable()
+    keys, flags, modseqs, wires, dates, saved = zip(*rows, strict=True)
+    numbers = {name: flag_table.intern(index.flag_set(name)) for name in set(flags)}
+    first = number << 32
+    return MessageTable(
+        0, array("I", [key - first for key in keys]), array("I", [numbers[name] for name in flags]),
+        array("Q", modseqs), array("I", wires), array("q", dates), array("q", saved),
+    )  # fmt: skip
+
+
+def load_counts(
+    db: sqlite3.Connection, index: AccountIndex, number: int
+) -> tuple[dict[frozenset[str], int], int, int]:
+    """How many messages have which flags; octets with CRLF; the highest MODSEQ of a message."""
+    counts: dict[frozenset[str], int] = {}
+    octets = highest = 0
+    for name, count, size, modseq in db.execute(
+        "SELECT flags, count(*), sum(wire), max(modseq) FROM messages WHERE key BETWEEN ? AND ? GROUP BY flags",
+        key_range(number),
+    ):
+        counts[index.flag_set(name)] = count
+        octets += size
+        highest = max(highest, modseq)
+    return counts, octets, highest
+
+
+def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[int, FileRow]:
+    """Where these messages are; those that the index does not have are missing."""
+    out = {}
+    for key, base, info, in_new, size, wire in _select(db, "base, info, in_new, size, wire", "messages", number, uids):
+        uid = key & _UID
+        out[uid] = FileRow(uid, os.fsdecode(base), os.fsdecode(info), bool(in_new), size, wire)
+    return out
+
+
+def _select(
+    db: sqlite3.Connection, columns: str, table: str, number: int, uids: Sequence[int]
+) -> Iterable[tuple[Any, ...]]:
+    """Rows of these (ascending) UIDs. One range if they are dense, else many small questions."""
+    if not uids:
+        return
+    first = number << 32
+    low, high = first | min(uids), first | max(uids)
+    if high - low < 4 * len(uids) + _MANY:
+        wanted = {first | uid for uid in uids}
+        everything = len(wanted) == high - low + 1
+        for row in db.execute(f"SELECT key, {columns} FROM {table} WHERE key BETWEEN ? AND ?", (low, high)):  # noqa: S608
+            if everything or row[0] in wanted:
+                yield row
+        return
+    for start in range(0, len(uids), _MANY):
+        keys = [first | uid for uid in uids[start : start + _MANY]]
+        marks = ",".join("?" * len(keys))
+        yield from db.execute(f"SELECT key, {columns} FROM {table} WHERE key IN ({marks})", keys)  # noqa: S608
+
+
+def set_flags(
+    db: sqlite3.Connection, number: int, modseq: int, changes: Iterable[tuple[int, Sequence[tuple[int, int]], int]]
+) -> None:
+    """For each (old set, UID ranges, new set): these messages of the ranges that had the old set have the new one."""
+    first = number << 32
+    db.executemany(
+        "UPDATE messages SET flags = ?, modseq = ?, dirty = 1 WHERE key BETWEEN ? AND ? AND flags = ?",
+        [(new, modseq, first | low, first | high, old) for old, ranges, new in changes for low, high in ranges],
+    )
+
+
+def remove_messages(db: sqlite3.Connection, number: int, uids: Collection[int], modseq: int, *, unlink: bool) -> None:
+    """Messages that are gone: tombstones, and (`unlink`) the note that their files must go too."""
+    first = number << 32
+    keys = [(first | uid,) for uid in uids]
+    db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?)", [(key, modseq) for (key,) in keys])
+    if unlink:
+        db.executemany(
+            "INSERT OR REPLACE INTO unlinks SELECT key, in_new, base, info FROM messages WHERE key = ?", keys
+        )
+    db.executemany("DELETE FROM messages WHERE key = ?", keys)
+    db.executemany("DELETE FROM rendered WHERE key = ?", keys)
+    (count,) = db.execute("SELECT count(*) FROM tombstones WHERE key BETWEEN ? AND ?", key_range(number)).fetchone()
+    if count > _MAX_TOMBSTONES:
+        _prune(db, number, count - _MAX_TOMBSTONES // 2)
+
+
+def _prune(db: sqlite3.Connection, number: int, surplus: int) -> None:
+    (modseq,) = db.execute(
+        "SELECT modseq FROM tombstones WHERE key BETWEEN ? AND ? ORDER BY modseq LIMIT 1 OFFSET ?",
+        (*key_range(number), surplus),
+    ).fetchone()
+    db.execute("DELETE FROM tombstones WHERE key BETWEEN ? AND ? AND modseq <= ?", (*key_range(number), modseq))
+    db.execute("UPDATE folders SET forgotten = ? WHERE number = ?", (modseq, number))
+
+
+def tombstones_since(db: sqlite3.Connection, number: int, modseq: int) -> list[int] | None:
+    """UIDs that went after this MODSEQ; None if that is further back than tombstones are kept."""
+    (forgotten,) = db.execute("SELECT forgotten FROM folders WHERE number = ?", (number,)).fetchone()
+    if modseq < forgotten:
+        return None
+    rows = db.execute(
+        "SELECT key FROM tombstones WHERE key BETWEEN ? AND ? AND modseq > ?", (*key_range(number), modseq)
+    )
+    return [key & _UID for (key,) in rows]
+
+
+# -- rendered pieces ---------------------------------------------------------------------------------------------------
+
+
+def read_rendered(
+    db: sqlite3.Connection, number: int, uids: Sequence[int], fields: Sequence[Rendered]
+) -> dict[int, tuple[bytes, ...]]:
+    """uid → the asked pieces, where all of them are there and unharmed."""
+    first = number << 32
+    every = ", ".join(_COLUMNS)
+    places = [_COLUMNS.index(field.value) for field in fields]
+    out = {}
+    for row in _select(db, f"crc, {every}", "rendered", number, uids):
+        key, crc, *pieces = row
+        # These octets go to clients as they are: a flipped bit must not become broken protocol.
+        if zlib.crc32(b"".join([piece or b"" for piece in pieces])) != crc:
+            continue
+        asked = tuple([pieces[at] for at in places])
+        if None not in asked:
+            out[key - first] = asked
+    return out
+
+
+def store_rendered(
+    db: sqlite3.Connection, number: int, rendered: Iterable[tuple[int, dict[Rendered, bytes]]]
+) -> None:
+    """Keep the pieces of messages that are (still) in the index."""
+    rows = []
+    for uid, pieces in rendered:
+        values = [pieces.get(field) for field in Rendered]
+        rows.append((zlib.crc32(b"".join([value or b"" for value in values])), *values, number << 32 | uid))
+    names = ", ".join(_COLUMNS)
+    marks = ", ".join("?" * len(_COLUMNS))
+    db.executemany(
+        f"INSERT OR REPLACE INTO rendered (key, crc, {names}) SELECT key, ?, {marks} FROM messages WHERE key = ?",  # noqa: S608
+        rows,
+    )
+
+
+def copy_rendered(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
+    """The pieces of copies are those of their originals."""
+    names = ", ".join(["crc", *_COLUMNS])
+    db.executemany(
+        f"INSERT OR REPLACE INTO rendered (key, {names}) SELECT ?, {names} FROM rendered WHERE key = ?",  # noqa: S608
+        [(target << 32 | new, source << 32 | old) for old, new in pairs],
+    )
+
+
+def missing_rendered(db: sqlite3.Connection, number: int, limit: int) -> list[int]:
+    """UIDs of messages without pieces, the newest first."""
+    rows = db.execute(
+        "SELECT m.key FROM messages m LEFT JOIN rendered r ON r.key = m.key"
+        " WHERE m.key BETWEEN ? AND ? AND r.key IS NULL ORDER BY m.key DESC LIMIT ?",
+        (*key_range(number), limit),
+    )
+    return [key & _UID for (key,) in rows]

@@ -1,0 +1,119 @@
+"""What stands in cur/ and new/, compared with what the index knows. In threads; changes nothing.
+
+Names are compared as the octets of the directory. Whatever is not a regular file (symlink, FIFO, directory, device) is
+as if it were not there (ATTACKS H04).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mailserver.storage.maildir.index import key_range
+
+__all__ = ["Difference", "Moved", "compare", "list_names", "mtimes"]
+
+_UID = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Moved:
+    """A message of the index whose file has another name now."""
+
+    uid: int
+    base: bytes
+    info: bytes
+    in_new: bool
+    flags: int
+    dirty: bool
+
+
+@dataclass(slots=True)
+class Difference:
+    """`appeared`: (in new/, name) of files the index does not know, sorted by name. `present`: bases that it does."""
+
+    appeared: list[tuple[bool, bytes]] = field(default_factory=list)
+    moved: list[Moved] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
+    #: base → place and whole name, for those of `appeared` whose base is also there under a known name.
+    doubled: dict[bytes, tuple[bool, bytes]] = field(default_factory=dict)
+    entries: int = 0
+
+
+def mtimes(path: str) -> tuple[int, int]:
+    """When names in new/ and cur/ last changed, in nanoseconds."""
+    return os.stat(f"{path}/new").st_mtime_ns, os.stat(f"{path}/cur").st_mtime_ns
+
+
+def list_names(directory: str) -> set[bytes]:
+    """The names of all regular files, without hidden ones. A directory that is not there is an error, never empty."""
+    with os.scandir(os.fsencode(directory)) as entries:
+        return {entry.name for entry in entries if entry.is_file(follow_symlinks=False) and entry.name[0] != 46}
+
+
+def compare(db: sqlite3.Connection, number: int, path: str, *, new_only: bool) -> Difference:
+    """Compare a folder. With `new_only` just new/ is read, unless something is missing there."""
+    if new_only:
+        found = _compare(db, number, [(True, list_names(f"{path}/new"))])
+        if not found.gone:
+            return found
+    found = _compare(db, number, _list_both(path))
+    if found.gone:
+        # A rename that happens while a directory is being read can hide a file from the reader: look again.
+        found = _compare(db, number, _union(_list_both(path), _list_both(path)))
+    return found
+
+
+def _list_both(path: str) -> list[tuple[bool, set[bytes]]]:
+    # new/ first: a file that moves to cur/ meanwhile is then seen twice, not never.
+    return [(True, list_names(f"{path}/new")), (False, list_names(f"{path}/cur"))]
+
+
+def _union(
+    first: Iterable[tuple[bool, set[bytes]]], second: Iterable[tuple[bool, set[bytes]]]
+) -> list[tuple[bool, set[bytes]]]:
+    return [(in_new, names | others) for (in_new, names), (_, others) in zip(first, second, strict=True)]
+
+
+def _compare(db: sqlite3.Connection, number: int, listed: list[tuple[bool, set[bytes]]]) -> Difference:
+    out = Difference()
+    missing: dict[bytes, Moved] = {}
+    known: dict[bool, dict[bytes, int]] = {in_new: {} for in_new, _ in listed}
+    where = " AND in_new" if len(listed) == 1 else ""
+    for key, base, info, in_new, flags, dirty in db.execute(
+        f"SELECT key, base, info, in_new, flags, dirty FROM messages WHERE key BETWEEN ? AND ?{where}",  # noqa: S608
+        key_range(number),
+    ):
+        known[bool(in_new)][base + info] = key
+        missing[base] = Moved(key & _UID, base, info, bool(in_new), flags, bool(dirty))
+    for in_new, names in listed:
+        out.entries += len(names)
+        for name in names.intersection(known[in_new]):
+            del missing[name.partition(b":")[0]]
+        out.appeared += [(in_new, name) for name in names.difference(known[in_new])]
+    if out.appeared:
+        removed = {base for (base,) in db.execute(
+            "SELECT base FROM unlinks WHERE key BETWEEN ? AND ?", key_range(number))}  # fmt: skip
+        out.appeared = [entry for entry in out.appeared if entry[1].partition(b":")[0] not in removed]
+        _match(out, missing, known)
+    out.gone = sorted(moved.uid for moved in missing.values())
+    return out
+
+
+def _match(out: Difference, missing: dict[bytes, Moved], known: dict[bool, dict[bytes, int]]) -> None:
+    present = {name.partition(b":")[0]: (in_new, name) for in_new, names in known.items() for name in names}
+    unknown = []
+    for in_new, name in sorted(out.appeared, key=lambda entry: entry[1]):
+        base, colon, info = name.partition(b":")
+        moved = missing.pop(base, None)
+        if moved is not None:
+            moved.in_new, moved.info = in_new, colon + info
+            out.moved.append(moved)
+            present[base] = (in_new, name)
+            continue
+        if base in present:
+            out.doubled[base] = present[base]
+        unknown.append((in_new, name))
+    out.appeared = unknown

@@ -1,0 +1,304 @@
+"""The Maildir store: `ports.store.MailStore` over directories.
+
+On the event loop: which account, which folder, quota, who waits for what. In threads: everything that touches the disk
+(commit.py, layout.py, index.py). An account that was used lately stays loaded; one that a session holds is found again
+by a weak reference, so that there is never a second object that writes to the same directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mailserver.model.errors import MailError, StorageFailure
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import Stored
+from mailserver.net import files
+from mailserver.ports.clock import Clock
+from mailserver.ports.store import Content, Target
+from mailserver.storage.maildir import names
+from mailserver.storage.maildir.account import MaildirAccount
+from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
+from mailserver.storage.maildir.commit import Committer, Job, Place
+from mailserver.storage.maildir.content import ContentSpace, MaildirContent
+from mailserver.storage.maildir.context import Context
+from mailserver.storage.maildir.faults import Faults
+from mailserver.storage.maildir.index import IndexPool
+from mailserver.storage.maildir.workers import Workers
+from mailserver.storage.settings import StorageSettings
+
+__all__ = ["MaildirStore"]
+
+CLEAN = "clean"
+_READ_CHUNK = 1 << 20
+
+
+class MaildirStore:
+    """All accounts' mail below `data_dir`. An async context manager: entering recovers, leaving flushes everything."""
+
+    def __init__(self, data_dir: Path, settings: StorageSettings, hostname: str, clock: Clock) -> None:
+        self._root = os.fspath(data_dir.absolute())
+        self._settings = settings
+        self._hostname = hostname
+        self._clock = clock
+        self._held: weakref.WeakValueDictionary[AccountId, MaildirAccount] = weakref.WeakValueDictionary()
+        self._loading: dict[AccountId, asyncio.Task[MaildirAccount]] = {}
+        #: Set `on_broken` to hear when the disk is not to be trusted any more.
+        self.faults = Faults(clock)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        self._reading = Workers(loop, "read", settings.read_threads)
+        self._committing = Workers(loop, "commit", settings.commit_threads)
+        maker = names.NameMaker(self._hostname)
+        committer = Committer(loop, self._committing, settings.commit_threads, maker, self._clock, self.faults)
+        indexes = IndexPool(settings.open_indexes)
+        epoch = await self._reading.run(self._enter)
+        self._context = Context(
+            loop,
+            settings,
+            self._clock,
+            maker,
+            self.faults,
+            self._reading,
+            committer,
+            indexes,
+            epoch,
+            self._clock.time(),
+        )
+        spool = Path(self._root, ".server", "spool")
+        self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)
+        self._watcher = loop.create_task(self._watch())
+        return self
+
+    def _enter(self) -> int:
+        server = f"{self._root}/.server"
+        files.make_dir(server)
+        files.make_dir(f"{server}/spool")
+        os.chmod(self._root, 0o700)
+        for entry in os.scandir(f"{server}/spool"):
+            files.remove_file(entry.path)
+        try:
+            epoch = int(read_checked(f"{server}/{CLEAN}", CLEAN)["epoch"])
+        except (FileNotFoundError, Damaged, KeyError, ValueError):
+            epoch = secrets.randbits(62) + 1
+        if files.remove_file(f"{server}/{CLEAN}"):
+            files.fsync_dir(server)
+        return epoch
+
+    async def _watch(self) -> None:
+        """Look again and again at the mailboxes that sessions have open: other programs do not tell us."""
+        while True:
+            await asyncio.sleep(self._settings.watch_interval)
+            for box in list(self._context.watched):
+                if box.deleted or not box.watched:
+                    self._context.watched.discard(box)
+                else:
+                    with suppress(MailError):
+                        await box.refresh()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
+        clean = True
+        await self._context.drain()
+        for account in list(self._held.values()):
+            clean = await account.settle() and clean
+        await self._context.drain()
+        if clean and not self.faults.broken:
+            fields = {"epoch": str(self._context.epoch)}
+            await self._reading.run(write_checked, f"{self._root}/.server/{CLEAN}", CLEAN, fields)
+        self._context.accounts.clear()
+        self._reading.close()
+        self._committing.close()
+
+    # -- messages in -------------------------------------------------------------------------------------------------
+
+    def begin(self, size_hint: int = 0) -> MaildirContent:
+        """Start taking in a message."""
+        return MaildirContent(self._space)
+
+    async def commit(
+        self, content: Content, targets: Sequence[Target], header: bytes = b""
+    ) -> list[Stored | MailError]:
+        """Put one message at every target; the result for each."""
+        self._context.committer.check()
+        own = await self._own(content)
+        results: list[Stored | MailError | None] = [None] * len(targets)
+        groups: dict[int | None, list[tuple[int, Place]]] = {}
+        octets = own.size + own.bare + len(header)
+        try:
+            for at, target in enumerate(targets):
+                try:
+                    place = await self._place(target, octets)
+                except MailError as error:
+                    results[at] = error
+                else:
+                    groups.setdefault(target.date, []).append((at, place))
+        except BaseException:
+            for placed in groups.values():
+                for _, place in placed:
+                    place.give_up(octets)
+            raise
+        if groups:
+            await self._commit_groups(own, header, groups)
+            for placed in groups.values():
+                for at, place in placed:
+                    results[at] = _outcome(place)
+        return [result for result in results if result is not None]
+
+    def _commit_groups(
+        self, content: MaildirContent, header: bytes, groups: dict[int | None, list[tuple[int, Place]]]
+    ) -> asyncio.Future[None]:
+        """One job for each date; the future is done when all are."""
+        waiter: asyncio.Future[None] = self._context.loop.create_future()
+        left = len(groups)
+
+        def done(job: Job) -> None:
+            nonlocal left
+            left -= 1
+            for place in job.places:
+                if place.arrival is None:
+                    place.account.unreserve(job.wire)
+            if not left and not waiter.done():
+                waiter.set_result(None)
+
+        for date, placed in groups.items():
+            self._context.committer.submit(Job(content, header, [place for _, place in placed], date, done))
+        return waiter
+
+    async def commit_all(self, account: AccountId, items: Sequence[tuple[Content, Target]]) -> list[Stored]:
+        """Put several messages into one mailbox, all or none."""
+        self._context.committer.check()
+        jobs: list[Job] = []
+        waiter: asyncio.Future[None] = self._context.loop.create_future()
+        reserved: list[tuple[Place, int]] = []
+
+        def done(job: Job) -> None:
+            if job is jobs[-1] and not waiter.done():
+                waiter.set_result(None)
+
+        try:
+            for content, target in items:
+                own = await self._own(content)
+                place = await self._place(target, own.size + own.bare)
+                reserved.append((place, own.size + own.bare))
+                jobs.append(Job(own, b"", [place], target.date, done))
+        except BaseException:
+            for job in jobs:
+                job.discard()
+            for place, octets in reserved:
+                place.give_up(octets)
+            raise
+        if not jobs:
+            return []
+        self._context.committer.submit_all(jobs)
+        await waiter
+        outcomes = [_outcome(job.places[0]) for job in jobs]
+        stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
+        if len(stored) < len(outcomes):
+            for place, octets in reserved:
+                place.account.unreserve(octets)
+            raise next(outcome for outcome in outcomes if isinstance(outcome, MailError))
+        return stored
+
+    async def _own(self, content: Content) -> MaildirContent:
+        """The content as this store keeps it; one that another store began is copied."""
+        if isinstance(content, MaildirContent):
+            return content
+        copy, position = self.begin(content.size), 0
+        while position < content.size and (chunk := await content.read(position, _READ_CHUNK)):
+            await copy.write(chunk)
+            position += len(chunk)
+        return copy
+
+    async def _place(self, target: Target, octets: int) -> Place:
+        """Where a target's message goes, with room reserved for it. Raises NotFound, OverQuota, LimitReached."""
+        account = self._context.accounts.get(target.account) or await self._load(target.account)
+        if account.moving is not None:
+            await account.moving.wait()
+        folder = account.folders.get(target.mailbox)
+        if folder is None:
+            folder = await account.destination(target)
+        if target.into_new and not target.flags:
+            account.reserve(octets, enforce=target.enforce_quota)
+            return Place(account, folder)
+        flags, info, further = await account.admit(folder, target)
+        account.reserve(octets, enforce=target.enforce_quota)
+        return Place(account, folder, flags, info, further)
+
+    # -- accounts ----------------------------------------------------------------------------------------------------
+
+    async def open_account(self, account: AccountId) -> MaildirAccount:
+        """The account's folders; made when it has none yet."""
+        return self._context.accounts.get(account) or await self._load(account)
+
+    async def _load(self, name: AccountId) -> MaildirAccount:
+        held = self._held.get(name)
+        if held is not None:
+            self._context.accounts[name] = held
+            return held
+        task = self._loading.get(name)
+        if task is None:
+            task = self._loading[name] = self._context.start(self._load_now(name))
+            task.add_done_callback(lambda _: self._loading.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def _load_now(self, name: AccountId) -> MaildirAccount:
+        path = f"{self._root}/{names.account_path(name)}"
+        try:
+            account = await MaildirAccount.load(self._context, name, path)
+        except OSError as error:
+            raise StorageFailure("the mailbox cannot be opened now, try again later", detail=str(error)) from error
+        self._context.accounts[name] = self._held[name] = account
+        if len(self._context.accounts) > self._settings.loaded_accounts:
+            await self._let_go()
+        return account
+
+    async def _let_go(self) -> None:
+        """Forget the account that was loaded first and is idle."""
+        for name, account in list(self._context.accounts.items())[:32]:
+            if account.idle:
+                del self._context.accounts[name]
+                await account.settle()
+                return
+
+    async def remove_account(self, account: AccountId) -> None:
+        """Delete all mail of an account."""
+        path = f"{self._root}/{names.account_path(account)}"
+        if await self._reading.run(os.path.isdir, path):
+            opened = await self.open_account(account)
+            await opened.remove()
+        self._context.accounts.pop(account, None)
+        self._held.pop(account, None)
+
+    async def accounts(self) -> list[AccountId]:
+        """Every account that has mail here."""
+        return await self._reading.run(self._accounts_now)
+
+    def _accounts_now(self) -> list[AccountId]:
+        return sorted(
+            names.account_id(domain.name, local.name)
+            for domain in os.scandir(self._root)
+            if not domain.name.startswith(".") and domain.is_dir(follow_symlinks=False)
+            for local in os.scandir(domain.path)
+            if not local.name.startswith(".") and os.path.isdir(f"{local.path}/cur")
+        )
+
+
+def _outcome(place: Place) -> Stored | MailError:
+    if place.error is not None:
+        return place.error
+    folder = place.folder
+    return Stored(
+        account=place.account.account, mailbox=folder.name, uid_validity=folder.state.uid_validity, uid=place.uid
+    )

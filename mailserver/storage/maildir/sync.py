@@ -1,0 +1,199 @@
+"""Bringing index and directory of one folder together: the first look after a start, and every look for strangers.
+
+One hop to a thread: look at mtimes, list, compare, rename files of strangers, write the index. What the loop must then
+do (resolve UIDs, change the table, wake sessions) is in the result. The account's lock is held around it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mailserver.net import files
+from mailserver.storage.maildir import dovecot, rows
+from mailserver.storage.maildir.adoption import Adopted, adopt
+from mailserver.storage.maildir.folder import Arrival, Folder, Seen
+from mailserver.storage.maildir.index import AccountIndex, key_range
+from mailserver.storage.maildir.names import parse
+from mailserver.storage.maildir.scan import Difference, Moved, compare, mtimes
+
+__all__ = ["Look", "Memory", "Synced", "remember", "sync"]
+
+#: An mtime that was younger than this when it was read may hide a later change of the same tick.
+_TRUST_AFTER_NS = 2_000_000_000
+
+
+@dataclass(slots=True)
+class Synced:
+    """`changed`: uid → flags, of messages whose flags another program changed; `known`: files found with their UID."""
+
+    seen: Seen
+    number: int = 0
+    gone: list[int] = field(default_factory=list)
+    changed: dict[int, frozenset[str]] = field(default_factory=dict)
+    adopted: Adopted = field(default_factory=Adopted)
+    modseq_used: bool = False
+    #: Names that differ from the flags in the index: there is something to flush.
+    pending: bool = False
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the table in memory knows of the folder's messages: it outlives a lost index."""
+
+    flags: Mapping[int, frozenset[str]]
+    modseqs: Mapping[int, int]
+
+
+@dataclass(slots=True)
+class Look:
+    """What a sync starts from. `first`: nothing is known yet in this process, or the index was lost meanwhile."""
+
+    folder: Folder
+    epoch: int
+    visible_next: int
+    modseq: int
+    arrivals: list[Arrival]
+    seen: Seen
+    first: bool
+    memory: Memory | None = None
+    #: Files that were taken in. Their UIDs must be resolved on the loop even if the rest fails.
+    adopted: Adopted = field(default_factory=Adopted)
+
+
+def sync(index: AccountIndex, look: Look) -> Synced:
+    """Compare and adopt. Raises OSError, IndexLost, StorageFailure: then nothing was promised; it may be repeated."""
+    folder = look.folder
+    started = time.monotonic()
+    before = mtimes(folder.path)
+    trusted = time.time_ns() - max(before) > _TRUST_AFTER_NS
+
+    def compared(db: sqlite3.Connection) -> tuple[rows.FolderRow, Difference | None, list[int]]:
+        row = rows.folder_row(db, folder.state, look.modseq)
+        if look.arrivals:
+            rows.add_messages(db, index, row.number, look.arrivals, look.arrivals[-1].uid + 1)
+        known = (row.new_mtime, row.cur_mtime) == before and row.epoch == look.epoch
+        if look.first and known and not row.fresh:
+            return row, None, []
+        new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
+        found = compare(db, row.number, folder.path, new_only=new_only)
+        taken = []
+        if found.appeared:
+            taken = [key & 0xFFFFFFFF for (key,) in db.execute(
+                "SELECT key FROM messages WHERE key BETWEEN ? AND ?", key_range(row.number))]  # fmt: skip
+        return row, found, taken
+
+    row, found, taken = index.run(compared)
+    if found is None:
+        return Synced(Seen(*before, True, 0, 0.0, started), row.number, pending=_has_pending(index, row.number))
+    adopted = look.adopted
+    if found.appeared:
+        _adopt(look, row, found, taken)
+        if adopted.new or adopted.abandoned:
+            before, trusted = mtimes(folder.path), False
+    seen = Seen(*before, trusted, found.entries, time.monotonic() - started, started)
+    out = Synced(seen, row.number, found.gone, {}, adopted)
+    if look.first or found.gone or found.moved or adopted.known:
+        index.run(lambda db: _write(db, index, look, row, found, out))
+    out.pending = look.first and _has_pending(index, row.number)
+    return out
+
+
+def _has_pending(index: AccountIndex, number: int) -> bool:
+    query = "SELECT count(*) FROM messages WHERE dirty AND key BETWEEN ? AND ?"
+    return bool(index.run(lambda db: db.execute(query, key_range(number)).fetchone()[0]))
+
+
+def _adopt(look: Look, row: rows.FolderRow, found: Difference, taken: list[int]) -> None:
+    folder, memory = look.folder, look.memory
+
+    def keeps(uid: int) -> bool:
+        return look.first and row.uid_seen <= uid < look.visible_next
+
+    uidlist = dovecot.uids(folder.path) if look.first and dovecot.is_adopting(folder.state) else None
+    adopted = look.adopted
+    adopt(folder, found, adopted, look.folder.keywords.flags_of, keeps, taken, uidlist)
+    if memory is not None:
+        # The index was lost under a table that is in use: what is not in the table was removed, and its unlink was
+        # only known to the index.
+        for arrival in adopted.known:
+            if arrival.uid not in memory.flags:
+                files.remove_file(f"{folder.new if arrival.in_new else folder.cur}/{arrival.base}{arrival.info}")
+        adopted.known = [arrival for arrival in adopted.known if arrival.uid in memory.flags]
+    if uidlist is not None:
+        with folder.lock:
+            dovecot.adopting_done(folder.state)
+            folder.state.save(folder.path)
+
+
+def _write(
+    db: sqlite3.Connection, index: AccountIndex, look: Look, row: rows.FolderRow, found: Difference, out: Synced
+) -> None:
+    rows.folder_row(db, look.folder.state, look.modseq)
+    out.changed.clear()
+    out.modseq_used = False
+    _write_moved(db, index, look, row.number, found.moved, out)
+    if found.gone:
+        rows.remove_messages(db, row.number, found.gone, look.modseq, unlink=False)
+        out.modseq_used = True
+    known = out.adopted.known
+    if known:
+        dirty = []
+        for arrival in known:
+            arrival.modseq = look.modseq
+            if look.memory is not None:
+                if arrival.flags != look.memory.flags[arrival.uid]:
+                    arrival.flags = look.memory.flags[arrival.uid]
+                    dirty.append((row.number << 32 | arrival.uid,))
+                arrival.modseq = look.memory.modseqs[arrival.uid]
+        rows.add_messages(db, index, row.number, known, 0)
+        db.executemany("UPDATE messages SET dirty = 1 WHERE key = ?", dirty)
+        out.modseq_used = True
+    trusted = out.seen.trusted
+    db.execute(
+        "UPDATE folders SET uid_seen = max(uid_seen, ?), epoch = ?, new_mtime = ?, cur_mtime = ? WHERE number = ?",
+        (
+            look.visible_next, look.epoch, out.seen.new_mtime if trusted else -1, out.seen.cur_mtime if trusted else -1,
+            row.number,
+        ),
+    )  # fmt: skip
+
+
+def _write_moved(
+    db: sqlite3.Connection, index: AccountIndex, look: Look, number: int, moved: list[Moved], out: Synced
+) -> None:
+    for message in moved:
+        key = number << 32 | message.uid
+        db.execute(
+            "UPDATE messages SET info = ?, in_new = ? WHERE key = ?", (message.info, message.in_new, key)
+        )
+        if message.dirty:
+            # A change of ours that is not yet in the name is newer than what the other program saw.
+            continue
+        letters = parse(os.fsdecode(message.base + message.info)).letters
+        flags = look.folder.keywords.flags_of(letters, os.fsdecode(message.base))
+        if flags != index.flag_set(message.flags):
+            out.changed[message.uid] = flags
+            out.modseq_used = True
+            db.execute(
+                "UPDATE messages SET flags = ?, modseq = ? WHERE key = ?",
+                (index.flag_number(db, flags), look.modseq, key),
+            )
+
+
+def remember(index: AccountIndex, folder: Folder, epoch: int, seen: Seen) -> None:
+    """At a clean stop: these mtimes are known to hide nothing."""
+    now = mtimes(folder.path)
+    if now != (seen.new_mtime, seen.cur_mtime) or time.time_ns() - max(now) <= _TRUST_AFTER_NS:
+        return
+
+    def work(db: sqlite3.Connection) -> None:
+        row = rows.folder_row(db, folder.state, folder.highest_modseq)
+        db.execute(
+            "UPDATE folders SET epoch = ?, new_mtime = ?, cur_mtime = ? WHERE number = ?", (epoch, *now, row.number)
+        )
+
+    index.run(work)

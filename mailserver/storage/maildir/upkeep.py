@@ -1,0 +1,290 @@
+"""What keeps an account's index, directories and memory together: looks, transactions, and the work for later.
+
+`lock` makes one writer of the account: every operation that changes flags, removes, copies or looks holds it, and holds
+back (`Folder.hold`) what delivery makes visible in its folders meanwhile. Delivery itself never waits for it.
+
+Later, by timers: renames and unlinks half a second after the first change that needs them; new messages go into the
+index, and are rendered, when the store has been quiet for a moment or they have waited long enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from mailserver.model.errors import StorageFailure
+from mailserver.storage.maildir import flush, reading, rows
+from mailserver.storage.maildir.folder import Arrival, Folder
+from mailserver.storage.maildir.index import AccountIndex, IndexLost
+from mailserver.storage.maildir.scan import mtimes
+from mailserver.storage.maildir.sync import Look, Memory, Synced, remember, sync
+
+if TYPE_CHECKING:
+    from mailserver.storage.maildir.account import MaildirAccount
+
+__all__ = ["Upkeep", "Work"]
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+#: What an operation does in the index: `work(connection, number of the folder)`.
+Work = Callable[[sqlite3.Connection, int], _T]
+_ATTEMPTS = 3
+#: A folder with fewer files is listed at any doubt; a larger one not more often than this part of the time.
+_SMALL = 2_000
+_SHARE = 20
+_MAX_UNINDEXED = 10_000
+_MAX_WAIT = 30.0
+
+
+class Upkeep:
+    """For one account."""
+
+    def __init__(self, account: MaildirAccount, index: AccountIndex) -> None:
+        self._account = account
+        self.context = account.context
+        self.index = index
+        self.lock = asyncio.Lock()
+        #: Folders with renames or unlinks to do.
+        self.dirty: set[Folder] = set()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._fill_timer: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
+        self.stopping = False
+
+    # -- operations --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def exclusive(self, *folders: Folder) -> AsyncIterator[None]:
+        """Be the one writer of the account; nothing becomes visible in these folders meanwhile."""
+        async with self.lock:
+            for folder in folders:
+                folder.hold()
+            try:
+                yield
+            finally:
+                for folder in folders:
+                    folder.release()
+
+    async def operate(self, operation: Callable[[], Awaitable[_T]], *folders: Folder) -> _T:
+        """Run an operation as the one writer; again from its beginning when the index turns out to be lost.
+
+        Raises StorageFailure for any trouble of the disk.
+        """
+        self.context.accounts[self._account.account] = self._account
+        try:
+            async with self.exclusive(*folders):
+                for _ in range(_ATTEMPTS):
+                    try:
+                        for folder in folders:
+                            if folder.synced != self.index.generation:
+                                await self.look(folder)
+                        return await operation()
+                    except IndexLost:
+                        continue
+        except OSError as error:
+            raise StorageFailure("the mailbox cannot be used now, try again later", detail=str(error)) from error
+        raise StorageFailure("the mailbox index is damaged", detail=self.index.path)
+
+    async def transact(self, folder: Folder, work: Work[_T], *, durable: bool = False) -> _T:
+        """One transaction on a folder, after what arrived is in the index. Raises IndexLost."""
+        arrivals = list(folder.unindexed)
+        modseq = folder.highest_modseq
+
+        def now(db: sqlite3.Connection) -> _T:
+            number = rows.folder_row(db, folder.state, modseq).number
+            if arrivals:
+                rows.add_messages(db, self.index, number, arrivals, arrivals[-1].uid + 1)
+            return work(db, number)
+
+        def hop() -> _T:
+            folder.reserve_modseqs()
+            return self.index.run(now, durable=durable)
+
+        result = await self.context.reading.run(hop)
+        del folder.unindexed[: len(arrivals)]
+        return result
+
+    # -- looking at the directory ------------------------------------------------------------------------------------
+
+    async def look(self, folder: Folder) -> None:
+        """Notice what is in the directory, the first time and again. The folder is held. Raises OSError, IndexLost."""
+        box = folder.mailbox
+        generation = self.index.generation
+        first = folder.synced != generation
+        look = Look(
+            folder, self.context.epoch, folder.visible_next, folder.highest_modseq + 1, list(folder.unindexed),
+            folder.seen, first, None if box is None or not first else Memory(*box.memory()),
+        )  # fmt: skip
+        try:
+            outcome = await self.context.reading.run(self._look_now, look)
+        finally:
+            # These files have their names already, whatever failed after it.
+            for arrival in look.adopted.new:
+                folder.resolve(arrival.uid, arrival)
+            for uid in look.adopted.abandoned:
+                folder.resolve(uid, None)
+        if outcome is None:
+            return
+        synced, counts = outcome
+        del folder.unindexed[: len(look.arrivals)]
+        if synced.modseq_used:
+            folder.highest_modseq = look.modseq
+        folder.seen, folder.synced, folder.number = synced.seen, generation, synced.number
+        if synced.pending:
+            self.note(folder)
+        if box is not None:
+            if not first or synced.gone or synced.changed:
+                box.apply(synced, look.modseq)
+        elif counts is not None:
+            sets, octets, highest = counts
+            self._account.counted(folder, sets, octets)
+            folder.highest_modseq = max(folder.highest_modseq, highest)
+        if not first:
+            # At the first look they were counted already, with all that was found.
+            self._account.unreserve(-sum(arrival.wire for arrival in look.adopted.new), -len(look.adopted.new))
+
+    def _look_now(self, look: Look) -> tuple[Synced, tuple[dict[frozenset[str], int], int, int] | None] | None:
+        folder = look.folder
+        if look.first:
+            number = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq).number)
+            while flush.flush_unlinks(self.index, folder, number).more:
+                pass
+        elif self._unchanged(folder):
+            return None
+        folder.reserve_modseqs()
+        synced = sync(self.index, look)
+        counts = None
+        if folder.mailbox is None and (look.first or folder.counts is None or synced.gone or synced.changed):
+            counts = self.index.run(lambda db: rows.load_counts(db, self.index, synced.number))
+        return synced, counts
+
+    def _unchanged(self, folder: Folder) -> bool:
+        seen = folder.seen
+        same = mtimes(folder.path) == (seen.new_mtime, seen.cur_mtime)
+        if same and seen.trusted:
+            return True
+        if seen.entries < _SMALL:
+            return False
+        # Our own changes move the mtimes too: a large folder is not listed after each of them.
+        pause = _SHARE * seen.seconds
+        return time.monotonic() - seen.at < (max(2.0, pause) if same else pause)
+
+    # -- renames and unlinks, later ----------------------------------------------------------------------------------
+
+    def note(self, folder: Folder) -> None:
+        """There is something to rename or to unlink in this folder."""
+        self.dirty.add(folder)
+        if self._flush_timer is None and not self.stopping:
+            self._flush_timer = self.context.loop.call_later(self.context.settings.flush_delay, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_timer = None
+        self.context.background(self.flush, "flush")
+
+    async def flush(self) -> None:
+        """Do what is to be done in the directories."""
+        while self.dirty:
+            folder = self.dirty.pop()
+            if self._account.folders.get(folder.name) is folder:
+                await self.operate(functools.partial(self._flush_folder, folder), folder)
+
+    async def _flush_folder(self, folder: Folder) -> None:
+        number = await self.transact(folder, _number)
+        for work in (flush.flush_unlinks, flush.flush_names):
+            for attempt in range(_ATTEMPTS):
+                flushed = await self.context.reading.run(work, self.index, folder, number)
+                folder.seen = flushed.seen
+                if flushed.more:
+                    # One batch at a time, so that sessions get their turn; the rest is the next round's.
+                    self.dirty.add(folder)
+                if not flushed.stale or attempt == _ATTEMPTS - 1:
+                    break
+                folder.seen.trusted = False
+                folder.seen.entries = 0
+                await self.look(folder)
+
+    # -- the index, later --------------------------------------------------------------------------------------------
+
+    def arrived(self, folder: Folder, arrivals: list[Arrival]) -> None:
+        """Messages became visible: count them, show them to sessions, and index them when there is time."""
+        folder.unindexed += arrivals
+        box = folder.mailbox
+        if folder.counts is not None:
+            for arrival in arrivals:
+                folder.counts.add(arrival.flags, arrival.wire)
+        if box is not None:
+            box.show(arrivals)
+        self.context.last_arrival = now = self.context.loop.time()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        if self._fill_timer is None and not self.stopping:
+            self._fill_timer = self.context.loop.call_later(self.context.settings.fill_delay, self._fill_due)
+
+    def _fill_due(self) -> None:
+        self._fill_timer = None
+        now, delay = self.context.loop.time(), self.context.settings.fill_delay
+        quiet = now - self.context.last_arrival
+        waiting = max((len(folder.unindexed) for folder in self._account.folders.values()), default=0)
+        overdue = self._waiting_since is not None and now - self._waiting_since > _MAX_WAIT
+        if quiet < delay and not overdue and waiting < _MAX_UNINDEXED:
+            self._fill_timer = self.context.loop.call_later(delay - quiet + 0.05, self._fill_due)
+            return
+        self.context.background(self.fill, "fill")
+
+    async def fill(self, *, render: bool = True) -> None:
+        """Put everything that arrived into the index, and render it."""
+        self._waiting_since = None
+        for folder in list(self._account.folders.values()):
+            uids = [arrival.uid for arrival in folder.unindexed]
+            if uids and self._account.folders.get(folder.name) is folder:
+                number = await self.operate(functools.partial(self.transact, folder, _number), folder)
+                for start in range(0, len(uids) if render else 0, reading.RENDER_BATCH):
+                    if self.stopping:
+                        break
+                    await self.context.reading.run(
+                        reading.render_missing, self.index, folder, number, uids[start : start + reading.RENDER_BATCH]
+                    )
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self.stopping = True
+        for timer in (self._flush_timer, self._fill_timer):
+            if timer is not None:
+                timer.cancel()
+        self._flush_timer = self._fill_timer = None
+
+    async def settle(self) -> bool:
+        """Flush everything and write exact numbers; False if something could not be written."""
+        self.stop()
+        try:
+            await self.fill(render=False)
+            await self.flush()
+            for folder in list(self._account.folders.values()):
+                await self.operate(functools.partial(self._settle_folder, folder))
+        except (StorageFailure, IndexLost) as error:
+            _log.warning("storage.not_settled", path=self.index.path, error=str(error))
+            return False
+        finally:
+            self.stopping = False
+        return True
+
+    async def _settle_folder(self, folder: Folder) -> None:
+        def work() -> None:
+            folder.settle()
+            if folder.synced == self.index.generation:
+                remember(self.index, folder, self.context.epoch, folder.seen)
+
+        await self.context.reading.run(work)
+
+
+def _number(db: sqlite3.Connection, number: int) -> int:
+    return number
