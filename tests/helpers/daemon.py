@@ -45,7 +45,7 @@ class Daemon:
     """`python cli.py serve`. Ports stay the same over restarts. A context manager: leaving it stops the process.
 
     `settings` are lines of TOML by section, added to the configuration: `{"limits": "trusted = []"}`; the section ""
-    comes first. On leaving, the log must hold no secret and no traceback, unless `allow_tracebacks`.
+    comes first. `inherit`: listening sockets by listener name, handed over at each start. On leaving, the log must hold no secret and no traceback, unless `allow_tracebacks`.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         allow_tracebacks: bool = False,
         arguments: Sequence[str] = (),
+        inherit: Mapping[str, socket.socket] | None = None,
     ) -> None:
         self.root = root
         self.data = root / "maildir"
@@ -67,6 +68,7 @@ class Daemon:
         self._settings = dict(settings or {})
         self._environ = dict(environ or {})
         self._arguments = list(arguments)
+        self._inherit = dict(inherit or {})
         root.mkdir(parents=True, exist_ok=True)
         self.write_config()
 
@@ -122,11 +124,20 @@ class Daemon:
             environ = {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
             environ |= {"NOTIFY_SOCKET": f"@{name}", "PYTHONUNBUFFERED": "1"} | self._environ
             self.process = subprocess.Popen(
-                self.argv("serve", *self._arguments), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=environ,
+                [*self._activation(), *self.argv("serve", *self._arguments)], cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=environ, pass_fds=[sock.fileno() for sock in self._inherit.values()],
             )  # fmt: skip
             if wait:
                 self._wait_ready(notify)
+
+    def _activation(self) -> list[str]:
+        """A shell that hands listening sockets over as the service manager does (sd_listen_fds(3)), then becomes us."""
+        if not self._inherit:
+            return []
+        names = ":".join(self._inherit)
+        moves = " ".join(f"{3 + at}<&{sock.fileno()}" for at, sock in enumerate(self._inherit.values()))
+        script = f'LISTEN_PID=$$ LISTEN_FDS={len(self._inherit)} LISTEN_FDNAMES={names} exec "$0" "$@" {moves}'
+        return ["/bin/bash", "-c", script]
 
     def _wait_ready(self, notify: socket.socket) -> None:
         deadline = time.monotonic() + _START
