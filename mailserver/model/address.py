@@ -55,7 +55,7 @@ def _to_a_label(label: str) -> str:
         encoded = label.encode("idna").decode("ascii").lower()
     except UnicodeError:
         raise InvalidInput("the domain is not valid", status="5.1.2") from None
-    # What nameprep makes ASCII (the Kelvin sign, full-width letters, sharp s) IDNA 2008 forbids, or takes for another name
+    # What nameprep makes ASCII (Kelvin sign, full-width letters, sharp s) IDNA 2008 forbids, or takes for another name
     # (RFC 5892): taking it would give our domains look-alikes, and others' mail to a wrong domain (ATTACKS E06).
     if not label.isascii() and not encoded.startswith("xn--"):
         raise InvalidInput("the domain is not valid", status="5.1.2")

@@ -53,6 +53,7 @@ class SqliteDirectory:
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watchers: list[Callable[[AccountId], None]] = []
+        self._sorted: tuple[Account, ...] | None = None
         try:
             #: `secret`: 32 random octets, made with the database, for what must stay the same over restarts.
             self._db, self.secret, self._stored = self._pool.submit(open_database, path).result()
@@ -99,7 +100,11 @@ class SqliteDirectory:
 
     def accounts(self) -> Sequence[Account]:
         """All, sorted by domain and then by local part."""
-        return sorted(self._stored.accounts.values(), key=lambda a: (a.address.domain, a.account))
+        if self._sorted is None:
+            self._sorted = tuple(
+                sorted(self._stored.accounts.values(), key=lambda a: (a.address.domain, a.account))
+            )
+        return self._sorted
 
     def alias(self, key: str) -> Alias | None:
         """An alias by the key of its address."""
@@ -247,5 +252,6 @@ class SqliteDirectory:
                 await asyncio.wrap_future(self._pool.submit(execute, self._db, statements))
             except sqlite3.Error as error:
                 raise StorageFailure("the directory could not be changed", detail=str(error)) from error
+            self._sorted = None
             apply()
 
