@@ -72,7 +72,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
     trusted = time.time_ns() - max(before) > _TRUST_AFTER_NS
 
     def compared(db: sqlite3.Connection) -> tuple[rows.FolderRow, Difference | None, list[int]]:
-        row = rows.folder_row(db, folder.state, look.modseq)
+        row = rows.folder_row(db, folder.state, look.modseq - 1)
         if look.arrivals:
             rows.add_messages(db, index, row.number, look.arrivals, look.arrivals[-1].uid + 1)
         known = (row.new_mtime, row.cur_mtime) == before and row.epoch == look.epoch
@@ -132,7 +132,7 @@ def _adopt(look: Look, row: rows.FolderRow, found: Difference, taken: list[int])
 def _write(
     db: sqlite3.Connection, index: AccountIndex, look: Look, row: rows.FolderRow, found: Difference, out: Synced
 ) -> None:
-    rows.folder_row(db, look.folder.state, look.modseq)
+    rows.folder_row(db, look.folder.state, look.modseq - 1)
     out.changed.clear()
     out.modseq_used = False
     _write_moved(db, index, look, row.number, found.moved, out)

@@ -153,7 +153,7 @@ class Upkeep:
     def _look_now(self, look: Look) -> tuple[Synced, tuple[dict[frozenset[str], int], int, int] | None] | None:
         folder = look.folder
         if look.first:
-            number = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq).number)
+            number = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1).number)
             while flush.flush_unlinks(self.index, folder, number).more:
                 pass
         elif self._unchanged(folder):
