@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
+from mailserver.net.tls import is_foreign
 from mailserver.wire.proxy import BadProxyHeader, ProxyReader
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Gate"]
 
 log = structlog.get_logger()
+
+#: Room for a first TLS record.
+_EARLY = 17 << 10
 
 
 class Gate(asyncio.BufferedProtocol):
@@ -31,6 +35,8 @@ class Gate(asyncio.BufferedProtocol):
         self._peer = ("", 0)
         self._proxy: ProxyReader | None = None
         self._buffer = bytearray()
+        #: Octets of TLS that came before TLS was in place.
+        self._early = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._handshake: asyncio.Task[None] | None = None
 
@@ -45,17 +51,21 @@ class Gate(asyncio.BufferedProtocol):
         if self._peer[0] in self._listener.proxies:
             self._proxy = ProxyReader()
         else:
-            self._pass_on()
+            # uvloop starts to read when this method returns, whatever it did to the transport: only later can it be paused.
+            asyncio.get_running_loop().call_soon(self._pass_on)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Room for exactly what the PROXY header still wants."""
-        self._buffer = bytearray(self._proxy.wanted if self._proxy is not None else 1)
+        """Room for exactly what the PROXY header still wants, or for the beginning of TLS."""
+        self._buffer = bytearray(self._proxy.wanted if self._proxy is not None else _EARLY)
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read for the PROXY header."""
         if self._proxy is None:
-            self.abort()
+            self._early += self._buffer[:nbytes]
+            self._buffer = bytearray()
+            if len(self._early) > _EARLY:
+                self.abort()
             return
         try:
             self._proxy.feed(bytes(self._buffer[:nbytes]))
@@ -90,12 +100,16 @@ class Gate(asyncio.BufferedProtocol):
 
     def _pass_on(self) -> None:
         transport = cast("asyncio.Transport", self._transport)
+        if transport.is_closing():
+            return
         # From here on the octets belong to someone else: TLS, or the protocol.
         transport.pause_reading()
         if self._listener.tls is None:
             protocol = self._make()
             transport.set_protocol(protocol)
             protocol.connection_made(transport)
+            if self._early:
+                cast("asyncio.Protocol", protocol).data_received(bytes(self._early))
             transport.resume_reading()
         else:
             self._handshake = asyncio.get_running_loop().create_task(self._start_tls(transport, self._listener.tls))
@@ -104,10 +118,11 @@ class Gate(asyncio.BufferedProtocol):
         listener = self._listener
         inner = _Late()
         try:
-            secured = await asyncio.get_running_loop().start_tls(
+            starting = asyncio.get_running_loop().start_tls(
                 transport, inner, context, server_side=True,
                 ssl_handshake_timeout=listener.handshake_timeout, ssl_shutdown_timeout=5.0,
             )
+            secured = await (self._with_early(starting, transport) if self._early else starting)
         except (OSError, asyncio.CancelledError, TimeoutError) as error:
             transport.abort()
             listener.closed(self)
@@ -120,9 +135,37 @@ class Gate(asyncio.BufferedProtocol):
         if secured is None or inner.lost:
             listener.closed(self)
             return
+        if is_foreign(secured.get_extra_info("ssl_object")):
+            secured.abort()
+            listener.closed(self)
+            return
         self._transport = secured
         protocol = self._make()
         inner.replace(secured, cast("asyncio.Protocol", protocol))
+
+    async def _with_early(
+        self, starting: Coroutine[Any, Any, asyncio.Transport | None], transport: asyncio.Transport
+    ) -> asyncio.Transport | None:
+        """`starting`, and the octets that came too early go to its protocol first of all.
+
+        Two turns of the loop: in the first `start_tls` puts its protocol in place and schedules that protocol's
+        `connection_made` and the reading, in the second these run, and right after them this goes on.
+        """
+        task = asyncio.get_running_loop().create_task(starting)
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            protocol, early = transport.get_protocol(), bytes(self._early)
+            while early:
+                # Both loops' TLS protocols are buffered ones, though uvloop's is no subclass.
+                room = memoryview(cast("asyncio.BufferedProtocol", protocol).get_buffer(len(early)))
+                count = min(len(room), len(early))
+                room[:count] = early[:count]
+                cast("asyncio.BufferedProtocol", protocol).buffer_updated(count)
+                early = early[count:]
+            return await task
+        finally:
+            task.cancel()
 
     def _make(self) -> asyncio.BaseProtocol:
         if self._timer is not None:
