@@ -60,6 +60,8 @@ class Reloader:
     def close(self) -> None:
         """Reload no more."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        # Its default would end the process in the middle of the last flush.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if self._task is not None:
             self._task.cancel()
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -59,6 +60,8 @@ def run(named: str | None, *, demo: bool = False) -> int:
         ConfigurationError: nothing was started.
         DataLocked, OSError: another server has the data, or a file or port cannot be had.
     """
+    # Until the reloader listens: a reload that comes too early has nothing to do, but must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loaded = load_everything(named)
     config = loaded.config
     logs.configure(config.log.level, config.log.format)
@@ -80,6 +83,7 @@ def run(named: str | None, *, demo: bool = False) -> int:
 
 
 async def _serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *, demo: bool) -> int:
+    code = 0
     stop = Stop()
     loop = asyncio.get_running_loop()
     stop.on_signals(loop)
@@ -109,12 +113,14 @@ async def _serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, 
         drain = loaded.config.limits.drain + DRAIN_MARGIN
         try:
             await supervise(services, stop, drain=drain, on_ready=on_ready, on_stopping=on_stopping)
-        except BaseExceptionGroup as group:
-            return _failed(group)
+        except* Exception:
+            # `supervise` logged which service it was, and why.
+            log.critical("the server ends because a service failed")
+            code = 1
         finally:
             reloader.close()
     log.info("stopped")
-    return 0
+    return code
 
 
 def _services(app: Application, notifier: Notifier, stack: AsyncExitStack) -> list[Service]:
@@ -133,19 +139,6 @@ def _services(app: Application, notifier: Notifier, stack: AsyncExitStack) -> li
         app.http,
         *app.listeners,
     ]
-
-
-def _failed(group: BaseExceptionGroup[BaseException]) -> int:
-    """What ended the process, in a line for each; `supervise` logged the details."""
-    for error in _leaves(group):
-        log.critical("the server ends because a service failed", error=str(error) or type(error).__name__)
-    return 1
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
 
 
 def _shown(bound: Sequence[tuple[str, int]]) -> list[str]:

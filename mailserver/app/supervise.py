@@ -76,10 +76,15 @@ async def supervise(
 async def _guard(service: Service, ready: asyncio.Event, stop: Stop) -> None:
     try:
         await service.run(ready.set, stop.requested)
+    except OSError as error:
+        # A port in use, a disk that fails: the words are enough, and a stack of ours would only hide them.
+        log.error("service failed", service=service.name, error=error.strerror or str(error))
+        raise
     except Exception:
         log.exception("service failed", service=service.name)
         raise
     if not stop.requested.is_set():
+        log.error("service ended by itself", service=service.name)
         raise ServiceExited(service.name)
 
 

@@ -6,6 +6,7 @@ for the import of the whole server. Exit codes: 0 good, 1 failed, 2 wrong usage 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,12 @@ class LazyGroup(click.Group):
         """The command `cmd_name` of the module `mailserver.commands.<cmd_name>`."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"mailserver.commands.{cmd_name}").command
+        # Importing only makes objects that stay: the collector would look through them again and again for nothing.
+        gc.disable()
+        try:
+            command = importlib.import_module(f"mailserver.commands.{cmd_name}").command
+        finally:
+            gc.enable()
         if not isinstance(command, click.Command):
             raise TypeError(f"mailserver.commands.{cmd_name}.command is not a command")
         return command
