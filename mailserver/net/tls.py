@@ -19,13 +19,17 @@ from cryptography.x509.oid import NameOID
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import TlsSettings
 
-__all__ = ["TlsContexts", "shrink_asyncio_buffers"]
+__all__ = ["TlsContexts", "check_certificate", "is_foreign", "shrink_asyncio_buffers"]
 
 # RFC 9325 §4.2: forward secrecy and AEAD; TLS 1.3 has its own list.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _SMALLEST_RSA = 2048
 _SELF_SIGNED_DAYS = 825
 _ASYNCIO_BUFFER = 16384
+# RFC 7301's registry, as far as anyone would send it to a mail server by mistake or malice.
+_KNOWN_PROTOCOLS = (
+    "h2", "http/1.1", "http/1.0", "h3", "imap", "pop3", "smtp", "managesieve", "ftp", "xmpp-client", "acme-tls/1",
+)  # fmt: skip
 
 
 def shrink_asyncio_buffers() -> None:
@@ -34,6 +38,22 @@ def shrink_asyncio_buffers() -> None:
     A private attribute: a test fails when it is gone.
     """
     asyncio.sslproto.SSLProtocol.max_size = _ASYNCIO_BUFFER
+
+
+class _Context(ssl.SSLContext):
+    """A server context that also accepts protocols by ALPN which it does not speak, to know them afterwards.
+
+    OpenSSL as Python uses it goes on without ALPN when nothing fits, and does not tell what the client wanted.
+    """
+
+    foreign: frozenset[str] = frozenset()
+
+
+def is_foreign(connection: object) -> bool:
+    """Did the client of this TLS connection (its `ssl_object`) ask for another protocol than ours (ATTACKS C08)?"""
+    context = getattr(connection, "context", None)
+    chosen = connection.selected_alpn_protocol() if isinstance(connection, ssl.SSLObject | ssl.SSLSocket) else None
+    return isinstance(context, _Context) and chosen in context.foreign
 
 
 class TlsContexts:
@@ -50,7 +70,7 @@ class TlsContexts:
         """The context of one listener, made on first use.
 
         Each has its own ticket keys and session id, so that a session of one service is never resumed on another
-        (ATTACKS C09). A client that offers only other protocols by ALPN is refused in the handshake (ALPACA).
+        (ATTACKS C09). With `alpn`, a client that asks for other protocols only is found by `is_foreign` (ALPACA).
 
         Raises:
             InvalidInput: certificate or key cannot be read or do not fit together.
@@ -79,7 +99,7 @@ class TlsContexts:
     def _make(self, alpn: Sequence[str]) -> ssl.SSLContext:
         cert, key = self._files()
         check_certificate(cert)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
         context.options |= (
@@ -89,7 +109,9 @@ class TlsContexts:
         with contextlib.suppress(AttributeError):
             context.num_tickets = 1
         if alpn:
-            context.set_alpn_protocols(list(alpn))
+            foreign = [name for name in _KNOWN_PROTOCOLS if name not in alpn]
+            context.foreign = frozenset(foreign)
+            context.set_alpn_protocols([*alpn, *foreign])
         try:
             context.load_cert_chain(cert, key)
         except (OSError, ssl.SSLError) as error:

@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from mailserver.mime.addresses import MAX_ADDRESSES, parse_addresses
+from mailserver.mime.addresses import read_addresses
 from mailserver.mime.compose import missing_fields
 from mailserver.mime.headers import field_value, fields, header_block_end, unfold
 from mailserver.model.address import EmailAddress
@@ -63,8 +63,8 @@ def visible_senders(head: bytes) -> Authors:
     for name, start, stop in fields(head):
         if name not in (b"from", b"sender"):
             continue
-        entries = parse_addresses(unfold(field_value(head, start, stop)))
-        unreadable = unreadable or not entries or len(entries) >= MAX_ADDRESSES
+        entries, complete = read_addresses(unfold(field_value(head, start, stop)))
+        unreadable = unreadable or not entries or not complete
         for entry in entries:
             address = _address(entry.mailbox, entry.domain) if entry.is_mailbox else None
             if address is None:

@@ -23,6 +23,7 @@ from aiosmtpd.smtp import SMTP
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.reply import Reply
 from mailserver.net.listener import Listener
+from mailserver.net.tls import is_foreign
 from mailserver.smtp.auth import AuthCommand
 from mailserver.smtp.commands import Commands
 from mailserver.smtp.data import DataCommands, Progress
@@ -390,6 +391,9 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, SMTP):  # type: ignore
             self.abort()
             raise ConnectionEnded from error
         if secured is None or self.stream.lost:
+            raise ConnectionEnded
+        if is_foreign(secured.get_extra_info("ssl_object")):
+            secured.abort()
             raise ConnectionEnded
         self.transport = secured
         self.stream.use(secured, limits.unread_replies)

@@ -67,14 +67,14 @@ class SmtpService:
         self.submission = submission
         self._ingress = ingress
 
-        def context(name: str, alpn: Sequence[str] = ()) -> ssl.SSLContext | None:
+        def context(name: str, alpn: Sequence[str]) -> ssl.SSLContext | None:
             return tls.context(name, alpn) if tls is not None else None
 
         self.listeners: list[Listener] = []
-        self._add("smtp", settings.listen, settings.proxy_from, ingress, starttls=context("smtp"))
+        self._add("smtp", settings.listen, settings.proxy_from, ingress, starttls=context("smtp", _ALPN))
         self._add(
             "submission", submission_settings.listen, submission_settings.proxy_from, submission,
-            starttls=context("submission"),
+            starttls=context("submission", _ALPN),
         )  # fmt: skip
         if tls is not None:
             self._add(

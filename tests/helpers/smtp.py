@@ -175,7 +175,11 @@ class AsyncSmtp:
 
     async def __aenter__(self) -> AsyncSmtp:
         self.reader, self.writer = await asyncio.open_connection(*self._address, ssl=self._tls)
-        self.greeting = await self.reply()
+        try:
+            self.greeting = await self.reply()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(

@@ -98,7 +98,8 @@ class SmtpHarness:
         hostname: str = f"mail.{DOMAIN}",
     ) -> None:
         clock = clock or SystemClock()
-        self.limits = LimitsSettings(**{"trusted": [], "unknown_recipient_delay": 0} | (limits or {}))
+        relaxed: dict[str, Any] = {"trusted": [], "unknown_recipient_delay": 0}
+        self.limits = LimitsSettings(**relaxed | (limits or {}))
         self.store = store or MemoryStore()
         self.queue = MemoryQueue()
         self.events: list[Event] = []
