@@ -238,7 +238,7 @@ class ImapProtocol(asyncio.Protocol):
                 continue
             if self._idle is not None:
                 self._tell()
-            if self._out:
+            if self._out or self._ending is not None:
                 await self._flush()
                 continue
             self._resume_reading()

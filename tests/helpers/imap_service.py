@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ from typing import Any, Self
 from mailserver.hooks.contexts import AuthenticateContext, Authenticated, Denied, ScramContext
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Registry
+from mailserver.imap.connection import ImapProtocol
 from mailserver.imap.server import ImapServer
 from mailserver.imap.settings import ImapSettings
 from mailserver.model.events import Event
@@ -29,12 +30,21 @@ from mailserver.ports.store import Target
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.imap import AsyncImap
 
-__all__ = ["ANNA", "DOMAIN", "PASSWORD", "ImapHarness"]
+__all__ = ["ANNA", "DOMAIN", "PASSWORD", "ImapHarness", "until"]
 
 DOMAIN = "example.test"
 PASSWORD = "correct horse"
 ANNA = AccountId(f"anna@{DOMAIN}")
 ACCOUNTS = ("anna", "ben", "cleo")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until it is so."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it does not happen")
 
 
 class ImapHarness:
@@ -159,6 +169,11 @@ class ImapHarness:
         async with opened.open(mailbox) as box:
             result: NumSet = await box.expunge(list(uids))
             return result
+
+    @property
+    def connections(self) -> list[ImapProtocol]:
+        """The connections that are there."""
+        return [one for listener in self.listeners for one in listener.connections if isinstance(one, ImapProtocol)]
 
     async def settled(self) -> None:
         """Wait until no connection is left."""

@@ -47,11 +47,13 @@ async def _starttls(imap: AsyncImap) -> None:
 
 def test_tls_from_the_start(run: _Run, tmp_path: Path) -> None:
     async def main() -> None:
-        async with ImapHarness(data_dir=tmp_path) as server:
-            async with AsyncImap(server.port("imaps"), tls=_context()) as imap:
-                assert b"STARTTLS" not in imap.greeting and b"LOGINDISABLED" not in imap.greeting
-                assert (await imap.command("STARTTLS")).status == "BAD"
-                await imap.ok(f'LOGIN anna "{PASSWORD}"')
+        async with (
+            ImapHarness(data_dir=tmp_path) as server,
+            AsyncImap(server.port("imaps"), tls=_context()) as imap,
+        ):
+            assert b"STARTTLS" not in imap.greeting and b"LOGINDISABLED" not in imap.greeting
+            assert (await imap.command("STARTTLS")).status == "BAD"
+            await imap.ok(f'LOGIN anna "{PASSWORD}"')
 
     run(main)
 
@@ -112,15 +114,17 @@ def test_c02_octets_between_ok_and_the_handshake(run: _Run, tmp_path: Path) -> N
 
 def test_c05_no_login_in_clear(run: _Run, tmp_path: Path) -> None:
     async def main() -> None:
-        async with ImapHarness(data_dir=tmp_path, auth={"allow_plaintext_from": []}) as server:
-            async with server.client(None) as imap:
-                assert b"LOGINDISABLED" in imap.greeting and b"AUTH=" not in imap.greeting
-                assert (await imap.command(f'LOGIN anna "{PASSWORD}"')).code("PRIVACYREQUIRED") == ""
-                plain = base64.b64encode(f"\0anna\0{PASSWORD}".encode()).decode()
-                assert (await imap.command(f"AUTHENTICATE PLAIN {plain}")).code("PRIVACYREQUIRED") == ""
-                assert (await imap.command("SELECT INBOX")).status == "BAD"
-                await _starttls(imap)
-                await imap.ok(f"AUTHENTICATE PLAIN {plain}")
+        async with (
+            ImapHarness(data_dir=tmp_path, auth={"allow_plaintext_from": []}) as server,
+            server.client(None) as imap,
+        ):
+            assert b"LOGINDISABLED" in imap.greeting and b"AUTH=" not in imap.greeting
+            assert (await imap.command(f'LOGIN anna "{PASSWORD}"')).code("PRIVACYREQUIRED") == ""
+            plain = base64.b64encode(f"\0anna\0{PASSWORD}".encode()).decode()
+            assert (await imap.command(f"AUTHENTICATE PLAIN {plain}")).code("PRIVACYREQUIRED") == ""
+            assert (await imap.command("SELECT INBOX")).status == "BAD"
+            await _starttls(imap)
+            await imap.ok(f"AUTHENTICATE PLAIN {plain}")
 
     run(main)
 
