@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 import unicodedata
 from collections.abc import Mapping, MutableMapping
@@ -26,6 +27,7 @@ import structlog
 
 __all__ = ["LineWriter", "configure", "safe_text"]
 
+MAX_LINES = 1000
 MAX_VALUE = 2000
 MAX_ITEMS = 50
 MAX_TRACEBACK = 20_000
@@ -67,25 +69,29 @@ class LineWriter:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._lines: list[str] = []
+        # Worker threads log too.
+        self._lock = threading.Lock()
         self.dropped = 0
 
     def msg(self, line: str) -> None:
         """Take one line, without its end."""
-        self._lines.append(line)
-        if len(self._lines) == 1:
+        with self._lock:
+            self._lines.append(line)
+            count = len(self._lines)
+        if count == 1:
             try:
                 asyncio.get_running_loop().call_soon(self.flush)
-                return
             except RuntimeError:
                 self.flush()
-        elif len(self._lines) >= 1000:
+        elif count >= MAX_LINES:
             self.flush()
 
     debug = info = warning = warn = error = critical = fatal = exception = log = msg
 
     def flush(self) -> None:
         """Write what was collected."""
-        lines, self._lines = self._lines, []
+        with self._lock:
+            lines, self._lines = self._lines, []
         if not lines:
             return
         octets = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")

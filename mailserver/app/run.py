@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 
 import structlog
 import uvloop
 
 from mailserver.app import logs
-from mailserver.app.application import Application
-from mailserver.app.build import LISTENERS, build
+from mailserver.app.build import LISTENERS
 from mailserver.app.checks import environment_problems, environment_warnings
-from mailserver.app.demo import announce_demo, prepare_demo
-from mailserver.app.health import HealthService, watchdog_interval
+from mailserver.app.life import serve
 from mailserver.app.load import ConfigurationError, Loaded, Problem, find, read, validate
 from mailserver.app.lock import data_lock
-from mailserver.app.operations import Operations
-from mailserver.app.paths import control_link, control_socket, state_dir
 from mailserver.app.plugins import plugins_of
-from mailserver.app.reload import Reloader
-from mailserver.app.supervise import Stop, supervise
-from mailserver.net.control import ControlServer
-from mailserver.net.systemd import InheritedSockets, Notifier, inherited_sockets
-from mailserver.ports.service import Service
+from mailserver.net.systemd import Notifier, inherited_sockets
 
 __all__ = ["load_everything", "run"]
 
 log = structlog.get_logger()
-
-#: Beyond limits.drain: for services to end after their connections did.
-DRAIN_MARGIN = 5.0
 
 
 def load_everything(named: str | None) -> Loaded:
@@ -79,70 +66,7 @@ def run(named: str | None, *, demo: bool = False) -> int:
         notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
         stack.callback(notifier.close)
         runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
-        return runner.run(_serve(loaded, sockets, notifier, demo=demo))
-
-
-async def _serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *, demo: bool) -> int:
-    code = 0
-    stop = Stop()
-    loop = asyncio.get_running_loop()
-    stop.on_signals(loop)
-    async with AsyncExitStack() as stack:
-        app = await build(loaded, stack, sockets)
-        if demo:
-            password = await prepare_demo(app)
-        reloader = Reloader(app, notifier)
-        reloader.on_signal(loop)
-        services = _services(app, notifier, stack)
-
-        def on_ready() -> None:
-            app.health.serving = True
-            log.info("ready", **{name: _shown(bound) for name, bound in app.addresses().items() if bound})
-            notifier.send("READY=1", "STATUS=Serving mail")
-            if demo:
-                announce_demo(app, password)
-            # What was built now lives as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-
-        def on_stopping() -> None:
-            app.health.serving = False
-            log.info("stopping")
-            notifier.send("STOPPING=1", "STATUS=Finishing what is in hand")
-
-        drain = loaded.config.limits.drain + DRAIN_MARGIN
-        try:
-            await supervise(services, stop, drain=drain, on_ready=on_ready, on_stopping=on_stopping)
-        except* Exception:
-            # `supervise` logged which service it was, and why.
-            log.critical("the server ends because a service failed")
-            code = 1
-        finally:
-            reloader.close()
-    log.info("stopped")
-    return code
-
-
-def _services(app: Application, notifier: Notifier, stack: AsyncExitStack) -> list[Service]:
-    """In the order in which they start: whoever can connect finds everything behind it running."""
-    data_dir = app.loaded.data_dir
-    path, link = control_socket(data_dir, os.environ), control_link(data_dir)
-    if path != link:
-        # Commands look beside the data; they do not know the runtime directory of the service.
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
-        stack.callback(link.unlink, missing_ok=True)
-    return [
-        HealthService(app.health, state_dir(data_dir) / "probe", notifier, watchdog_interval(os.environ)),
-        *app.services,
-        ControlServer(path, Operations(app)),
-        app.http,
-        *app.listeners,
-    ]
-
-
-def _shown(bound: Sequence[tuple[str, int]]) -> list[str]:
-    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in bound]
+        return runner.run(serve(loaded, sockets, notifier, demo=demo))
 
 
 def _raise_file_limit() -> None:
