@@ -55,13 +55,18 @@ def parse_addresses(value: bytes) -> list[Address]:
 
 
 def read_addresses(value: bytes) -> tuple[list[Address], bool]:
-    """The entries of an address list, and whether these are all: not where it made no sense, or had too many."""
+    """The entries of an address list, and whether that is the whole list and each of them is sound.
+
+    Who decides by these addresses must know that no other program finds further ones in the field.
+    """
     found: list[Address] = []
     pos, end = 0, len(value)
+    closed = True
     while pos < end and len(found) < MAX_ADDRESSES:
         match = _SIMPLE.match(value, pos)
         if match is None:
-            pos = _Parser(value, pos, found).read()
+            parser = _Parser(value, pos, found)
+            pos, closed = parser.read(), parser.closed
             break
         quoted, words, mailbox, domain, bare_mailbox, bare_domain = match.groups()
         if bare_mailbox is not None:
@@ -69,7 +74,8 @@ def read_addresses(value: bytes) -> tuple[list[Address], bool]:
         else:
             found.append(Address(words or quoted or None, None, mailbox, domain))
         pos = match.end()
-    return found[:MAX_ADDRESSES], pos == end and len(found) <= MAX_ADDRESSES
+    sound = all(entry.valid for entry in found)
+    return found[:MAX_ADDRESSES], pos == end and closed and sound and len(found) <= MAX_ADDRESSES
 
 
 def render_addresses(found: list[Address]) -> bytes:
@@ -91,6 +97,8 @@ class _Parser:
         self._cursor = Cursor(value)
         self._cursor.pos = pos
         self._found = found
+        #: Every group had its semicolon.
+        self.closed = True
 
     def read(self) -> int:
         """Until the end, or the first place where neither an address nor a comma stands; that place."""
@@ -145,11 +153,12 @@ class _Parser:
                     break
                 cursor.pos += 1
                 cursor.skip()
-            if cursor.peek() == _SEMICOLON:
-                cursor.pos += 1
-                cursor.skip()
+            if cursor.peek() != _SEMICOLON:
+                raise Broken
+            cursor.pos += 1
+            cursor.skip()
         except Broken:
-            pass
+            self.closed = False
         self._found.append(_GROUP_END)
         return True
 

@@ -230,10 +230,9 @@ class _Scanner:
 
     def _push(self, part: Part) -> None:
         boundary = part.boundary or b""
-        if len(boundary) > _MAX_BOUNDARY or any(
-            entry.line.startswith(boundary, 3) or boundary.startswith(entry.line[3:]) for entry in self.stack[-3:]
-        ):
-            self.root.ambiguous = True
+        given = sum(name.lower() == b"boundary" for name, _ in part.params)
+        alike = any(entry.line.startswith(boundary, 3) or boundary.startswith(entry.line[3:]) for entry in self.stack)
+        self.root.ambiguous |= alike or given != 1 or not 1 <= len(boundary) <= _MAX_BOUNDARY
         self.stack.append(_Open(part, boundary, len(self.chain)))
 
     def _next_boundary(self, pos: int) -> tuple[int, _Open] | None:
@@ -264,8 +263,7 @@ class _Scanner:
                 best = entry
                 if own == length or (own == length - 2 and buf.startswith(b"--", at + own)):
                     break
-        assert best is not None, "one of them was found here"  # noqa: S101
-        return best
+        return best or self.stack[-1]
 
     def _close(self, at: int, owner: _Open, pos: int, *, final: bool) -> None:
         """End the parts within `owner` at the line end before its boundary line; reading had gone on at `pos`.
