@@ -60,7 +60,8 @@ TOKENS = [
     b"From: ", b"To: ", b"Subject: ", b"Date: ", b"Message-ID: ", b"Content-Type: ", b"Content-Disposition: ",
     b"MIME-Version: ", b"Content-Transfer-Encoding: ", b"References: ", b"\r\n", b"\r\n ", b"\n", b"\r", b"\0", b":",
     b";", b",", b"<", b">", b"@", b'"', b"(", b")", b"\\", b"=", b"=?utf-8?q?", b"=?x?b?", b"?=", b"text/plain",
-    b"multipart/mixed", b"boundary=b", b"--b", b"charset=", b"utf-7", b"*0*=", b"%", b"\xff", b"\xe2\x80\xa8", b"a", b"1", b"[", b"]", b".", b" ", b"\t", b"\x0b",
+    b"multipart/mixed", b"boundary=b", b"--b", b"charset=",
+    b"utf-7", b"*0*=", b"%", b"\xff", b"\xe2\x80\xa8", b"a", b"1", b"[", b"]", b".", b" ", b"\t", b"\x0b",
 ]  # fmt: skip
 
 
@@ -252,8 +253,8 @@ def test_d07_a_gap_leaves_the_pieces_as_they_came() -> None:
 @pytest.mark.parametrize(
     "text",
     [b"", b"<>", b'""@x', b"Group: a@b", b"a@b (open \\", b'"a@evil.example"', b"a@evil.example <", b"(a@evil.example)",
-     b"@", b"alice@example.org)bob@evil.example", b"a@evil.example@good.example", b'"a@good.example" <a@evil.example', b"\\",
-     b"Alice <alice@good.example> bob@evil.example"],
+     b"@", b"alice@example.org)bob@evil.example", b"a@evil.example@good.example", b'"a@good.example" <a@evil.example',
+     b"\\", b"Alice <alice@good.example> bob@evil.example"],
 )  # fmt: skip
 def test_d08_what_is_no_address_never_becomes_one(text: bytes) -> None:
     found, sound = read_addresses(text)
