@@ -23,11 +23,11 @@ import structlog
 from mailserver.model.errors import StorageFailure
 from mailserver.net import files
 
-__all__ = ["AccountIndex", "IndexLost", "IndexPool", "key_range"]
+__all__ = ["SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPool", "key_range"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
-_VERSION = 1
+SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE folders (
     number INTEGER PRIMARY KEY, mailbox_id TEXT NOT NULL UNIQUE, uid_validity INTEGER NOT NULL,
@@ -141,7 +141,7 @@ class AccountIndex:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -1024")
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != _VERSION:
+        if version != SCHEMA_VERSION:
             db.execute("BEGIN IMMEDIATE")
             for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                 if not name.startswith("sqlite_"):
@@ -149,7 +149,7 @@ class AccountIndex:
             for statement in _SCHEMA.split(";"):
                 if statement.strip():
                     db.execute(statement)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.execute("COMMIT")
         self._read_flag_sets(db)
 

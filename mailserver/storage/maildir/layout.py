@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,13 +24,14 @@ from mailserver.net import files
 from mailserver.storage.maildir import folder_names
 from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
 from mailserver.storage.maildir.folder import Folder
-from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
+from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.wire.imap import utf7
 
 __all__ = [
     "NEW_ACCOUNT",
     "AccountState",
     "Loaded",
+    "folders_of",
     "load_account",
     "make_account",
     "make_folder",
@@ -155,31 +156,41 @@ def make_folder(account: str, name: str, state: FolderState) -> Folder:
 def load_account(path: str) -> Loaded:
     """The account at this path, with what a crash left cleared away."""
     loaded = Loaded(AccountState.load(path), {}, _load_subscriptions(path))
-    _load_folder(loaded, INBOX, "", path)
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+    for entry in list(os.scandir(path)):
         if entry.name.startswith((MAKING, GONE)):
             files.remove_tree(entry.path)
-        elif (name := folder_names.mailbox_name(entry.name)) is not None and entry.is_dir(follow_symlinks=False):
-            if not os.path.isdir(f"{entry.path}/cur"):
-                continue
-            if name in loaded.folders:
-                _log.warning("storage.two_folders_of_one_name", path=entry.path)
-                continue
-            _load_folder(loaded, name, entry.name, entry.path)
+        elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
+            # A state file that was being replaced.
+            files.remove_file(entry.path)
+    for name, dirname, folder in folders_of(path):
+        if folder is None:
+            loaded.bare.append((name, dirname))
+        elif name in loaded.folders:
+            _log.warning("storage.two_folders_of_one_name", path=folder.path)
+        else:
+            loaded.folders[name] = folder
     highest = max((folder.state.uid_validity for folder in loaded.folders.values()), default=0)
     loaded.state.last_uid_validity = max(loaded.state.last_uid_validity, highest)
     return loaded
 
 
-def _load_folder(loaded: Loaded, name: str, dirname: str, path: str) -> None:
+def folders_of(path: str) -> Iterator[tuple[str, str, Folder | None]]:
+    """(name, directory, folder) of INBOX and every folder; None for one without a valid state."""
+    yield INBOX, "", _load_folder(INBOX, "", path)
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        name = folder_names.mailbox_name(entry.name)
+        if name is not None and entry.is_dir(follow_symlinks=False) and os.path.isdir(f"{entry.path}/cur"):
+            yield name, entry.name, _load_folder(name, entry.name, entry.path)
+
+
+def _load_folder(name: str, dirname: str, path: str) -> Folder | None:
     try:
-        state = FolderState.load(path)
-    except (FileNotFoundError, Damaged) as error:
-        if isinstance(error, Damaged):
-            _log.warning("storage.folder_state_damaged", path=path, error=str(error))
-        loaded.bare.append((name, dirname))
-        return
-    loaded.folders[name] = Folder(name, dirname, path, state)
+        return Folder(name, dirname, path, FolderState.load(path))
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        _log.warning("storage.folder_state_damaged", path=path, error=str(error))
+        return None
 
 
 def _load_subscriptions(account: str) -> set[str]:
@@ -208,7 +219,3 @@ def save_subscriptions(account: str, names: Iterable[str]) -> None:
     lines = [_HEAD, "", *sorted("\t".join(utf7.encode(p).decode() for p in name.split(SEPARATOR)) for name in names)]
     files.write_durably(f"{account}/{SUBSCRIPTIONS}", ("\n".join(lines) + "\n").encode())
 
-
-def has_state(path: str) -> bool:
-    """Did this server make or adopt the folder at this path?"""
-    return os.path.lexists(f"{path}/{STATE_FILE}")

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from mailserver.net import files
 from mailserver.storage.maildir import dovecot, rows
-from mailserver.storage.maildir.adoption import Adopted, adopt
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import AccountIndex, key_range
 from mailserver.storage.maildir.names import parse
 from mailserver.storage.maildir.scan import Difference, Moved, compare, mtimes
+from mailserver.storage.maildir.unknown_files import Adopted, adopt
 
 __all__ = ["Look", "Memory", "Synced", "remember", "sync"]
 
