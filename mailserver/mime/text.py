@@ -87,7 +87,7 @@ def _fields_text(buf: bytes, found: list[tuple[bytes, int, int]]) -> str:
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared: i;unicode-casemap in spirit (RFC 5051), case and nothing else."""
+    """The form in which texts are compared: without regard to case, and to nothing else (RFC 9051 §6.4.4)."""
     return text.casefold()
 
 
