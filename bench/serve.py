@@ -8,11 +8,18 @@ PORT + 1, IMAP at PORT + 2, IMAP over TLS at PORT + 3, HTTP at PORT + 4. `bench/
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.ids import AccountId
+from mailserver.net.passwords import Passwords
+from mailserver.ports.directory import Account
+from mailserver.storage.directory import SqliteDirectory
+from mailserver.storage.directory_settings import DomainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,10 +47,21 @@ def main() -> None:
     directory.chmod(0o700)
     config = directory / "config.toml"
     config.write_text(CONFIG.format(*(port + i for i in range(5))))
-    command = [sys.executable, str(ROOT / "cli.py"), "--config", str(config)]
+    asyncio.run(make_accounts(directory / "maildir" / ".server" / "accounts.db"))
+    os.execv(sys.executable, [sys.executable, str(ROOT / "cli.py"), "--config", str(config), "serve"])
+
+
+async def make_accounts(path: Path) -> None:
+    path.parent.mkdir(parents=True, mode=0o700)
+    passwords, accounts = Passwords(), SqliteDirectory(path, {"example.test": DomainSettings()})
     for number in range(50):
-        subprocess.run([*command, "account", "add", f"user{number}@example.test"], input=b"secret\n", check=True)
-    os.execv(command[0], [*command, "serve"])
+        address = EmailAddress.parse(f"user{number}@example.test")
+        hashed, scram = await passwords.hash("secret")
+        await accounts.add_account(
+            Account(account=AccountId(address.key), address=address, password_hash=hashed, scram=scram)
+        )
+    accounts.close()
+    passwords.close()
 
 
 if __name__ == "__main__":

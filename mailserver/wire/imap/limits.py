@@ -21,4 +21,4 @@ class Limits:
     literals: int = 65_536
     sasl_line: int = 16_384
     append: int = 50 * 1024 * 1024
-    messages: int = 100
+    messages: int = 1_000
