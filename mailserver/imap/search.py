@@ -38,7 +38,7 @@ from mailserver.wire.imap.search_keys import (
 )
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
-__all__ = ["asks_modseq", "find"]
+__all__ = ["Found", "asks_modseq", "find"]
 
 _DAY = 86_400
 #: Rows whose index pieces are asked for at a time.
@@ -47,11 +47,39 @@ _BATCH = 1000
 _TextKey = Header | BodyText | Text
 
 
-async def find(view: Selected, key: SearchKey, workers: Executor) -> Rows:
-    """The messages of the view that match, in order."""
+class Found:
+    """The messages that match, in order. Columns are made when they are asked for: most answers need one."""
+
+    __slots__ = ("_mask", "_rows")
+
+    def __init__(self, rows: Rows, mask: bytes) -> None:
+        self._rows = rows
+        self._mask = mask
+
+    def __len__(self) -> int:
+        return self._mask.count(1)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Message sequence numbers."""
+        return list(compress(self._rows.numbers, self._mask))
+
+    @property
+    def uids(self) -> list[int]:
+        """UIDs."""
+        return list(compress(self._rows.uids, self._mask))
+
+    @property
+    def modseqs(self) -> list[int]:
+        """MODSEQs, as they were when the search began."""
+        return list(compress(self._rows.modseqs, self._mask))
+
+
+async def find(view: Selected, key: SearchKey, workers: Executor) -> Found:
+    """The messages of the view that match."""
     rows = view.rows(range(view.count))
     mask = await _Evaluation(view, rows, workers).matching(key, _ones(len(rows)))
-    return rows.where(mask.to_bytes(len(rows), "little"))
+    return Found(rows, mask.to_bytes(len(rows), "little"))
 
 
 def asks_modseq(key: SearchKey) -> bool:

@@ -20,7 +20,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from itertools import compress
 
 from mailserver.imap.replies import BadArguments
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
@@ -64,10 +63,6 @@ class Rows:
     def take(self, at: Sequence[int]) -> Rows:
         """The rows at these places."""
         return Rows(*([column[i] for i in at] for column in self._columns()))
-
-    def where(self, mask: bytes) -> Rows:
-        """The rows whose octet in `mask` is not 0."""
-        return Rows(*(list(compress(column, mask)) for column in self._columns()))
 
     def part(self, start: int, stop: int) -> Rows:
         """The rows from `start` up to `stop`."""

@@ -6,6 +6,7 @@ Commands are in `commands/`, one file each; this file knows none of them. How by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -22,7 +23,7 @@ from mailserver.imap.replies import Responses
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.settings import ImapSettings
 from mailserver.imap.watch import Watch
-from mailserver.model.errors import LimitReached
+from mailserver.model.errors import LimitReached, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
@@ -251,6 +252,12 @@ class Session:
             raise
         self.selected = Selected(mailbox, lease, read_only=read_only)
         return self.selected
+
+    async def refresh(self) -> None:
+        """Notice what other programs did to the selected mailbox. One that is gone is told by the connection (BYE)."""
+        if self.selected is not None and not self.selected.mailbox.deleted:
+            with contextlib.suppress(NotFound):
+                await self.selected.mailbox.refresh()
 
     async def unselect(self) -> None:
         """Leave the selected mailbox, if there is one."""

@@ -11,6 +11,5 @@ __all__ = ["idle"]
 
 async def idle(session: Session, _: commands.Idle) -> Responses:
     """The connection waits without a task until the client says DONE, and tells what happens meanwhile."""
-    if session.selected is not None:
-        await session.selected.mailbox.refresh()
+    await session.refresh()
     yield Completion("OK", "IDLE completed", after=After.IDLE)

@@ -11,6 +11,5 @@ __all__ = ["noop"]
 
 async def noop(session: Session, command: commands.Noop | commands.Check) -> Responses:
     """Look whether other programs changed the mailbox; what is new is told with the completion."""
-    if session.selected is not None:
-        await session.selected.mailbox.refresh()
+    await session.refresh()
     yield ok("NOOP completed" if isinstance(command, commands.Noop) else "CHECK completed")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mailserver.imap import search as evaluation
 from mailserver.imap.replies import Responses
-from mailserver.imap.selected import Rows
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import commands, responses
@@ -26,19 +25,19 @@ async def search(session: Session, command: commands.Search) -> Responses:
         returns = frozenset({SearchReturn.ALL})
     saves = returns is not None and SearchReturn.SAVE in returns
     try:
-        rows = await evaluation.find(view, command.key, session.services.workers)
+        found = await evaluation.find(view, command.key, session.services.workers)
     except BaseException:
         if saves:
             # RFC 5182 §2.1: a SEARCH that ends with NO leaves an empty result.
             view.result = NumSet()
         raise
     if saves and returns is not None:
-        view.result = NumSet.from_numbers(_saved(rows.uids, returns))
-    numbers = rows.uids if command.uid else rows.numbers
+        view.result = NumSet.from_numbers(_saved(found.uids, returns))
+    numbers = found.uids if command.uid else found.numbers
     if returns is None:
-        yield responses.search(numbers, max(rows.modseqs) if with_modseq and rows else None)
+        yield responses.search(numbers, max(found.modseqs) if with_modseq and numbers else None)
     elif returns != {SearchReturn.SAVE}:
-        yield _esearch(session, command, returns, numbers, _modseq(rows, returns) if with_modseq else None)
+        yield _esearch(session, command, returns, numbers, _modseq(found.modseqs, returns) if with_modseq else None)
 
 
 def _esearch(
@@ -75,7 +74,7 @@ def _saved(uids: Sequence[int], returns: frozenset[SearchReturn]) -> Sequence[in
     return [uids[at] for at in _ends(len(uids), returns)] if _only_ends(returns) else uids
 
 
-def _modseq(rows: Rows, returns: frozenset[SearchReturn]) -> int | None:
+def _modseq(modseqs: Sequence[int], returns: frozenset[SearchReturn]) -> int | None:
     """RFC 7162 §3.1.5, §3.1.10: the highest among the messages that the answer names."""
-    places = _ends(len(rows), returns) if _only_ends(returns) else range(len(rows))
-    return max((rows.modseqs[at] for at in places), default=None)
+    places = _ends(len(modseqs), returns) if _only_ends(returns) else range(len(modseqs))
+    return max((modseqs[at] for at in places), default=None)
