@@ -1,4 +1,4 @@
-"""What is looked at before the server starts: who runs it, and who could read or write what it keeps (ATTACKS N01)."""
+"""What is looked at before a start: who runs the server, its certificate, who could read or write what it keeps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from mailserver.app.load import Loaded, Problem
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
+from mailserver.net.tls import TlsContexts, check_certificate
 
 __all__ = ["environment_problems", "environment_warnings", "our_name"]
 
@@ -25,6 +26,11 @@ def environment_problems(loaded: Loaded) -> list[Problem]:
             found.append(loaded.document.problem(("tls", setting), text))
     if tls.key_file and not tls.cert_file:
         found.append(loaded.document.problem(("tls", "key_file"), "is of no use without cert_file"))
+    if tls.cert_file and not found:
+        try:
+            TlsContexts(tls, loaded.data_dir, "localhost").context("check")
+        except InvalidInput as error:
+            found.append(loaded.document.problem(("tls", "cert_file"), error.text))
     if text := _directory_fault(loaded.data_dir):
         found.append(loaded.document.problem(("data_dir",), text))
     return found
@@ -32,10 +38,14 @@ def environment_problems(loaded: Loaded) -> list[Problem]:
 
 def environment_warnings(loaded: Loaded) -> list[str]:
     """What should be different, but is no reason not to serve."""
+    found = []
+    if loaded.config.tls.cert_file:
+        found += check_certificate(Path(loaded.config.tls.cert_file))
     if os.geteuid() != 0:
-        return []
+        return found
     return [
-        "running as root: a fault in this program would own the machine; give it a user of its own, as systemd/ does"
+        *found,
+        "running as root: a fault in this program would own the machine; give it a user of its own, as systemd/ does",
     ]
 
 

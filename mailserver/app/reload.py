@@ -21,9 +21,7 @@ from mailserver.app.load import ConfigurationError, Loaded, Problem, read, valid
 from mailserver.app.plugins import plugins_of, server_part
 from mailserver.hooks.loading import LoadedPlugin
 from mailserver.hooks.running import PluginSetupFailed
-from mailserver.model.errors import MailError
 from mailserver.net.systemd import Notifier
-from mailserver.net.tls import TlsContexts
 
 __all__ = ["RELOADABLE", "Reloader"]
 
@@ -92,12 +90,7 @@ class Reloader:
         """
         new, plugins = self._read()
         app, config = self._app, new.config
-        # Each step below either does all of its part or nothing, and undoes the steps before it when it fails.
-        tls = TlsContexts(config.tls, new.data_dir, app.hostname)
-        try:
-            tls.context("check")
-        except MailError as error:
-            raise ConfigurationError([new.document.problem(("tls", "cert_file"), error.text)]) from None
+        # Certificates, plugins and values were found to be good; what can still fail comes first, and is undone.
         if problems := app.directory.reload(config.domains):
             raise ConfigurationError(new.document.located(problem) for problem in problems)
         try:

@@ -65,7 +65,12 @@ def remove(address: str, purge: bool) -> None:
 def show_all(as_json: bool) -> None:
     """List all accounts."""
     rows = perform("account.list", {})
-    columns = {"address": "ADDRESS", "enabled": "ENABLED", "octets_limit": "OCTETS", "messages_limit": "MESSAGES"}
+    if not as_json:
+        rows = [
+            {**row, "octets_limit": _limit(row["octets_limit"]), "messages_limit": row["messages_limit"] or "-"}
+            for row in rows
+        ]
+    columns = {"address": "ADDRESS", "enabled": "ENABLED", "octets_limit": "MAY HOLD", "messages_limit": "MESSAGES"}
     show_rows(rows, columns, as_json=as_json, none="no accounts yet; make one: mailserver account add ADDRESS")
 
 
@@ -89,6 +94,10 @@ def quota(address: str, octets: int | None, messages: int | None, as_json: bool)
     done = perform("account.quota", {"address": address, "octets": octets, "messages": messages})
     text = f"{done['address']}: {_of(done, 'octets')}, {_of(done, 'messages')} messages"
     show(done, as_json=as_json, text=text)
+
+
+def _limit(octets: int) -> str:
+    return format_size(octets) if octets else "-"
 
 
 def _of(usage: dict[str, int], what: str) -> str:

@@ -6,7 +6,8 @@ import click
 
 from mailserver.app.check import check
 from mailserver.app.load import ConfigurationError
-from mailserver.commands.options import ConfigurationFailed, config_option, named_config
+from mailserver.commands.options import ConfigurationFailed, Failed, config_option, named_config
+from mailserver.model.errors import MailError
 
 __all__ = ["command"]
 
@@ -19,6 +20,8 @@ def command() -> None:
         checked = check(named_config())
     except ConfigurationError as error:
         raise ConfigurationFailed(str(error)) from None
+    except MailError as error:
+        raise Failed(error.for_operator) from None
     for warning in checked.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{checked.file}: good")

@@ -10,6 +10,7 @@ from mailserver.app.load import ConfigurationError
 from mailserver.app.lock import DataLocked
 from mailserver.app.run import run
 from mailserver.commands.options import ConfigurationFailed, Failed, config_option, named_config
+from mailserver.model.errors import MailError
 
 __all__ = ["command"]
 
@@ -25,6 +26,8 @@ def command(demo: bool) -> None:
         raise ConfigurationFailed(str(error)) from None
     except DataLocked as error:
         raise Failed(str(error)) from None
+    except MailError as error:
+        raise Failed(error.for_operator) from None
     except OSError as error:
         raise Failed(
             f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
