@@ -40,6 +40,7 @@ class Problem(Enum):
     FOLDER_UNREACHABLE = (_E, "gives the directory a name that can be a mailbox")
     FOLDER_NAME_FOREIGN = (_N, "nothing; the folder is served under this name")
     DIRECTORY_MISSING = (_E, "makes it")
+    MARKER_MISSING = (_W, "makes it")
     FOLDER_STATE_MISSING = (_E, "finds UIDVALIDITY and UIDs from the file names and the index")
     FOLDER_STATE_DAMAGED = (_E, "finds UIDVALIDITY and UIDs from the file names and the index")
     MAILBOXID_TWICE = (_E, "gives one of the folders a new one")

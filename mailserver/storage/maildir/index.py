@@ -23,10 +23,11 @@ import structlog
 from mailserver.model.errors import StorageFailure
 from mailserver.net import files
 
-__all__ = ["SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPool", "key_range"]
+__all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPool", "key_range"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
+INDEX_FILE = "index.db"
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE folders (
@@ -66,7 +67,7 @@ class AccountIndex:
 
     def __init__(self, pool: IndexPool, account: str) -> None:
         self._pool = pool
-        self.path = f"{account}/index.db"
+        self.path = f"{account}/{INDEX_FILE}"
         self.lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         #: Grows by one whenever the database began anew.

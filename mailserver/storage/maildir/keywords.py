@@ -39,6 +39,10 @@ class Keywords:
         #: base → keywords that have no letter.
         self._further: dict[str, frozenset[str]] = {}
         self._lines = 0
+        #: Lines that could not be read, in words: of the letters, of the journal.
+        self._damage: tuple[list[str], list[str]] = ([], [])
+        #: The journal ends within a line: a crash interrupted an append.
+        self._torn = False
 
     def move_to(self, folder: str) -> None:
         """The folder was renamed."""
@@ -55,6 +59,36 @@ class Keywords:
             if 0 <= number < len(self._names) and self._names[number]:
                 flags.append(self._names[number])
         return frozenset(flags) | self._further.get(base, frozenset())
+
+    def letters(self) -> dict[str, str]:
+        """Keyword → letter."""
+        self._load()
+        return {name: chr(97 + at) for at, name in enumerate(self._names) if name}
+
+    def further_of(self, base: str) -> frozenset[str]:
+        """The keywords without letter of a message."""
+        self._load()
+        return self._further.get(base, frozenset())
+
+    def damage(self) -> tuple[list[str], list[str]]:
+        """What could not be read of the letters, and of the journal, in words. Raises OSError."""
+        self._load()
+        return self._damage
+
+    def replace(self, letters: Mapping[str, str], further: Mapping[str, frozenset[str]]) -> None:
+        """Write both files anew, durably: keyword → letter, and base → keywords without letter. Raises OSError."""
+        self._load()
+        with self._lock:
+            names = [""] * (max((ord(letter) for letter in letters.values()), default=96) - 96)
+            for name, letter in letters.items():
+                names[ord(letter) - 97] = name
+            data = b"".join(_line(base, keywords) for base, keywords in further.items() if keywords)
+            for path, content in ((LETTERS_FILE, _letter_lines(names)), (JOURNAL, data)):
+                if content or os.path.lexists(f"{self._folder}/{path}"):
+                    files.write_durably(f"{self._folder}/{path}", content)
+            self._names, self._letters = names, {name.lower(): letter for name, letter in letters.items()}
+            self._further = {base: keywords for base, keywords in further.items() if keywords}
+            self._lines, self._torn, self._damage = len(self._further), False, ([], [])
 
     # -- to names ----------------------------------------------------------------------------------------------------
 
@@ -82,8 +116,7 @@ class Keywords:
                 return ""
             if folded not in self._letters:
                 names = [*self._names, keyword]
-                lines = "".join(f"{number} {name}\n" for number, name in enumerate(names) if name)
-                files.write_durably(f"{self._folder}/{LETTERS_FILE}", lines.encode())
+                files.write_durably(f"{self._folder}/{LETTERS_FILE}", _letter_lines(names))
                 self._names = names
                 self._letters[folded] = chr(96 + len(names))
             return self._letters[folded]
@@ -99,7 +132,13 @@ class Keywords:
                     self._further[base] = keywords
             if lines:
                 self._lines += len(lines)
-                files.append_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
+                if self._torn:
+                    # What a crash left at the end must not swallow the first of the new lines.
+                    lines = [_line(base, keywords) for base, keywords in self._further.items()]
+                    files.write_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
+                    self._lines, self._torn = len(lines), False
+                else:
+                    files.append_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
 
     def forget(self, present: frozenset[str]) -> None:
         """Messages that are not in `present` (bases) are gone: write the journal anew if most of it is about such."""
@@ -124,27 +163,40 @@ class Keywords:
 
     def _load_letters(self) -> None:
         for line in _read(f"{self._folder}/{LETTERS_FILE}").split(b"\n"):
-            number, _, name = line.partition(b" ")
-            if not (number.isdigit() and len(number) <= 2 and int(number) < _MAX_LETTERS):
-                continue
-            try:
-                keyword = normalize_flag(name.decode("ascii"))
-            except (InvalidInput, UnicodeDecodeError):
-                continue
-            at = int(number)
-            self._names.extend([""] * (at + 1 - len(self._names)))
-            if not self._names[at] and keyword.lower() not in self._letters:
-                self._names[at] = keyword
-                self._letters[keyword.lower()] = chr(97 + at)
+            if line and not self._load_letter(line):
+                self._damage[0].append(f"this line cannot be read: {line[:120]!r}")
+
+    def _load_letter(self, line: bytes) -> bool:
+        number, _, name = line.partition(b" ")
+        if not (number.isdigit() and len(number) <= 2 and int(number) < _MAX_LETTERS):
+            return False
+        try:
+            keyword = normalize_flag(name.decode("ascii"))
+        except (InvalidInput, UnicodeDecodeError):
+            return False
+        at = int(number)
+        self._names.extend([""] * (at + 1 - len(self._names)))
+        if self._names[at] or keyword.lower() in self._letters or keyword.startswith("\\"):
+            return False
+        self._names[at] = keyword
+        self._letters[keyword.lower()] = chr(97 + at)
+        return True
 
     def _load_journal(self) -> None:
-        for line in _read(f"{self._folder}/{JOURNAL}").split(b"\n"):
-            checksum, _, rest = line.partition(b" ")
-            if checksum != b"%08x" % zlib.crc32(rest):
-                continue
-            self._lines += 1
-            base, _, words = rest.partition(b"\t")
-            self._further[os.fsdecode(base)] = frozenset(words.decode("ascii", "replace").split())
+        *lines, rest = _read(f"{self._folder}/{JOURNAL}").split(b"\n")
+        self._torn = bool(rest)
+        for line in lines:
+            checksum, _, told = line.partition(b" ")
+            if checksum == b"%08x" % zlib.crc32(told):
+                self._lines += 1
+                base, _, words = told.partition(b"\t")
+                self._further[os.fsdecode(base)] = frozenset(words.decode("ascii", "replace").split())
+            elif line:
+                self._damage[1].append(f"the checksum of this line is wrong: {line[:120]!r}")
+
+
+def _letter_lines(names: list[str]) -> bytes:
+    return "".join(f"{number} {name}\n" for number, name in enumerate(names) if name).encode()
 
 
 def _line(base: str, keywords: frozenset[str]) -> bytes:

@@ -12,6 +12,7 @@ Directories appear whole: they are made under a name that means nothing and rena
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from mailserver.model.errors import InvalidInput
-from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse
+from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names
 from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
@@ -32,10 +33,13 @@ __all__ = [
     "AccountState",
     "Loaded",
     "folders_of",
+    "is_half_written",
     "load_account",
+    "load_subscriptions",
     "make_account",
     "make_folder",
     "save_subscriptions",
+    "subscription_damage",
 ]
 
 _log = structlog.get_logger()
@@ -49,8 +53,9 @@ NEW_ACCOUNT = {
 ACCOUNT_FILE = "mailserver-account"
 SUBSCRIPTIONS = "subscriptions"
 MAKING, GONE = "..making.", "..gone."
-_MAX_SUBSCRIPTIONS_SIZE = 8 << 20
+MAX_SUBSCRIPTIONS_SIZE = 8 << 20
 _HEAD = "V\t2"
+_HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
 
 
 @dataclass(slots=True)
@@ -155,11 +160,11 @@ def make_folder(account: str, name: str, state: FolderState) -> Folder:
 
 def load_account(path: str) -> Loaded:
     """The account at this path, with what a crash left cleared away."""
-    loaded = Loaded(AccountState.load(path), {}, _load_subscriptions(path))
+    loaded = Loaded(AccountState.load(path), {}, load_subscriptions(path))
     for entry in list(os.scandir(path)):
         if entry.name.startswith((MAKING, GONE)):
             files.remove_tree(entry.path)
-        elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
+        elif is_half_written(entry):
             # A state file that was being replaced.
             files.remove_file(entry.path)
     for name, dirname, folder in folders_of(path):
@@ -172,6 +177,11 @@ def load_account(path: str) -> Loaded:
     highest = max((folder.state.uid_validity for folder in loaded.folders.values()), default=0)
     loaded.state.last_uid_validity = max(loaded.state.last_uid_validity, highest)
     return loaded
+
+
+def is_half_written(entry: os.DirEntry[str]) -> bool:
+    """Is it what `files.write_durably` leaves behind when it is killed? (`.a.tmp` may be a mailbox, too.)"""
+    return _HALF_WRITTEN.fullmatch(entry.name) is not None and entry.is_file(follow_symlinks=False)
 
 
 def folders_of(path: str) -> Iterator[tuple[str, str, Folder | None]]:
@@ -193,9 +203,10 @@ def _load_folder(name: str, dirname: str, path: str) -> Folder | None:
         return None
 
 
-def _load_subscriptions(account: str) -> set[str]:
+def load_subscriptions(account: str) -> set[str]:
+    """The subscribed names; the empty set when nothing can be read."""
     try:
-        text = files.read_file(f"{account}/{SUBSCRIPTIONS}", _MAX_SUBSCRIPTIONS_SIZE).decode("utf-8", "replace")
+        text = files.read_file(f"{account}/{SUBSCRIPTIONS}", MAX_SUBSCRIPTIONS_SIZE).decode("utf-8", "replace")
     except OSError:
         return set()
     lines = text.split("\n")
@@ -205,6 +216,29 @@ def _load_subscriptions(account: str) -> set[str]:
         # Dovecot's format 1 and Courier's: one name a line, levels split by the separator of that layout.
         names = [SEPARATOR.join(_decode(part) for part in line.split(".")) for line in lines]
     return {name for name in names if name}
+
+
+def subscription_damage(data: bytes) -> Iterator[str]:
+    """What is wrong with a subscriptions file, in words."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        yield "it is not text"
+        return
+    if text and not text.endswith("\n"):
+        yield "its end is missing"
+    lines = text.split("\n")
+    if not lines[0].startswith("V\t"):
+        if "\t" in text:
+            yield "its head line is damaged"
+        return
+    if lines[0] != _HEAD:
+        yield f"it is of an unknown version: {lines[0][:40]!r}"
+    for line in filter(None, lines[1:]):
+        try:
+            check_mailbox_name(SEPARATOR.join(utf7.decode(part.encode()) for part in line.split("\t")))
+        except InvalidInput:
+            yield f"no mailbox can be called {line[:100]!r}"
 
 
 def _decode(part: str) -> str:
