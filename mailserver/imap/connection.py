@@ -2,14 +2,13 @@
 
 An idle connection is this object and its transport: a task exists only while a command runs (or a pushed change is
 written), and time-outs are one shared timer's (`watch.py`). Commands run one at a time, in the order they came
-(RFC 9051 §5.5). This is the only place that writes: answers gather up to 64 KiB, then go out; while the client does not
-read them nothing more is made, and with 64 KiB of commands waiting nothing more is read from it.
+(RFC 9051 §5.5). Answers go through `output.py`; while the client does not read them nothing more is made, and with
+64 KiB of commands waiting nothing more is read from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
@@ -17,9 +16,10 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
-from mailserver.imap.replies import After, BadArguments, Completion, bad, from_error, no
-from mailserver.imap.session import CommandSpec, Services, Session
-from mailserver.model.errors import MailError
+from mailserver.imap.dispatch import BROKEN, may_run, run_command
+from mailserver.imap.output import CHUNK, Output
+from mailserver.imap.replies import After, BadArguments, Completion, bad
+from mailserver.imap.session import Services, Session
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.ids import new_session_id
 from mailserver.model.verdict import Defer, Reject
@@ -37,12 +37,7 @@ from mailserver.wire.imap.events import (
     SaslResponse,
 )
 
-__all__ = ["CHUNK", "ImapProtocol"]
-
-#: Octets that are gathered before they are written, and that may wait on either side.
-CHUNK = 64 << 10
-#: Seconds of work after which others get their turn.
-_SLICE = 0.02
+__all__ = ["ImapProtocol"]
 
 log = structlog.get_logger()
 
@@ -51,9 +46,8 @@ class ImapProtocol(asyncio.Protocol):
     """A connection from its greeting to its end; registers with its listener and with the shared timer."""
 
     __slots__ = (
-        "_deadline", "_drained", "_ending", "_eof", "_idle", "_idle_undo", "_listener", "_loop", "_lost", "_out",
-        "_paused_at", "_rate_from", "_rate_octets", "_reading", "_services", "_size", "_task", "_transport", "_waiter",
-        "_wire", "session",
+        "_deadline", "_ending", "_eof", "_idle", "_idle_undo", "_listener", "_loop", "_lost", "_output", "_rate_from",
+        "_rate_octets", "_reading", "_services", "_task", "_transport", "_waiter", "_wire", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -62,18 +56,14 @@ class ImapProtocol(asyncio.Protocol):
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._wire = ImapConnection(services.wire, services.parsers)
+        self._output = Output(self._loop)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        #: Answers that were not handed to the transport yet, and their octets.
-        self._out: list[bytes] = []
-        self._size = 0
         #: Tag and completion of the IDLE that is in progress.
         self._idle: tuple[bytes, Completion] | None = None
         self._idle_undo: object = None
-        #: What the running command waits for: more input, or room for output.
+        #: Where the running command waits for more input.
         self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._paused_at = 0.0
         self._deadline = 0.0
         self._rate_from = 0.0
         self._rate_octets = 0
@@ -86,7 +76,7 @@ class ImapProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there, TLS included where the listener has it."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=CHUNK)
+        self._output.attach(self._transport)
         peer, port = self._listener.peername(self, transport)
         refused = self._listener.opened(self, peer)
         if refused is not None:
@@ -143,6 +133,7 @@ class ImapProtocol(asyncio.Protocol):
         self._services.watch.discard(self)
         self._leave_idle()
         self._transport = None
+        self._output.attach(None)
         if self.session is None:
             return
         facts = self.session.facts
@@ -155,13 +146,11 @@ class ImapProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read."""
-        self._paused_at = self._loop.time()
+        self._output.pause()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._paused_at = 0.0
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._output.resume()
 
     # --- what the listener, the timer and the login service call
 
@@ -185,7 +174,8 @@ class ImapProtocol(asyncio.Protocol):
     def check(self, now: float) -> None:
         """The shared timer looks: what took too long ends here."""
         limits = self._services.limits
-        if self._paused_at and now - self._paused_at > limits.write_stall:
+        stalled = self._output.stalled_since()
+        if stalled is not None and now - stalled > limits.write_stall:
             log.info("client does not read its answers", session=self._facts.session)
             self.abort()
         elif self._rate_from and now - self._rate_from > limits.min_rate_grace and self._too_slow(now):
@@ -218,7 +208,6 @@ class ImapProtocol(asyncio.Protocol):
         finally:
             self._task = None
             if self._lost:
-                self._out.clear()
                 await self._session.close()
 
     async def _greet(self) -> None:
@@ -227,7 +216,7 @@ class ImapProtocol(asyncio.Protocol):
             self._ending = verdict.reply.text.partition("\n")[0]
             return
         capabilities = self._services.capabilities(self._session)
-        self._put(responses.status_line(b"*", "OK", "IMAP server ready", f"CAPABILITY {capabilities}"))
+        self._output.put(responses.status_line(b"*", "OK", "IMAP server ready", f"CAPABILITY {capabilities}"))
 
     async def _serve(self) -> None:
         """Everything that has arrived, in order; returns when there is nothing more to do."""
@@ -238,14 +227,14 @@ class ImapProtocol(asyncio.Protocol):
                 continue
             if self._idle is not None:
                 self._tell()
-            if self._out or self._ending is not None:
-                await self._flush()
+            if self._output.waits or self._ending is not None:
+                await self._output.flush()
                 continue
             self._resume_reading()
             if self._eof:
                 break
             return
-        await self._flush()
+        await self._output.flush()
         if self._ending is not None:
             self._goodbye(self._ending)
         elif self._transport is not None:
@@ -262,7 +251,7 @@ class ImapProtocol(asyncio.Protocol):
                 self._leave_idle()
                 await self._complete(tag, Completion(event.status, event.text, event.code), expunges=False)
             case ContinuationNeeded():
-                self._put(responses.CONTINUE)
+                self._output.put(responses.CONTINUE)
             case IdleDone():
                 if self._idle is not None:
                     tag, completion = self._idle
@@ -282,42 +271,14 @@ class ImapProtocol(asyncio.Protocol):
         if spec is None:
             # Switched off by the operator.
             await self._complete(tag, bad(f"{name} is not known here"), expunges=False)
-        elif session.state not in spec.states:
-            await self._complete(tag, bad(_not_now(spec, session)), expunges=False)
+        elif (refused := may_run(session, spec)) is not None:
+            await self._complete(tag, refused, expunges=False)
         else:
-            await self._complete(tag, await self._execute(spec, command), expunges=spec.expunges)
-
-    async def _execute(self, spec: CommandSpec, command: object) -> Completion:
-        completion = Completion("OK", f"{spec.name} completed")
-        turn = self._loop.time()
-        try:
-            async with aclosing(spec.run(self._session, command)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Completion):
-                        completion = piece
-                        continue
-                    self._put(piece)
-                    if self._size >= CHUNK:
-                        await self._flush()
-                    if self._loop.time() - turn > _SLICE:
-                        await asyncio.sleep(0)
-                        turn = self._loop.time()
-        except BadArguments as error:
-            return bad(str(error))
-        except MailError as error:
-            if error.detail:
-                log.info("command refused", session=self._facts.session, command=spec.name, detail=error.detail)
-            return from_error(error)
-        except ConnectionError:
-            raise
-        except Exception:
-            # Nothing of the error is the client's to read (RFC 5530 SERVERBUG).
-            log.exception("command failed", session=self._facts.session, command=spec.name)
-            if spec.name == "APPEND":
+            completion = await run_command(session, spec, command, self._output)
+            if completion is BROKEN and name == "APPEND":
                 # What is left of the message on the wire would be read as commands.
                 self._ending = "Internal error"
-            return no("Internal error; it was logged", "SERVERBUG")
-        return completion
+            await self._complete(tag, completion, expunges=spec.expunges)
 
     async def _complete(self, tag: bytes, completion: Completion, *, expunges: bool) -> None:
         session = self._session
@@ -325,18 +286,18 @@ class ImapProtocol(asyncio.Protocol):
             await self._start_tls(tag, completion)
             return
         for piece in session.pending(expunge=expunges):
-            self._put(piece)
-            if self._size >= CHUNK:
-                await self._flush()
+            self._output.put(piece)
+            if self._output.full:
+                await self._output.flush()
         if session.selected is not None and session.selected.mailbox.deleted:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
             self._ending = "The selected mailbox was deleted"
         if completion.after is After.IDLE:
             self._enter_idle(tag, completion)
             return
-        self._put(completion.encode(tag))
+        self._output.put(completion.encode(tag))
         if completion.after is After.CLOSE:
-            await self._flush()
+            await self._output.flush()
             self._ending = ""
 
     # --- IDLE
@@ -346,7 +307,7 @@ class ImapProtocol(asyncio.Protocol):
         self._idle = (tag, replace(completion, after=After.GO_ON))
         if self._session.selected is not None:
             self._idle_undo = self._session.selected.mailbox.subscribe(self._wake)
-        self._put(responses.continuation("idling"))
+        self._output.put(responses.continuation("idling"))
 
     def _leave_idle(self) -> None:
         self._idle = None
@@ -362,7 +323,7 @@ class ImapProtocol(asyncio.Protocol):
 
     def _tell(self) -> None:
         for piece in self._session.pending():
-            self._put(piece)
+            self._output.put(piece)
         selected = self._session.selected
         if selected is not None and selected.mailbox.deleted:
             self._ending = "The selected mailbox was deleted"
@@ -372,9 +333,9 @@ class ImapProtocol(asyncio.Protocol):
     async def _start_tls(self, tag: bytes, completion: Completion) -> None:
         """RFC 9051 §6.2.1. Nothing is awaited between the look for injected octets and the handshake (ATTACKS C02)."""
         transport, context = self._transport, self._services.tls
-        await self._flush()
+        await self._output.flush()
         if transport is None or context is None or not self._wire.begin_tls():
-            self._put(bad("Commands after STARTTLS, before TLS").encode(tag))
+            self._output.put(bad("Commands after STARTTLS, before TLS").encode(tag))
             self._ending = "Out of order"
             return
         transport.write(completion.encode(tag))
@@ -384,7 +345,7 @@ class ImapProtocol(asyncio.Protocol):
         if secured is None:
             raise ConnectionResetError
         self._transport = secured
-        secured.set_write_buffer_limits(high=CHUNK)
+        self._output.attach(secured)
         self._wire.tls_started()
         self._session.tls_started(*_tls_of(secured))
 
@@ -398,12 +359,12 @@ class ImapProtocol(asyncio.Protocol):
                 self._ending = event.text
                 raise ConnectionResetError
             if isinstance(event, ContinuationNeeded):
-                self._put(responses.CONTINUE)
+                self._output.put(responses.CONTINUE)
                 continue
             if event is not None:
                 return event
-            if self._out:
-                await self._flush()
+            if self._output.waits:
+                await self._output.flush()
                 continue
             if self._eof:
                 raise ConnectionResetError
@@ -417,7 +378,7 @@ class ImapProtocol(asyncio.Protocol):
     async def ask(self, line: bytes) -> bytes | None:
         """Send a SASL challenge; the client's answer, None when it cancelled."""
         self._wire.await_sasl()
-        self._put(responses.challenge(line))
+        self._output.put(responses.challenge(line))
         event = await self.next_event()
         if isinstance(event, BadCommand):
             raise BadArguments(event.text)
@@ -425,7 +386,7 @@ class ImapProtocol(asyncio.Protocol):
 
     def accept_literal(self) -> None:
         """The message literal that waits may come."""
-        self._put(self._wire.accept_literal())
+        self._output.put(self._wire.accept_literal())
         self._rate_from, self._rate_octets = self._loop.time(), 0
 
     def refuse_literal(self) -> None:
@@ -456,23 +417,6 @@ class ImapProtocol(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _put(self, data: bytes) -> None:
-        if data:
-            self._out.append(data)
-            self._size += len(data)
-
-    async def _flush(self) -> None:
-        """Hand over what was gathered, and wait while the client does not read."""
-        if self._out and self._transport is not None:
-            out, self._out, self._size = self._out, [], 0
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-        while self._paused_at:
-            self._drained = self._loop.create_future()
-            try:
-                await self._drained
-            finally:
-                self._drained = None
-
     def _resume_reading(self) -> None:
         if not self._reading and self._transport is not None:
             self._reading = True
@@ -496,9 +440,3 @@ def _tls_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
         return "", ""
     cipher = tls.cipher()
     return tls.version() or "", cipher[0] if cipher else ""
-
-
-def _not_now(spec: CommandSpec, session: Session) -> str:
-    if session.account is None:
-        return f"Log in before {spec.name}"
-    return f"{spec.name} is not possible in the {session.state.value} state"

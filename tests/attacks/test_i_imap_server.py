@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from mailserver.imap.connection import CHUNK
+from mailserver.imap.output import CHUNK
 from mailserver.storage.memory_mailbox import MemoryMailbox
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, PASSWORD, ImapHarness, until
@@ -35,11 +35,9 @@ async def test_i07_a_client_that_does_not_read() -> None:
         await loop.sock_connect(sock, ("127.0.0.1", server.port()))
         commands = f'a LOGIN anna "{PASSWORD}"\r\nb SELECT INBOX\r\nc FETCH 1:* BODY.PEEK[]\r\n'
         await loop.sock_sendall(sock, commands.encode() + b"d NOOP\r\n" * 3)
-        await until(lambda: any(c._paused_at for c in server.connections))
+        await until(lambda: any(c._output.stalled_since() for c in server.connections))
         (stuck,) = server.connections
-        assert stuck._transport is not None
-        held = stuck._transport.get_write_buffer_size() + stuck._size
-        assert held <= 256 * 1024 + 2 * CHUNK
+        assert stuck._output.held <= 256 * 1024 + 2 * CHUNK
         async with server.client(select="INBOX") as other:
             await other.ok("FETCH 50 BODY.PEEK[]")
         # What it sends meanwhile is not read without bound either.

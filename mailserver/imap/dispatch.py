@@ -1,0 +1,63 @@
+"""Running one command: its answers go out as they are made, and whatever goes wrong becomes its completion."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import structlog
+
+from mailserver.imap.output import Output
+from mailserver.imap.replies import BadArguments, Completion, bad, from_error, no
+from mailserver.imap.session import CommandSpec, Session
+from mailserver.model.errors import MailError
+
+__all__ = ["BROKEN", "may_run", "run_command"]
+
+#: Seconds of work after which others get their turn.
+_SLICE = 0.02
+
+#: The completion of a command that failed by an error of ours. Nothing of it is the client's to read (RFC 5530).
+BROKEN = no("Internal error; it was logged", "SERVERBUG")
+
+log = structlog.get_logger()
+
+
+def may_run(session: Session, spec: CommandSpec) -> Completion | None:
+    """None, or why the command cannot be given in the session's state (RFC 9051 §3)."""
+    if session.state in spec.states:
+        return None
+    if session.account is None:
+        return bad(f"Log in before {spec.name}")
+    return bad(f"{spec.name} is not possible in the {session.state.value} state")
+
+
+async def run_command(session: Session, spec: CommandSpec, command: object, output: Output) -> Completion:
+    """Run it to its end. Raises ConnectionError: the connection cannot go on."""
+    completion = Completion("OK", f"{spec.name} completed")
+    loop = asyncio.get_running_loop()
+    turn = loop.time()
+    try:
+        async with aclosing(spec.run(session, command)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    completion = piece
+                    continue
+                output.put(piece)
+                if output.full:
+                    await output.flush()
+                if loop.time() - turn > _SLICE:
+                    await asyncio.sleep(0)
+                    turn = loop.time()
+    except BadArguments as error:
+        return bad(str(error))
+    except MailError as error:
+        if error.detail:
+            log.info("command refused", session=session.facts.session, command=spec.name, detail=error.detail)
+        return from_error(error)
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("command failed", session=session.facts.session, command=spec.name)
+        return BROKEN
+    return completion

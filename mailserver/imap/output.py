@@ -1,0 +1,81 @@
+"""What goes out: gathered up to 64 KiB, then handed to the transport, and held back while the client does not read."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["CHUNK", "Output"]
+
+#: Octets that are gathered before they are written, and that may wait in the transport.
+CHUNK = 64 << 10
+
+
+class Output:
+    """One connection's answers. The connection passes on what its transport says of its buffer."""
+
+    __slots__ = ("_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.WriteTransport | None = None
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self._paused_at = 0.0
+        self._drained: asyncio.Future[None] | None = None
+
+    def attach(self, transport: asyncio.WriteTransport | None) -> None:
+        """From now on answers go there; None when the connection is gone, and they go nowhere."""
+        self._transport = transport
+        if transport is not None:
+            transport.set_write_buffer_limits(high=CHUNK)
+
+    @property
+    def held(self) -> int:
+        """Octets that were not taken by the client's side yet, as far as we hold them."""
+        return self._size + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was gathered and not handed over."""
+        return bool(self._gathered)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to flush."""
+        return self._size >= CHUNK
+
+    def put(self, data: bytes) -> None:
+        """Gather an answer, or a part of one."""
+        if data:
+            self._gathered.append(data)
+            self._size += len(data)
+
+    def write_out(self) -> None:
+        """Hand over what was gathered, without waiting."""
+        gathered, self._gathered, self._size = self._gathered, [], 0
+        if gathered and self._transport is not None:
+            self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    async def flush(self) -> None:
+        """Hand over what was gathered, and wait while the client does not read."""
+        self.write_out()
+        while self._paused_at:
+            self._drained = self._loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    def pause(self) -> None:
+        """The transport holds enough."""
+        self._paused_at = self._loop.time()
+
+    def resume(self) -> None:
+        """The transport has room again."""
+        self._paused_at = 0.0
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def stalled_since(self) -> float | None:
+        """The loop's time at which the client stopped reading; None while it reads."""
+        return self._paused_at or None
