@@ -25,10 +25,12 @@ class Certificates:
 
 
 def make_certificates(directory: Path, *names: str) -> Certificates:
-    """For `names` (the first is the common one); 127.0.0.1 and ::1 always."""
+    """For `names` ; localhost, 127.0.0.1 and ::1 always."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
-    leaf = authority.issue_cert(*names, "localhost", "127.0.0.1", "::1", key_type=trustme.KeyType.ECDSA)
+    # Some programs still look for the common name.
+    every = (*names, "localhost", "127.0.0.1", "::1")
+    leaf = authority.issue_cert(*every, common_name="localhost", key_type=trustme.KeyType.ECDSA)
     made = Certificates(
         cert_file=directory / "cert.pem", key_file=directory / "key.pem", ca_file=directory / "ca.pem"
     )

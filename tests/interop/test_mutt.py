@@ -50,7 +50,7 @@ set wait_key=no
 def test_copy_everything(seeded: Daemon, home: Path, program: str) -> None:
     config = configure(seeded, home)
     keys = f'push "<tag-pattern>~A<enter><tag-prefix><copy-message>{home}/copy<enter><quit>"'
-    command = f"timeout 60 {program} -n -F {config} -e '{keys}'"
+    command = f"{program} -n -F {config} -e '{keys}'"
     run(["script", "-qec", command, "/dev/null"], home)
     assert in_maildir(home / "copy") == sorted(map(fingerprint, awkward()))
 

@@ -38,7 +38,7 @@ def test_imaplib(daemon: Daemon) -> None:
     assert b'INTERNALDATE "20-Nov-2026 10:00:00 +0000"' in data[0][0]
     assert imap.store("1:2", "+FLAGS", "(\\Deleted $Label1)")[0] == "OK"
     assert imap.copy("3", "INBOX")[0] == "OK"
-    assert imap.expunge() == ("OK", [b"1", b"1"])
+    assert imap.expunge() in [("OK", [b"1", b"1"]), ("OK", [b"2", b"1"])]
     assert imap.uid("SEARCH", "ALL")[1][0].split()[0] == b"3"
     assert imap.status("INBOX", "(MESSAGES UNSEEN)")[1] == [b"INBOX (MESSAGES 1 UNSEEN 0)"]
     assert imap.close()[0] == "OK"
@@ -101,7 +101,7 @@ def test_imapclient(seeded: Daemon, certificates: Certificates) -> None:
         info = imap.select_folder("INBOX")
         assert info[b"EXISTS"] == len(awkward())
         items = ["BODY.PEEK[]", "ENVELOPE", "BODYSTRUCTURE", "FLAGS", "RFC822.SIZE", "INTERNALDATE"]
-        fetched = imap.fetch("1:*", items)
+        fetched = imap.fetch(imap.search("ALL"), items)
         got = [data[b"BODY[]"] for _, data in sorted(fetched.items())]
         assert got == awkward()
         assert all(data[b"RFC822.SIZE"] == len(data[b"BODY[]"]) for data in fetched.values())

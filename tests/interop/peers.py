@@ -1,0 +1,200 @@
+"""Postfix and Exim on loopback, as other people's reading of the SMTP specifications.
+
+Each lives in a directory of its own and accepts mail for anna@ and ben@example.test; nothing is delivered anywhere.
+Their Debian packages cannot both be installed: Exim is the unpacked package in EXIM_ROOT (`get-exim` puts it there).
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.helpers.daemon import DOMAIN, free_port
+from tests.helpers.smtp import Closed, Smtp
+
+__all__ = ["Exim", "Peer", "Postfix", "needs_peers"]
+
+_START = 20.0
+EXIM_ROOT = Path(os.environ.get("EXIM_ROOT") or Path.home() / ".cache" / "mailserver" / "exim")
+_EXIM = EXIM_ROOT / "usr" / "sbin" / "exim4"
+_NOBODY = 65534
+
+
+def _postfix_user() -> bool:
+    try:
+        pwd.getpwnam("postfix")
+    except KeyError:
+        return False
+    return True
+
+
+_programs = shutil.which("postfix") and shutil.which("unshare") and shutil.which("setpriv") and _EXIM.exists()
+needs_peers = pytest.mark.skipif(
+    not (_programs and _postfix_user() and os.geteuid() == 0),
+    reason="needs root, Postfix and an unpacked Exim (tests/interop/get-exim fetches it)",
+)
+
+
+class Peer(abc.ABC):
+    """A running server; `port` answers. A context manager."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)
+
+    @abc.abstractmethod
+    def __exit__(self, *exc: object) -> None: ...
+
+    def _started(self) -> Self:
+        deadline = time.monotonic() + _START
+        while True:
+            try:
+                with Smtp(self.port, timeout=5):
+                    return self
+            except (OSError, Closed):
+                if time.monotonic() > deadline:
+                    self.__exit__()
+                    raise AssertionError(f"{type(self).__name__} does not start:\n{self.log()}") from None
+                time.sleep(0.1)
+
+    def log(self) -> str:
+        """The end of its log."""
+        return "\n".join(
+            path.read_text(errors="replace")[-2000:] for path in self.directory.rglob("*log*") if path.is_file()
+        )
+
+
+class Postfix(Peer):
+    """Its defaults, but for the times it makes clients wait."""
+
+    def __enter__(self) -> Postfix:
+        etc = self.directory / "etc"
+        for name in ("etc", "spool", "data"):
+            (self.directory / name).mkdir()
+        shutil.chown(self.directory / "data", "postfix")
+        (etc / "mailboxes").write_text(f"anna@{DOMAIN} x\nben@{DOMAIN} x\npostmaster@{DOMAIN} x\n")
+        settings = {
+            "compatibility_level": "3.6",
+            "queue_directory": self.directory / "spool",
+            "data_directory": self.directory / "data",
+            "command_directory": "/usr/sbin",
+            "daemon_directory": "/usr/lib/postfix/sbin",
+            "maillog_file": self.directory / "mail.log",
+            "maillog_file_prefixes": self.directory,
+            "multi_instance_name": "",
+            "myhostname": "peer.example.test",
+            "myorigin": DOMAIN,
+            "mydestination": "",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "mynetworks": "192.0.2.1/32",
+            "smtpd_peername_lookup": "no",
+            "smtp_dns_support_level": "disabled",
+            "smtpd_error_sleep_time": "0",
+            "in_flow_delay": "0",
+            "smtpd_tls_security_level": "none",
+            "alias_maps": "",
+            "virtual_mailbox_domains": DOMAIN,
+            "virtual_mailbox_maps": f"texthash:{etc}/mailboxes",
+            "virtual_transport": "discard:",
+            # The same as ours, and as Exim's.
+            "message_size_limit": 50 << 20,
+            "mailbox_size_limit": 0,
+            "virtual_mailbox_limit": 0,
+        }
+        (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        services = [f"127.0.0.1:{self.port} inet n - n - - smtpd"]
+        services += [f"{name} unix n - n - 0 {name}" for name in ("cleanup", "qmgr", "showq", "flush")]
+        services += [f"{name} unix - - n - - {name}" for name in ("discard", "error", "proxymap")]
+        services += [f"{name} unix - - n - 1 {name}" for name in ("anvil", "verify")]
+        services += [f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")]
+        services += ["rewrite unix - - n - - trivial-rewrite", "retry unix - - n - - error"]
+        services += ["tlsmgr unix - - n 1000? 1 tlsmgr", "postlog unix-dgram n - n - 1 postlogd"]
+        (etc / "master.cf").write_text("\n".join(services) + "\n")
+        self._run("start")
+        return self._started()
+
+    def __exit__(self, *exc: object) -> None:
+        self._run("stop")
+
+    def _run(self, what: str) -> None:
+        command = ["postfix", "-c", str(self.directory / "etc"), what]
+        # It keeps its standard output open in the background: a pipe would never end.
+        with (self.directory / "start.log").open("ab") as log:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60, check=False)
+        assert done.returncode == 0, self.log()
+
+
+class Exim(Peer):
+    """Its defaults. It runs under a name that only exists in a mount namespace of its own."""
+
+    def __enter__(self) -> Exim:
+        here = self.directory
+        for name in ("spool", "log"):
+            (here / name).mkdir()
+            os.chown(here / name, _NOBODY, _NOBODY)
+        config = here / "exim.conf"
+        config.write_text(
+            f"""exim_path = {here}/exim4
+spool_directory = {here}/spool
+log_file_path = {here}/log/%slog
+pid_file_path = {here}/spool/exim.pid
+daemon_smtp_ports = {self.port}
+local_interfaces = 127.0.0.1
+primary_hostname = peer.example.test
+keep_environment =
+never_users = root
+queue_only = true
+host_lookup =
+tls_advertise_hosts =
+rfc1413_query_timeout = 0s
+acl_smtp_rcpt = rcpt
+acl_smtp_data = accept
+domainlist local = {DOMAIN}
+
+begin acl
+rcpt:
+  deny local_parts = ^[.] : ^.*[@%!/|]
+  accept domains = +local
+         local_parts = anna : ben : postmaster
+  deny domains = +local
+       message = no such user
+  deny message = relay not permitted
+
+begin routers
+all:
+  driver = accept
+  transport = none
+
+begin transports
+none:
+  driver = appendfile
+  file = /dev/null
+"""
+        )
+        for name, line in (("passwd", f"Debian-exim:x:{_NOBODY}:{_NOBODY}::{here}:/bin/false\n"),
+                           ("group", f"Debian-exim:x:{_NOBODY}:\n")):  # fmt: skip
+            (here / name).write_text((Path("/etc") / name).read_text() + line)
+        program = shutil.copy(_EXIM, here / "exim4")
+        mounts = " && ".join(f'mount --bind "$0/{name}" /etc/{name}' for name in ("passwd", "group"))
+        drop = f"setpriv --reuid {_NOBODY} --regid {_NOBODY} --clear-groups"
+        start = f'{mounts} && exec {drop} {program} -C "$0/exim.conf" -bdf'
+        with (here / "start.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", start, str(here)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self._started()
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.terminate()
+        self._process.wait(20)
