@@ -32,8 +32,6 @@ RELOADABLE = frozenset(("domains", "limits", "log", "plugin_order", "plugins", "
 #: Limits that are built into pools and counters when the server starts.
 _FIXED_LIMITS = (
     "drain",
-    "message_memory",
-    "messages_memory",
     "password_hashes",
     "password_queue",
     "tls_handshake",

@@ -123,15 +123,6 @@ class LimitsSettings(Settings):
     unknown_recipient_delay: Duration = Field(
         5.0, ge=0, description="Pause before an unknown recipient is refused, against guessing of addresses.",
     )
-    unknown_recipients: int = Field(
-        35, ge=1, description="Unknown recipients a day per network before its connections are refused.",
-    )
-    mime_depth: int = Field(100, ge=10, description="Nesting of MIME parts that is looked into.")
-    mime_parts: int = Field(10_000, ge=100, description="MIME parts of a message that are looked into.")
-    mime_parameters: int = Field(64, ge=8, description="Parameters of one MIME field that are looked at (RFC 2231).")
-    header_addresses: int = Field(1000, ge=10, description="Addresses of one header field that are looked at.")
-    message_memory: Size = Field(1 << 20, ge=65536, description="A message above this goes to a file while it arrives.")
-    messages_memory: Size = Field(128 << 20, ge=1 << 20, description="Memory of all messages that are arriving.")
     imap_line_before_login: Size = Field(
         8 << 10, ge=1024, description="Longest IMAP command before login, literals included.",
     )
