@@ -16,7 +16,7 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
-from mailserver.imap.dispatch import BROKEN, may_run, run_command
+from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
 from mailserver.imap.output import CHUNK, Output
 from mailserver.imap.replies import After, BadArguments, Completion, bad
 from mailserver.imap.session import Services, Session
@@ -220,10 +220,14 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Everything that has arrived, in order; returns when there is nothing more to do."""
+        turn = self._loop.time()
         while self._ending is None:
             event = self._wire.next_event()
             if event is not None:
                 await self._handle(event)
+                if self._loop.time() - turn > SLICE:
+                    await asyncio.sleep(0)
+                    turn = self._loop.time()
                 continue
             if self._idle is not None:
                 self._tell()

@@ -12,10 +12,10 @@ from mailserver.imap.replies import BadArguments, Completion, bad, from_error, n
 from mailserver.imap.session import CommandSpec, Session
 from mailserver.model.errors import MailError
 
-__all__ = ["BROKEN", "may_run", "run_command"]
+__all__ = ["BROKEN", "SLICE", "may_run", "run_command"]
 
 #: Seconds of work after which others get their turn.
-_SLICE = 0.02
+SLICE = 0.02
 
 #: The completion of a command that failed by an error of ours. Nothing of it is the client's to read (RFC 5530).
 BROKEN = no("Internal error; it was logged", "SERVERBUG")
@@ -46,7 +46,7 @@ async def run_command(session: Session, spec: CommandSpec, command: object, outp
                 output.put(piece)
                 if output.full:
                     await output.flush()
-                if loop.time() - turn > _SLICE:
+                if loop.time() - turn > SLICE:
                     await asyncio.sleep(0)
                     turn = loop.time()
     except BadArguments as error:

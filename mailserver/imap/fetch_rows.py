@@ -32,9 +32,9 @@ async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], r
     """FETCH responses; messages that went in the meantime are left out."""
     if plan.marks_seen and not session.view.read_only:
         rows, marked = await _mark_seen(session, rows)
-        if marked and FetchAttribute.FLAGS not in items:
-            # The new flags go with the item that changed them (RFC 9051 §6.4.5).
-            plan = make_plan((*items, FetchAttribute.FLAGS))
+        if marked:
+            # The new flags go with the item that changed them (RFC 9051 §6.4.5), with MODSEQ as RFC 7162 §3.2 wants it.
+            plan = make_plan((*items, *(item for item in _shown(session) if item not in items)))
             session.view.told(rows)
     flags = session.view.mailbox.flag_table.rendered
     if not plan.rendered and not plan.sections:
@@ -51,6 +51,15 @@ async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], r
         answer = _large if _is_large(group, plan) else _small
         async for piece in answer(session, plan, group, pieces):
             yield piece
+
+
+def _shown(session: Session) -> Iterator[FetchAttribute]:
+    """What every FETCH response that tells of a flag change has."""
+    yield FetchAttribute.FLAGS
+    if session.shown.uid:
+        yield FetchAttribute.UID
+    if session.shown.modseq:
+        yield FetchAttribute.MODSEQ
 
 
 async def _mark_seen(session: Session, rows: Rows) -> tuple[Rows, bool]:

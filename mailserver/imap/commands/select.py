@@ -84,13 +84,15 @@ async def vanished_among(
     numbers and their UIDs as the client knew them) then saves it from being told what it knows already (§3.2.5.1).
     """
     changes = await view.mailbox.changes_since(modseq)
-    present = NumSet.from_numbers(view.known_uids())
     if changes.vanished_complete:
-        # A message that went while we asked has a number still; it is told with EXPUNGE or VANISHED later.
-        return (changes.vanished & wanted) - present
-    if match is not None:
-        wanted = wanted - NumSet.from_ranges(((1, _unchanged_up_to(view, match)),))
-    return wanted - present
+        wanted = changes.vanished & wanted
+    elif match is not None and (unchanged := _unchanged_up_to(view, match)):
+        wanted = wanted - NumSet(((1, unchanged),))
+    # A message that went while we asked has a number still; it is told with EXPUNGE or VANISHED later.
+    table = view.table.uids
+    return wanted - NumSet.from_numbers(
+        uid for span in view.spans_of_uids(wanted) for uid in table[span.start : span.stop]
+    )
 
 
 def _unchanged_up_to(view: Selected, match: tuple[NumSet, NumSet]) -> int:
