@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
 import re
@@ -156,9 +157,14 @@ def _shown(value: Any) -> str:
 
 def _redact(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name in facts:
-        if SECRET.search(name):
+        if _is_secret(name):
             facts[name] = "[secret]"
     return facts
+
+
+@functools.lru_cache(1000)
+def _is_secret(name: str) -> bool:
+    return SECRET.search(name) is not None
 
 
 def _traceback(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -193,7 +199,6 @@ def configure(level: str, form: str, fd: int = 2, environ: Mapping[str, str] | N
     render: Any = _render_json if form == "json" else _TextRenderer(journal="JOURNAL_STREAM" in environ)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _redact,
             _traceback,
