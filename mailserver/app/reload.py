@@ -37,6 +37,8 @@ _FIXED_LIMITS = (
     "tls_handshake",
     "trusted",
 )
+#: What plugins contribute to parts that are built once.
+_AT_START = ("http_routes", "imap_command", "service", "store")
 
 
 class Reloader:
@@ -93,13 +95,22 @@ class Reloader:
             raise ConfigurationError(new.document.located(problem) for problem in problems)
         try:
             await app.plugins.start([server_part([log_event, app.metrics.observe]), *plugins])
-        except PluginSetupFailed as error:
+        except BaseException as error:
             app.directory.reload(app.loaded.config.domains)
-            raise ConfigurationError([new.document.problem(("plugins", error.plugin), str(error))]) from None
+            if isinstance(error, PluginSetupFailed):
+                raise ConfigurationError([new.document.problem(("plugins", error.plugin), str(error))]) from None
+            raise
+        self._tell_what_stays()
         app.tls.reload(config.tls)
         app.apply_limits(config.limits)
         app.loaded = new
         logs.configure(config.log.level, config.log.format)
+
+    def _tell_what_stays(self) -> None:
+        hooks = self._app.hooks
+        fixed = [f"{c.plugin}: {point} {c.name}" for point in _AT_START for c in hooks.contributions(point)]
+        if fixed:
+            log.warning("these parts of plugins take effect at a restart only", parts=fixed)
 
     def _read(self) -> tuple[Loaded, list[LoadedPlugin]]:
         document = read(self._app.loaded.document.file)
