@@ -29,7 +29,7 @@ from tests.helpers.smtp import Closed as SmtpClosed
 
 ACCOUNTS = tuple(f"{name}@{DOMAIN}" for name in ("anna", "ben", "cleo"))
 LOST = (OSError, SmtpClosed, ImapClosed, asyncio.IncompleteReadError)
-_PADDING = b"0123456789abcdef\r\n" * 50
+_LINE = b"0123456789abcdef\r\n"
 
 
 @dataclass
@@ -61,11 +61,11 @@ class Load:
     enough: asyncio.Event = field(default_factory=asyncio.Event)
     refused: list[str] = field(default_factory=list)
 
-    def message(self) -> tuple[str, bytes]:
+    def message(self, sender: str) -> tuple[str, bytes]:
         self.number += 1
         name = f"<{self.number}@load.test>"
-        head = f"From: <s@sender.test>\r\nSubject: load\r\nMessage-ID: {name}\r\n\r\n".encode()
-        return name, head + _PADDING[: self.rng.randrange(len(_PADDING))] + b"\r\n"
+        head = f"From: <{sender}>\r\nSubject: load\r\nMessage-ID: {name}\r\n\r\n".encode()
+        return name, head + _LINE * self.rng.randrange(100)
 
     def answered(self) -> None:
         self.answers += 1
@@ -77,7 +77,7 @@ class Load:
             await smtp.command("EHLO load.test")
             while True:
                 recipients = self.rng.sample(ACCOUNTS, self.rng.randint(1, 3))
-                name, message = self.message()
+                name, message = self.message("s@sender.test")
                 reply = await smtp.message("s@sender.test", recipients, message)
                 if reply.code == 250:
                     for recipient in recipients:
@@ -95,7 +95,7 @@ class Load:
                 # The recipient's name marks the item in the queue.
                 self.number += 1
                 recipient = f"r{self.number}@elsewhere.test"
-                reply = await smtp.message(ACCOUNTS[1], [recipient, ACCOUNTS[2]], self.message()[1])
+                reply = await smtp.message(ACCOUNTS[1], [recipient, ACCOUNTS[2]], self.message(ACCOUNTS[1])[1])
                 if reply.code == 250:
                     self.queued.add(recipient)
                 self.answered()
@@ -144,6 +144,9 @@ class Load:
             with Imap(self.daemon.ports["imap"]) as imap:
                 imap.login(account, PASSWORD)
                 check_box(imap, box)
+
+    def check_queue(self) -> None:
+        """Every submission for elsewhere that was promised waits."""
         waiting = {name for item in self.daemon.command_json("queue", "list") for name in item["recipients"]}
         assert self.queued <= waiting, f"lost from the queue: {sorted(self.queued - waiting)[:5]}"
 
@@ -194,10 +197,13 @@ async def _while_alive(client: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 def kill_often(daemon: Daemon, kills: int, seed: int) -> str:
     load = Load(daemon, random.Random(seed))
-    for _ in range(kills):
+    for kill in range(kills):
         asyncio.run(load.run_and_kill(load.rng.randint(1, 60)))
         daemon.start()
         load.check()
+        if kill % 10 == 0:
+            load.check_queue()
+    load.check_queue()
     assert not load.refused, load.refused[:5]
     for account in ACCOUNTS:
         daemon.command("mailbox", "verify", account)
