@@ -51,7 +51,8 @@ class Gate(asyncio.BufferedProtocol):
         if self._peer[0] in self._listener.proxies:
             self._proxy = ProxyReader()
         else:
-            # uvloop starts to read when this method returns, whatever it did to the transport: only later can it be paused.
+            # uvloop starts to read when this method returns, whatever was done to the transport in it: only later can
+            # it be paused.
             asyncio.get_running_loop().call_soon(self._pass_on)
 
     def get_buffer(self, sizehint: int) -> bytearray:

@@ -89,7 +89,8 @@ class TlsContexts:
         before, self._settings = self._settings, settings or self._settings
         try:
             cert, key = self._files()
-            self._make(())  # everything that can be wrong with the files is found here, before a live context is touched
+            # Everything that can be wrong with the files is found here, before a live context is touched.
+            self._make(())
         except InvalidInput:
             self._settings = before
             raise

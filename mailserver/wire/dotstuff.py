@@ -79,6 +79,8 @@ class ContentCheck:
 
     def feed(self, octets: bytes) -> bytes:
         """The same piece, normalized if asked for."""
+        if self._normalize and b"\0" in octets:
+            octets = octets.replace(b"\0", b"")
         piece = self._held + octets if self._held else octets
         if piece.endswith(b"\r"):
             piece, self._held = piece[:-1], b"\r"
@@ -95,7 +97,7 @@ class ContentCheck:
         ends = piece.count(b"\r\n")
         if piece.count(b"\n") != ends or piece.count(b"\r") != ends or b"\0" in piece:
             if self._normalize:
-                piece = _BARE.sub(b"\r\n", piece.replace(b"\0", b""))
+                piece = _BARE.sub(b"\r\n", piece)
             else:
                 self.bare = True
         if not self.too_long:

@@ -63,7 +63,8 @@ class ProxyReader:
             self.wanted = 1
             return
         # "PROXY UNKNOWN" may be followed by anything, which is not looked at.
-        if bytes(self._data[:13]) == b"PROXY UNKNOWN" and self._data[13:14] in (b" ", b"\r"):
+        line = bytes(self._data)
+        if line.startswith((b"PROXY UNKNOWN ", b"PROXY UNKNOWN\r")):
             self.header = ProxyHeader()
             return
         match = _V1.fullmatch(self._data)

@@ -298,7 +298,11 @@ async def test_a12_data_before_the_greeting() -> None:
     [
         # the content sent with DATA, before 354 could be seen
         (
-            [b"", b"EHLO c.test\r\n", b"MAIL FROM:<x@far.test>\r\nRCPT TO:<anna@example.test>\r\nDATA\r\nA: b\r\n.\r\n"],
+            [
+                b"",
+                b"EHLO c.test\r\n",
+                b"MAIL FROM:<x@far.test>\r\nRCPT TO:<anna@example.test>\r\nDATA\r\nA: b\r\n.\r\n",
+            ],
             [220, 250, 250, 250, 554, 0],
         ),
         ([b"", b"EHLO c.test\r\nMAIL FROM:<x@far.test>\r\n"], [220, 554, 0]),
@@ -342,7 +346,13 @@ _MODEL: dict[str, tuple[set[str], str]] = {
     "VRFY x": ({"START", "READY", "MAIL", "RCPT", "CHUNKS"}, ""),
     "RSET": ({"START", "READY", "MAIL", "RCPT", "CHUNKS"}, "READY"),
 }
-_REFUSED = ["MAIL FROM:bad", "RCPT TO:<nobody@example.test>", "RCPT TO:<x@far.test>", "MAIL FROM:<x@far.test> X=1", "JUNK"]
+_REFUSED = [
+    "MAIL FROM:bad",
+    "RCPT TO:<nobody@example.test>",
+    "RCPT TO:<x@far.test>",
+    "MAIL FROM:<x@far.test> X=1",
+    "JUNK",
+]
 
 
 async def _one_step(smtp: AsyncSmtp, verb: str, state: str) -> str:

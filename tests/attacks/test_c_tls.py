@@ -106,12 +106,16 @@ def test_starttls_and_implicit_tls_work(loop: str, contexts: TlsContexts, certif
                 await _starttls(smtp, client)
                 lines = (await smtp.command("EHLO client.test")).lines
                 assert "STARTTLS" not in lines and "REQUIRETLS" in lines
-                assert (await smtp.message("x@far.test", [f"anna@{DOMAIN}"], b"A: b\r\n\r\n" + b"x\r\n" * 99999)).code == 250
+                assert (
+                    await smtp.message("x@far.test", [f"anna@{DOMAIN}"], b"A: b\r\n\r\n" + b"x\r\n" * 99999)
+                ).code == 250
             async with AsyncSmtp(server.port("submissions"), "127.0.0.1", client) as smtp:
                 lines = (await smtp.command("EHLO client.test")).lines
                 assert any(line.startswith("AUTH ") and " PLAIN" in line for line in lines)
                 assert (await smtp.command(f"AUTH PLAIN {plain}")).code == 235
-                reply = await smtp.message(f"anna@{DOMAIN}", [f"anna@{DOMAIN}"], b"From: anna@example.test\r\n\r\nx\r\n")
+                reply = await smtp.message(
+                    f"anna@{DOMAIN}", [f"anna@{DOMAIN}"], b"From: anna@example.test\r\n\r\nx\r\n"
+                )
                 assert reply.code == 250
             first, second = await server.mail("anna")
             assert b"with ESMTPS id" in first and b"with ESMTPSA id" in second and b"(using TLSv1.3" in second

@@ -48,9 +48,12 @@ async def _step(smtp: AsyncSmtp, line: str, last: Reply | None) -> Reply | None:
     return last
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
-async def test_dialogue(path: Path) -> None:
-    lines = [line for line in path.read_text("utf-8").splitlines() if line.strip() and not line.startswith("#")]
+DIALOGUES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.txt"))}
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+async def test_dialogue(name: str) -> None:
+    lines = [line for line in DIALOGUES[name].split("\n") if line.strip() and not line.startswith("#")]
     service = lines.pop(0)[1:] if lines[0].startswith("@") else "smtp"
     async with SmtpHarness() as server, server.client(service) as smtp:
         last: Reply | None = smtp.greeting

@@ -1,0 +1,137 @@
+"""Submission: headers are completed, local mail is delivered at once, the rest is queued."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+
+import pytest
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.envelope import DsnReturn, Notify
+from mailserver.ports.directory import ScramVerifier
+from mailserver.smtp.compose import HeaderCompletion, visible_senders
+from tests.helpers.smtp import AsyncSmtp
+from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
+
+ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
+PLAIN = base64.b64encode(f"\0{ANNA}\0{PASSWORD}".encode()).decode()
+
+
+async def _login(smtp: AsyncSmtp) -> None:
+    assert (await smtp.command("EHLO client.test")).code == 250
+    assert (await smtp.command(f"AUTH PLAIN {PLAIN}")).code == 235
+
+
+async def test_local_recipients_at_once_and_remote_ones_queued() -> None:
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}> RET=HDRS ENVID=abc")).code == 250
+        assert (await smtp.command(f"RCPT TO:<{BEN}>")).code == 250
+        assert (await smtp.command("RCPT TO:<x@far.test> NOTIFY=SUCCESS")).code == 250
+        assert (await smtp.command("RCPT TO:<y@else.test>")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command(f"From: {ANNA}\r\nTo: x@far.test\r\n\r\nhello\r\n.\r\n".encode())).code == 250
+        (stored,) = await server.mail("ben")
+        (item,) = server.queue.items
+        assert [str(recipient.address) for recipient in item.envelope.recipients] == ["x@far.test", "y@else.test"]
+        assert item.envelope.recipients[0].notify == {Notify.SUCCESS}
+        assert (item.envelope.dsn_return, item.envelope.envelope_id) == (DsnReturn.HEADERS, "abc")
+        for message in (stored, item.message):
+            assert message.count(b"Message-ID: <") == 1 and message.count(b"Date: ") == 1
+            assert b"with ESMTPA id" in message
+        assert stored.startswith(b"Return-Path: <anna@example.test>\r\n") and b"Return-Path" not in item.message
+
+
+async def test_bare_line_ends_are_made_into_crlf_and_bcc_is_taken_away() -> None:
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        assert (await smtp.command("RCPT TO:<x@far.test>")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        message = f"From: {ANNA}\nBCC: a@b.test,\n\tc@d.test\nSubject: x\n\nmix\rof\nall\0\r\n\n.\n..\r\n.\r\n".encode()
+        assert (await smtp.command(message)).code == 250
+        (item,) = server.queue.items
+        assert item.message.endswith(f"From: {ANNA}\r\nSubject: x\r\n\r\nmix\r\nof\r\nall\r\n\r\n.\r\n..\r\n".encode())
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
+async def test_the_header_is_completed_whatever_the_pieces(chunk: int) -> None:
+    message = f"Date: Fri, 20 Nov 2026 10:00:00 +0000\r\nFrom: {ANNA}\r\n\r\nhello\r\n".encode()
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        assert (await smtp.command("RCPT TO:<x@far.test>")).code == 250
+        for at in range(0, len(message), chunk):
+            piece = message[at : at + chunk]
+            assert (await smtp.command(b"BDAT %d\r\n" % len(piece) + piece)).code == 250
+        assert (await smtp.command("BDAT 0 LAST")).code == 250
+        (item,) = server.queue.items
+        assert re.search(
+            rb"\r\nMessage-ID: <[0-9a-f]{32}@example.test>\r\n" + re.escape(message) + rb"\Z", item.message
+        )
+
+
+async def test_a_header_that_never_ends() -> None:
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        reply = await smtp.message(ANNA, [BEN], f"From: {ANNA}\r\n".encode() + b"X: y\r\n" * 200_000)
+        assert (reply.code, reply.status) == (552, "5.3.4")
+
+
+async def test_scram_over_smtp() -> None:
+    salt, iterations = b"salt" * 4, 4096
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key = hashlib.sha256(client_key).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        server.scram[ANNA] = ScramVerifier(
+            salt=salt, iterations=iterations, stored_key=stored_key, server_key=server_key
+        )
+        assert (await smtp.command("EHLO client.test")).code == 250
+        bare = f"n={ANNA},r=nonce"
+        reply = await smtp.command(f"AUTH SCRAM-SHA-256 {base64.b64encode(f'n,,{bare}'.encode()).decode()}")
+        assert reply.code == 334
+        first = base64.b64decode(reply.lines[0]).decode()
+        final = f"c=biws,{first.split(',')[0]}"
+        signed = f"{bare},{first},{final}".encode()
+        signature = hmac.digest(stored_key, signed, "sha256")
+        proof = base64.b64encode(bytes(a ^ b for a, b in zip(client_key, signature, strict=True))).decode()
+        reply = await smtp.command(base64.b64encode(f"{final},p={proof}".encode()).decode())
+        assert reply.code == 334 and base64.b64decode(reply.lines[0]).startswith(b"v=")
+        assert (await smtp.command("")).code == 235
+
+
+async def test_a_session_ends_when_the_credentials_change() -> None:
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        server.login.credentials_changed(ANNA)  # type: ignore[arg-type]
+        assert (await smtp.reply()).code == 421
+        await server.settled()
+        assert server.login.sessions(ANNA) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("header", "begins", "ends"),
+    [
+        (b"Date: x\r\nMessage-ID: <a@b>\r\nFrom: a@b.test\r\n\r\n", b"Date: x", b"a@b.test\r\n\r\n"),
+        (b"\r\n", b"Date: ", b"From: anna@example.test\r\n\r\n"),
+        (b"", b"Date: ", b"From: anna@example.test\r\n"),
+        (b"just text\r\n\r\n", b"Date: ", b"From: anna@example.test\r\n\r\njust text\r\n\r\n"),
+        (b"Bcc: a@b.test\r\nFrom: a@b.test\r\n", b"Date: ", b"\r\nFrom: a@b.test\r\n"),
+        (b"From: a@b.test\r\nResent-Bcc: a@b.test\r\n c@d.test\r\n\r\n", b"Date: ", b"\r\nFrom: a@b.test\r\n\r\n"),
+    ],
+)
+def test_completion(header: bytes, begins: bytes, ends: bytes) -> None:
+    edited = HeaderCompletion("mail.example.test", EmailAddress("anna", "example.test"), 1_800_000_000.0).edit(header)
+    assert edited.startswith(begins) and edited.endswith(ends)
+    assert b"bcc" not in edited.lower()
+
+
+def test_who_wrote_it() -> None:
+    found = visible_senders(b'From: "A, B" <"a b"@x.test>, c@y.test\r\nSender: d@z.test\r\n\r\nFrom: e@no.test\r\n')
+    assert [str(address) for address in found.addresses] == ['"a b"@x.test', "c@y.test", "d@z.test"]
+    assert found.from_fields == 1 and not found.unreadable
