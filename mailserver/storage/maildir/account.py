@@ -52,6 +52,8 @@ class MaildirAccount:
         self._subscribed = loaded.subscriptions
         #: Set while folders are being renamed or removed: deliveries wait for it.
         self.moving: asyncio.Event | None = None
+        #: It is being taken out of memory, and must not be found there again.
+        self.leaving = False
         self.octets, self.messages = loaded.state.octets, loaded.state.messages
         for folder in self.folders.values():
             self.adopt(folder)
@@ -303,6 +305,10 @@ class MaildirAccount:
     def watch(self, box: MaildirMailbox) -> None:
         """Sessions want to hear of changes in this mailbox."""
         self.context.watched.add(box)
+
+    async def retire(self) -> None:
+        """Write everything, and be dead for whoever still holds this object. Raises StorageFailure."""
+        await self._tree.retire()
 
     async def remove(self) -> None:
         """Delete everything, for good. Raises StorageFailure."""

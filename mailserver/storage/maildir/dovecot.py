@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 UIDLIST = "dovecot-uidlist"
-_MAX_SIZE = 512 << 20
+MAX_SIZE = 512 << 20
 _ADOPT = "adopt"
 _ENTRY = re.compile(rb"([0-9]{1,10})(?: [^:\n]*)? :(.+)")
 
@@ -43,7 +43,7 @@ class UidList:
 def read_uidlist(folder: str) -> UidList | None:
     """The list of a folder; None if there is none that can be understood."""
     try:
-        lines = files.read_file(f"{folder}/{UIDLIST}", _MAX_SIZE).split(b"\n")
+        lines = files.read_file(f"{folder}/{UIDLIST}", MAX_SIZE).split(b"\n")
     except OSError:
         return None
     head = lines[0].split(b" ")

@@ -164,6 +164,26 @@ class FolderTree:
         await run(account.upkeep.index.close)
         account.context.background(lambda: run(files.remove_tree, gone), "remove")
 
+    async def retire(self) -> None:
+        """The account leaves memory while others may still hold it."""
+        account = self._account
+        account.leaving = True
+        async with self._nothing_in_flight():
+            await account.settle()
+            await account.upkeep.operate(self._retire)
+
+    async def _retire(self) -> None:
+        account = self._account
+        account.upkeep.end()
+        for folder in account.folders.values():
+            if folder.mailbox is not None:
+                account.context.idle_boxes.pop(folder.mailbox, None)
+            self._end(folder)
+            # Whoever still has the folder in hand must not write where its successor does.
+            folder.move_to(folder.name, folder.dirname, f"{account.path}/{layout.GONE}retired")
+        account.folders.clear()
+        await account.context.reading.run(account.upkeep.index.close)
+
     @asynccontextmanager
     async def _nothing_in_flight(self) -> AsyncIterator[None]:
         account = self._account

@@ -11,7 +11,7 @@ import asyncio
 import os
 import secrets
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -224,8 +224,10 @@ class MaildirStore:
     async def _place(self, target: Target, octets: int) -> Place:
         """Where a target's message goes, with room reserved for it. Raises NotFound, OverQuota, LimitReached."""
         account = self._context.accounts.get(target.account) or await self._load(target.account)
-        if account.moving is not None:
+        while account.moving is not None:
             await account.moving.wait()
+            # It may be another object now (`renew`), or none.
+            account = await self.open_account(target.account)
         folder = account.folders.get(target.mailbox)
         if folder is None:
             folder = await account.destination(target)
@@ -254,7 +256,7 @@ class MaildirStore:
         return await asyncio.shield(task)
 
     async def _load_now(self, name: AccountId) -> MaildirAccount:
-        path = f"{self._root}/{names.account_path(name)}"
+        path = self.path_of(name)
         try:
             account = await MaildirAccount.load(self._context, name, path)
         except OSError as error:
@@ -271,6 +273,43 @@ class MaildirStore:
                 del self._context.accounts[name]
                 await account.settle()
                 return
+
+    def loaded(self, name: AccountId) -> MaildirAccount | None:
+        """The account, if it is in memory."""
+        return self._context.accounts.get(name) or self._held.get(name)
+
+    def path_of(self, name: AccountId) -> str:
+        """The account's directory. Raises LimitReached: no directory can have this name."""
+        return f"{self._root}/{names.account_path(name)}"
+
+    @property
+    def context(self) -> Context:
+        """What its accounts share."""
+        return self._context
+
+    async def renew(self, name: AccountId, work: Callable[[str], None]) -> MaildirAccount:
+        """Take an account out of memory, run `work(its directory)` in a thread, and read it again.
+
+        Who wants the account meanwhile waits. Objects that sessions hold of it are dead after this. Raises
+        StorageFailure.
+        """
+        while (task := self._loading.get(name)) is not None:
+            await asyncio.wait([task])
+        task = self._loading[name] = self._context.start(self._renew_now(name, work))
+        task.add_done_callback(lambda _: self._loading.pop(name, None))
+        return await asyncio.shield(task)
+
+    async def _renew_now(self, name: AccountId, work: Callable[[str], None]) -> MaildirAccount:
+        old = self.loaded(name)
+        self._context.accounts.pop(name, None)
+        self._held.pop(name, None)
+        if old is not None:
+            await old.retire()
+        try:
+            await self._reading.run(work, self.path_of(name))
+        except OSError as error:
+            raise StorageFailure("the mailbox cannot be changed now", detail=str(error)) from error
+        return await self._load_now(name)
 
     async def remove_account(self, account: AccountId) -> None:
         """Delete all mail of an account."""

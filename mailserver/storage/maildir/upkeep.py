@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from mailserver.model.errors import StorageFailure
+from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.storage.maildir import flush, reading, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
@@ -57,6 +57,7 @@ class Upkeep:
         self._fill_timer: asyncio.TimerHandle | None = None
         self._waiting_since: float | None = None
         self.stopping = False
+        self._ended = False
 
     # -- operations --------------------------------------------------------------------------------------------------
 
@@ -77,7 +78,10 @@ class Upkeep:
 
         Raises StorageFailure for any trouble of the disk.
         """
-        self.context.accounts[self._account.account] = self._account
+        if self._ended:
+            raise NotFound("the mailbox was closed")
+        if not self._account.leaving:
+            self.context.accounts[self._account.account] = self._account
         try:
             async with self.exclusive(*folders):
                 for _ in range(_ATTEMPTS):
@@ -261,6 +265,11 @@ class Upkeep:
             if timer is not None:
                 timer.cancel()
         self._flush_timer = self._fill_timer = None
+
+    def end(self) -> None:
+        """Do nothing for anyone from now on."""
+        self.stop()
+        self._ended = True
 
     async def settle(self) -> bool:
         """Flush everything and write exact numbers; False if something could not be written."""
