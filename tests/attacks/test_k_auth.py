@@ -25,7 +25,7 @@ from mailserver.net.passwords import Passwords
 from mailserver.net.settings import LimitsSettings
 from mailserver.wire.sasl import SaslError, ScramServer, decode_response, make_verifier
 from tests.helpers.plugins import Server, make_session, running
-from tests.wire.test_sasl import CLIENT_FINAL, CLIENT_FIRST, LAX, SERVER_NONCE, client_final
+from tests.wire.test_sasl import CLIENT_FINAL, CLIENT_FIRST, LAX, SERVER_FIRST, SERVER_NONCE, client_final
 from tests.wire.test_sasl import VERIFIER as RFC_VERIFIER
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +221,9 @@ NONCE = b"rOprNGfwEbeRWgbNEkqO" + SERVER_NONCE
 def test_k08_the_nonce_is_ours_and_whole(nonce: bytes) -> None:
     with pytest.raises(SaslError):
         scram_server().receive_final(CLIENT_FINAL.replace(NONCE, nonce))
+    # Even if the client signs another nonce with the right password.
+    with pytest.raises(SaslError):
+        scram_server().receive_final(client_final(CLIENT_FIRST, SERVER_FIRST, b"pencil", nonce=nonce))
 
 
 async def test_k08_a_recorded_exchange_is_worth_nothing(server: Server) -> None:
@@ -284,7 +287,7 @@ async def test_k10_an_entry_of_the_cache_serves_one_account_one_hash_one_passwor
         (ANNA, other, "secret"),
         (ANNA, stored, "Secret"),
         # pieces that would read the same if they were joined without their lengths
-        (AccountId(ANNA + stored[:1]), stored[1:], "secret"),
+        (ANNA, stored[:-1], stored[-1] + "secret"),
         (AccountId(ANNA[:-1]), ANNA[-1] + stored, "secret"),
     ):
         with capture_logs():

@@ -47,13 +47,15 @@ def server(first: bytes = CLIENT_FIRST, nonce: bytes = SERVER_NONCE) -> ScramSer
     return scram
 
 
-def client_final(first: bytes, server_first: bytes, password: bytes, binding: bytes | None = None) -> bytes:
-    """An honest client, unless `binding` says otherwise."""
+def client_final(
+    first: bytes, server_first: bytes, password: bytes, binding: bytes | None = None, nonce: bytes | None = None
+) -> bytes:
+    """An honest client, unless `binding` or `nonce` say otherwise; it signs what it sends."""
     gs2, _, bare = first.partition(b",,")
     fields = dict(part.split(b"=", 1) for part in server_first.split(b","))
     salted = hashlib.pbkdf2_hmac("sha256", password, base64.b64decode(fields[b"s"]), int(fields[b"i"]))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
-    without = b"c=" + base64.b64encode(binding or gs2 + b",,") + b",r=" + fields[b"r"]
+    without = b"c=" + base64.b64encode(binding or gs2 + b",,") + b",r=" + (nonce or fields[b"r"])
     signed = b",".join((bare, server_first, without))
     signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
     proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))

@@ -78,7 +78,8 @@ async def test_a_file_is_loaded_set_up_and_taken_down(tmp_path: Path) -> None:
     assert not (tmp_path / "__pycache__").exists()
 
 
-async def test_a_reload_sees_an_edit_of_the_same_second(tmp_path: Path) -> None:
+async def test_a_reload_sees_an_edit_of_the_same_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
     path = write(tmp_path, PLUGIN)
     hooks = Hooks()
     plugins = RunningPlugins(hooks, make_host())

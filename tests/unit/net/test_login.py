@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from mailserver.hooks.contexts import Authenticated
 from mailserver.hooks.registry import HookOptions, Registry
 from mailserver.model.errors import InvalidInput, NotPermitted
 from mailserver.model.events import LoginFailed, LoginSucceeded
@@ -186,6 +187,20 @@ async def test_a_login_that_began_before_a_change_is_void(server: Server) -> Non
     assert isinstance(await exchange.step(client_final(first, challenge.data, b"secret")), LoginRefused)
     assert isinstance(await server.login.login(TLS, ANNA, "secret"), LoginRefused)
     assert await server.login.login(TLS, ANNA, "new") == LoginOk(ANNA)
+
+
+async def test_a_change_while_the_password_is_checked_voids_the_login(server: Server) -> None:
+    slow = Registry(HookOptions(plugin="slow"))
+
+    def changed_meanwhile(ctx: Any) -> Authenticated:
+        server.login.credentials_changed(ANNA)
+        return Authenticated(account=ANNA)
+
+    slow.authenticate(changed_meanwhile)
+    await server.hooks.swap([slow])
+    result = await server.login.login(TLS, ANNA, "secret")
+    assert isinstance(result, LoginRefused)
+    assert result.temporary
 
 
 async def test_a_disabled_account_does_not_log_in(server: Server) -> None:
