@@ -130,6 +130,13 @@ async def test_a_new_domain_is_served_at_once(server: Server) -> None:
     assert await resolve(server, "postmaster@new.test") == ["anna@example.test"]
 
 
+async def test_an_account_of_a_domain_that_is_not_served_any_more_gets_nothing(server: Server) -> None:
+    assert server.directory.reload({"dash.test": DOMAINS["dash.test"]}) == []
+    for address in ("anna@example.test", "info@example.test", "postmaster@example.test"):
+        assert await resolve(server, address) == []
+    assert server.directory.account("anna@example.test") is not None
+
+
 async def test_without_any_account_nobody_is_postmaster(tmp_path: Path) -> None:
     async with running(tmp_path, domains={"example.test": DomainSettings()}) as server:
         assert await resolve(server, "postmaster@example.test") == []
