@@ -64,6 +64,8 @@ class Client:
         for rows in self.view.batches(self.view.spans(SequenceSet(star_from=1), uid=False), 3):
             for number, uid, flags in zip(rows.numbers, rows.uids, rows.flags, strict=True):
                 assert self.uids[number - 1] in (uid, None)
+                live = self.view.mailbox.table
+                assert flags == live.flags[live.find(uid)], "the present flags, and nothing of what is gone"
                 self.uids[number - 1] = uid
                 self.flags[uid] = self.view.mailbox.flag_table.rendered[flags]
 
@@ -146,18 +148,19 @@ async def _step(step: tuple[object, ...], store: MemoryStore, box: Mailbox, clie
 
 
 async def _store(client: Client, places: list[int], *, silent: bool) -> None:
-    """As commands/store.py does it; a silent client works out the new flags itself."""
+    """As commands/store.py does it; a silent client adds the flag to those that it knows."""
     view = client.view
     if not view.count:
         return
     spans = view.spans(SequenceSet(NumSet.from_numbers(place % view.count + 1 for place in places)), uid=False)
     before = view.rows_in(spans)
     untold = view.untold(before.uids)
-    how, flags = FlagChange.REPLACE, frozenset({"\\Draft"})
+    how, flags = FlagChange.ADD, frozenset({"\\Draft"})
     result = await view.mailbox.set_flags(before.uids, how, flags)
     if silent:
         for uid in result.changed:
-            client.flags[uid] = b"\\Draft"
+            known = {flag.decode() for flag in client.flags.get(uid, b"").split()} | flags
+            client.flags[uid] = view.mailbox.flag_table.rendered[view.mailbox.flag_table.intern(known)]
         view.told_silently(before, untold, how, flags, result.changed)
     else:
         rows = view.rows_of(result.changed)
