@@ -232,3 +232,15 @@ async def test_star_in_an_empty_mailbox_names_nothing() -> None:
     _, _, (view,) = await _views(0)
     assert view.spans(SequenceSet(star_from=1), uid=False) == []
     assert view.spans(SequenceSet(star_from=1), uid=True) == []
+
+
+async def test_a_change_by_others_within_a_silent_store_is_told() -> None:
+    """The store awaits its disk: another session may come between the look at the flags and the change."""
+    _, box, (view,) = await _views(2)
+    before = view.rows_in([range(2)])
+    untold = view.untold(before.uids)
+    await box.set_flags([1], FlagChange.ADD, frozenset({"\\Flagged"}))
+    result = await box.set_flags(before.uids, FlagChange.ADD, frozenset({"\\Seen"}))
+    view.told_silently(before, untold, FlagChange.ADD, frozenset({"\\Seen"}), result.changed)
+    told = b"".join(view.pending(FlagsShown(), expunge=True))
+    assert told == b"* 1 FETCH (FLAGS (\\Flagged \\Seen))\r\n"
