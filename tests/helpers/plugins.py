@@ -91,12 +91,13 @@ async def running(
     limits: LimitsSettings | None = None,
     sections: Mapping[str, Any] | None = None,
     scram: bool = True,
+    order: tuple[str, ...] = ("rate_limit", "accounts", "aliases"),
 ) -> AsyncIterator[Server]:
     """The built-in plugins over a directory with the domain example.test; nobody is trusted."""
     server = Server(
         tmp_path, domains or {"example.test": DomainSettings()}, limits or LimitsSettings(trusted=[]), scram
     )
-    loaded, problems = read_plugins(sections or {}, ["rate_limit", "accounts", "aliases"], BUILT_IN, tmp_path)
+    loaded, problems = read_plugins(sections or {}, order, BUILT_IN, tmp_path)
     assert not problems
     plugins = RunningPlugins(server.hooks, server.host)
     await plugins.start(loaded)

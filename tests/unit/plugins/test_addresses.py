@@ -137,6 +137,15 @@ async def test_an_account_of_a_domain_that_is_not_served_any_more_gets_nothing(s
     assert server.directory.account("anna@example.test") is not None
 
 
+async def test_the_order_of_the_two_plugins_does_not_matter(tmp_path: Path) -> None:
+    async with running(tmp_path, domains=DOMAINS, order=("aliases", "accounts")) as server:
+        await server.add("anna@example.test")
+        await server.add("x@catch.test")
+        assert await resolve(server, "x+y@catch.test") == ["x@catch.test y"]
+        assert await resolve(server, "postmaster@catch.test") == ["x@catch.test"]
+        assert await resolve(server, "whoever@catch.test") == ["-> anna@example.test"]
+
+
 async def test_without_any_account_nobody_is_postmaster(tmp_path: Path) -> None:
     async with running(tmp_path, domains={"example.test": DomainSettings()}) as server:
         assert await resolve(server, "postmaster@example.test") == []
