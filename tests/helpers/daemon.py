@@ -32,13 +32,23 @@ _START, _STOP = 20.0, 40.0
 _random = random.Random()
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A TCP port that nobody has; outside the range from which the kernel takes ports for outgoing connections."""
+    """A TCP port that nobody has; outside the range from which the kernel takes ports for outgoing connections.
+
+    Reserved among all test processes of this machine while this one lives: a name in the abstract name space says so.
+    """
     while True:
         port = _random.randrange(20000, 32000)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            mark.bind(f"\0mailserver-test-port-{port}")
             probe.bind(("127.0.0.1", port))
+            _reserved.append(mark)
             return port
+        mark.close()
 
 
 class Daemon:

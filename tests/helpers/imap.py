@@ -54,12 +54,16 @@ class Imap:
         timeout: float = _TIMEOUT,
     ) -> None:  # fmt: skip
         self.sock: socket.socket = socket.create_connection((host, port), timeout=timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=name)
         self._buffer = b""
         self._number = 0
-        self.greeting = self.response_line()
+        try:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                self.sock = tls.wrap_socket(self.sock, server_hostname=name)
+            self.greeting = self.response_line()
+        except BaseException:
+            self.sock.close()
+            raise
 
     def __enter__(self) -> Imap:
         return self

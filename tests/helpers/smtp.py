@@ -71,11 +71,15 @@ class Smtp:
         self.sock: socket.socket = socket.create_connection(
             (host, port), timeout=timeout, source_address=(source, 0) if source else None
         )
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=name)
         self._buffer = b""
-        self.greeting = self.reply() if greeting else None
+        try:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                self.sock = tls.wrap_socket(self.sock, server_hostname=name)
+            self.greeting = self.reply() if greeting else None
+        except BaseException:
+            self.sock.close()
+            raise
 
     def __enter__(self) -> Smtp:
         return self

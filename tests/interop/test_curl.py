@@ -78,10 +78,11 @@ def test_submission(daemon: Daemon, home: Path, certificates: Certificates) -> N
     for url, options in schemes(daemon, certificates, "submission", "submissions"):
         for mechanism in mechanisms():
             number += 1
-            (home / "mail").write_bytes(MESSAGE % b"<curl-out-%d@x>" % number)
+            message = MESSAGE % b"<curl-out-%d@x>" % number
+            (home / "mail").write_bytes(message.replace(b"z@sender.test", ANNA.encode()))
             done = run(
                 ["curl", "-sS", url, *options, "-u", USER, "--login-options", f"AUTH={mechanism}", "--mail-from", ANNA,
                  "--mail-rcpt", ANNA, "-T", "mail"], home,
             )  # fmt: skip
-            assert done.code == 0, done.output
+            assert done.code == 0, f"{url} {mechanism}\n{done.output}"
             assert sole_message(daemon, ANNA, f"<curl-out-{number}@x>").endswith(b"\r\n\r\ncurl\r\n.\r\n..dot\r\n")

@@ -23,7 +23,11 @@ MESSAGE = b"Subject: %b\r\nMessage-ID: <%b@x>\r\n\r\nhello\r\n"
 
 
 def test_imaplib(daemon: Daemon) -> None:
-    imap = imaplib.IMAP4("127.0.0.1", daemon.ports["imap"])
+    with imaplib.IMAP4("127.0.0.1", daemon.ports["imap"]) as imap:
+        use_imaplib(imap)
+
+
+def use_imaplib(imap: imaplib.IMAP4) -> None:
     imap.login(ANNA, PASSWORD)
     assert imap.create('"A folder"')[0] == "OK"
     date = imaplib.Time2Internaldate(datetime.datetime(2026, 11, 20, 10, 0, 0, tzinfo=datetime.UTC))
@@ -40,11 +44,10 @@ def test_imaplib(daemon: Daemon) -> None:
     assert imap.copy("3", "INBOX")[0] == "OK"
     assert imap.expunge() in [("OK", [b"1", b"1"]), ("OK", [b"2", b"1"])]
     assert imap.uid("SEARCH", "ALL")[1][0].split()[0] == b"3"
-    assert imap.status("INBOX", "(MESSAGES UNSEEN)")[1] == [b"INBOX (MESSAGES 1 UNSEEN 0)"]
+    assert b"(MESSAGES 1 UNSEEN 0)" in imap.status("INBOX", "(MESSAGES UNSEEN)")[1][0]
     assert imap.close()[0] == "OK"
     assert imap.rename('"A folder"', '"B folder"')[0] == "OK"
     assert imap.delete('"B folder"')[0] == "OK"
-    assert imap.logout()[0] == "BYE"
 
 
 def test_imaplib_with_tls(daemon: Daemon, certificates: Certificates) -> None:
