@@ -39,9 +39,7 @@ __all__ = ["LISTENERS", "build"]
 LISTENERS = ("smtp", "submission", "submissions", "imap", "imaps", "http")
 
 
-async def build(
-    loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSockets | None = None
-) -> Application:
+async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSockets | None = None) -> Application:
     """Construct the server of a configuration; leaving `stack` takes it down, the last part first.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 from mailserver.app.application import Application
 from mailserver.app.handin import BodyReader, hand_in
 from mailserver.app.inspection import describe_hooks, describe_plugins
+from mailserver.app.mailboxes import mailbox_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
@@ -45,6 +46,7 @@ class Operations:
             "plugin.list": self._plugin_list,
             "queue.list": self._queue_list,
             "queue.show": self._queue_show,
+            **mailbox_operations(app),
         }
 
     async def __call__(self, request: Request, body: BodyReader) -> Any:

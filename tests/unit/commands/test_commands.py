@@ -38,7 +38,10 @@ class Line:
         return result
 
     def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json").stdout)
+        return self.json_of(*arguments)
+
+    def json_of(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code).stdout)
 
 
 @pytest.fixture
@@ -105,13 +108,20 @@ def test_config_may_stand_before_or_after_the_command(line: Line) -> None:
 def test_exit_codes(line: Line) -> None:
     def code(*arguments: str) -> tuple[int, str]:
         argv = [sys.executable, str(REPOSITORY / "cli.py"), *arguments]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=line.root, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, cwd=line.root, stdin=subprocess.DEVNULL
+        )
         assert "Traceback" not in done.stderr
         return done.returncode, done.stderr
 
     assert code("domain", "list") == (0, "")
     assert code("domain", "remove", "nowhere.test") == (1, "Error: the domain nowhere.test is not served\n")
-    for usage in (["domain", "remove"], ["nonsense"], ["queue", "list", "--nonsense"], ["account", "quota", "a@b", "--octets", "5 GB"]):
+    for usage in (
+        ["domain", "remove"],
+        ["nonsense"],
+        ["queue", "list", "--nonsense"],
+        ["account", "quota", "a@b", "--octets", "5 GB"],
+    ):
         assert code(*usage)[0] == 2
     line.config.write_text('[smpt]\n[imap]\nid = "x"\n')
     expected = (
@@ -133,7 +143,9 @@ def test_accounts(line: Line) -> None:
         "Error: there is an account anna@example.test already\n"
     )
     assert [row["address"] for row in line.json("account", "list")] == ["Anna@example.test"]
-    assert line("account", "password", "anna@example.test", stdin="secret2").stdout == "Anna@example.test: password set\n"
+    assert (
+        line("account", "password", "anna@example.test", stdin="secret2").stdout == "Anna@example.test: password set\n"
+    )
     assert line("account", "password", "ben@example.test", stdin="x\n", code=1).stderr == (
         "Error: there is no account ben@example.test; see them all: mailserver account list\n"
     )
@@ -196,7 +208,9 @@ def test_domains(line: Line) -> None:
     assert rows["example.test"]["from_config"]
     assert not rows["xn--bcher-kva.test"]["from_config"]
     line("domain", "remove", "bücher.test")
-    assert "stands in the configuration file; remove it there" in line("domain", "remove", "example.test", code=1).stderr
+    assert (
+        "stands in the configuration file; remove it there" in line("domain", "remove", "example.test", code=1).stderr
+    )
 
 
 def test_check(line: Line) -> None:
@@ -216,7 +230,9 @@ def test_check_finds_what_clashes_with_the_accounts(line: Line) -> None:
 
 def test_check_tells_core_and_plugin_problems_together(line: Line) -> None:
     with line.config.open("a") as file:
-        file.write('[imap]\nlisten = 5\n[plugins.gone]\n[plugins.rate_limit]\nmessages = 5\n[plugins.mine]\nfile = "mine.py"\n')
+        file.write(
+            '[imap]\nlisten = 5\n[plugins.gone]\n[plugins.rate_limit]\nmessages = 5\n[plugins.mine]\nfile = "mine.py"\n'
+        )
     stderr = line("check", code=2).stderr.splitlines()
     assert [row.partition(": ")[0] for row in stderr] == [f"{line.config}:{number}" for number in (4, 5, 7, 9)]
     assert 'plugins.rate_limit.messages: there is no such setting; did you mean "messages_per_minute"?' in stderr[2]
@@ -255,8 +271,16 @@ def test_send_and_the_queue(line: Line) -> None:
     [
         (["--from", "ben@example.test"], "To: a@b.test\n\n", "there is no account ben@example.test"),
         (["--from", "anna@example.test"], "Subject: to nobody\n\n", "the message names no recipient in To, Cc or Bcc"),
-        (["--from", "anna@example.test", "--to", "nobody@example.test"], "\n", "nobody@example.test: No such mailbox here (550)"),
-        (["--from", "anna@example.test"], "From: ceo@example.test\nTo: a@b.test\n\n", "does not belong to your account (553)"),
+        (
+            ["--from", "anna@example.test", "--to", "nobody@example.test"],
+            "\n",
+            "nobody@example.test: No such mailbox here (550)",
+        ),
+        (
+            ["--from", "anna@example.test"],
+            "From: ceo@example.test\nTo: a@b.test\n\n",
+            "does not belong to your account (553)",
+        ),
     ],
 )
 def test_send_refuses_what_submission_refuses(line: Line, arguments: list[str], message: str, words: str) -> None:
@@ -269,3 +293,39 @@ def test_tables_are_aligned_and_show_nothing_that_commands_a_terminal(capsys: py
     rows = [{"a": "x\x1b[31m", "b": True, "c": []}, {"a": "longer value", "b": False, "c": ["1", "2"]}]
     show_rows(rows, {"a": "A", "b": "B", "c": "C"}, as_json=False, none="-")
     assert capsys.readouterr().out == "A             B    C\nx?[31m        yes  -\nlonger value  no   1, 2\n"
+
+
+def test_mailbox_verify_and_rebuild(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    line("send", "--from", "anna@example.test", stdin="To: anna@example.test\nSubject: hello\n\nbody\n")
+    assert line("mailbox", "verify", "anna@example.test").stdout == "1 account: nothing wrong\n"
+    assert line("mailbox", "verify").stdout == "1 account: nothing wrong\n"
+    mail = line.root / "maildir" / "example.test" / "anna"
+    (message,) = (mail / "new").iterdir()
+    message.chmod(0o644)
+    (mail / "maildirfolder").unlink(missing_ok=True)
+    (mail / "new" / "1.empty.host").touch(0o600)
+    broken = line("mailbox", "verify", "anna@example.test", code=1)
+    assert message.name in broken.stdout
+    assert "faults; mend them: mailserver mailbox rebuild ADDRESS" in broken.stderr
+    rows = line.json_of("mailbox", "verify", "anna@example.test", code=1)
+    assert {row["problem"] for row in rows} >= {"open-to-others", "file-empty"}
+    assert "faults mended, nothing wrong now" in line("mailbox", "rebuild", "anna@example.test").stdout
+    assert line("mailbox", "verify", "anna@example.test").stdout == "1 account: nothing wrong\n"
+    assert b"Subject: hello" in next((mail / "new").iterdir()).read_bytes()
+    assert "there is no account ben@example.test" in line("mailbox", "verify", "ben@example.test", code=1).stderr
+
+
+def test_mailbox_adopt_and_export(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    mail = line.root / "maildir" / "example.test" / "anna"
+    (mail / "cur" / "1600000000.M1P1.old:2,S").write_bytes(b"Subject: old\n\nbody\n")
+    (mail / "cur" / "1600000000.M1P1.old:2,S").chmod(0o600)
+    boxes = {box["mailbox"]: box for box in line.json("mailbox", "adopt", "anna@example.test")}
+    assert boxes["INBOX"]["messages"] == 1
+    assert boxes["Sent"]["messages"] == 0
+    assert line("mailbox", "adopt", "anna@example.test").stdout.startswith("MAILBOX ")
+    shown = line("mailbox", "export", "--dovecot", "anna@example.test").stdout
+    assert shown == f"anna@example.test: 1 messages in 6 mailboxes, in {mail}\n"
+    assert (mail / "dovecot-uidlist").read_text().startswith(f"3 V{boxes['INBOX']['uid_validity']} N")
+    assert line("mailbox", "export", "anna@example.test", code=2).stderr
