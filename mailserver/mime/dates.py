@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ["MailDate", "format_date", "parse_date"]
@@ -78,6 +79,11 @@ def _offset(zone: bytes) -> int | None:
 def format_date(epoch: float) -> str:
     """A date-time for Date and Received, in UTC (RFC 5322 §3.3)."""
     # The zone is written +0000 and not -0000: the server's time is known to be UTC.
-    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC)
+    return _format_second(int(epoch))
+
+
+@lru_cache(maxsize=16)  # every message of a second has the same
+def _format_second(epoch: int) -> str:
+    moment = datetime.datetime.fromtimestamp(epoch, datetime.UTC)
     day, month = _DAY_NAMES[moment.weekday()], _MONTH_NAMES[moment.month - 1]
     return f"{day}, {moment.day:02} {month} {moment:%Y %H:%M:%S} +0000"

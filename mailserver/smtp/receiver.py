@@ -12,6 +12,7 @@ from typing import Literal
 
 from mailserver.hooks.contexts import ConnectContext, HeloContext, MailContext, RcptContext
 from mailserver.hooks.dispatch import Hooks
+from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.events import Refused
 from mailserver.model.ids import new_queue_id
@@ -88,14 +89,14 @@ class Receiver:
     async def mail(self, session: SmtpSession, transaction: Transaction, arguments: MailArguments) -> Refusal | None:
         """MAIL; on success the transaction has begun."""
         if arguments.size is not None and arguments.size > self.parts.max_size:
-            return self.refuse(session, "mail", _TOO_BIG, str(arguments.sender or ""))
+            return self.refuse(session, "mail", _TOO_BIG, arguments.sender)
         envelope = make_envelope(arguments)
         refusal = await self.check_sender(session, envelope)
         if refusal is not None:
             return refusal
         verdict = await self.parts.hooks.mail(MailContext(session=session.facts, envelope=envelope))
         if isinstance(verdict, Reject | Defer):
-            return self._refusal(verdict, session, "mail", str(arguments.sender or ""))
+            return self._refusal(verdict, session, "mail", arguments.sender)
         transaction.begin(arguments, envelope)
         return None
 
@@ -103,7 +104,7 @@ class Receiver:
         """RCPT; on success the recipient was added."""
         resolver, hooks = self.parts.resolver, self.parts.hooks
         address = arguments.address or resolver.postmaster()
-        sender = str(transaction.arguments.sender or "")
+        sender = transaction.arguments.sender
         if address is None:
             return self.refuse(session, "rcpt", _NO_POSTMASTER, sender, "postmaster")
         recipient = Recipient(
@@ -156,8 +157,7 @@ class Receiver:
         """The message is complete: check it and keep it. Raises ClientGone."""
         refusal = await intake.finish() or await self.check_message(session, transaction, intake)
         if refusal is not None:
-            sender = str(transaction.arguments.sender or "")
-            self.refuse(session, "message", refusal, sender)
+            self.refuse(session, "message", refusal, transaction.arguments.sender)
             return refusal
         message = Message(
             session=session.facts, queue_id=new_queue_id(), envelope=transaction.envelope(),
@@ -170,20 +170,21 @@ class Receiver:
         return None
 
     def refuse(
-        self, session: SmtpSession, stage: Stage, reply: Reply, sender: str = "", recipient: str = "",
+        self, session: SmtpSession, stage: Stage, reply: Reply, sender: EmailAddress | None = None, recipient: str = "",
         *, reason: str = "", close: bool = False,
     ) -> Refusal:  # fmt: skip
         """Make a refusal, and tell observers of it."""
         facts = session.facts
         self.parts.hooks.emit(
             Refused(
-                session=facts.session, service=facts.service, stage=stage, peer=facts.peer, sender=sender,
+                session=facts.session, service=facts.service, stage=stage, peer=facts.peer, sender=str(sender or ""),
                 recipient=recipient, code=reply.code, reason=reason or reply.text,
             )
         )  # fmt: skip
         return Refusal(reply, close=close)
 
     def _refusal(
-        self, verdict: Reject | Defer, session: SmtpSession, stage: Stage, sender: str = "", recipient: str = ""
-    ) -> Refusal:
+        self, verdict: Reject | Defer, session: SmtpSession, stage: Stage, sender: EmailAddress | None = None,
+        recipient: str = "",
+    ) -> Refusal:  # fmt: skip
         return self.refuse(session, stage, verdict.reply, sender, recipient, reason=verdict.reason, close=verdict.close)

@@ -23,14 +23,14 @@ from aiosmtpd.smtp import SMTP
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.reply import Reply
 from mailserver.net.listener import Listener
-from mailserver.net.tls import is_foreign
 from mailserver.smtp.auth import AuthCommand
 from mailserver.smtp.commands import Commands
 from mailserver.smtp.data import DataCommands, Progress
 from mailserver.smtp.receiver import Receiver
 from mailserver.smtp.session import SmtpSession
+from mailserver.smtp.starttls import StartTls
 from mailserver.smtp.stream import ConnectionEnded, LineTooLong, Stream
-from mailserver.smtp.transaction import State, Transaction, refusal
+from mailserver.smtp.transaction import State, Transaction
 from mailserver.wire.smtp import BadArgument
 
 __all__ = ["SmtpConnection"]
@@ -49,11 +49,6 @@ _TOO_SLOW = Reply(421, "4.4.2", "The message arrives too slowly").encode()
 _STOPPING = Reply(421, "4.3.2", "The server is stopping").encode()
 _FAILED = Reply(451, "4.3.0", "Internal error, try again later").encode()
 _WRONG_PROTOCOL = Reply(554, "5.5.0", "This is SMTP").encode()
-_TLS_GO = Reply(220, "2.0.0", "Ready to start TLS").encode()
-_TLS_ON = Reply(503, "5.5.1", "TLS is active already").encode()
-_NO_TLS = Reply(502, "5.5.1", "STARTTLS is not offered").encode()
-_TLS_ARGUMENT = Reply(501, "5.5.4", "STARTTLS takes no argument").encode()
-_TLS_AFTER_AUTH = Reply(503, "5.5.1", "STARTTLS comes before AUTH").encode()
 
 # The first words of other protocols: of a browser that was lured here no second line is read (ALPACA, ATTACKS B11).
 _FOREIGN = frozenset((b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"DELETE", b"PATCH", b"TRACE", b"PRI"))
@@ -65,7 +60,7 @@ _MOST_MALFORMED = 3
 log = structlog.get_logger()
 
 
-class SmtpConnection(Commands, DataCommands, AuthCommand, SMTP):  # type: ignore[misc]
+class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # type: ignore[misc]
     """A `net.listener.Connection`. `starttls` is None where STARTTLS is not offered."""
 
     def __init__(
@@ -83,7 +78,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, SMTP):  # type: ignore
         self.closing = False
         self.progress: Progress | None = None
         self._listener = listener
-        self._starttls = starttls
+        self.starttls = starttls
         self._stopping = False
         #: Loop time until which the next command must be complete; None while we work on one.
         self._deadline: float | None = None
@@ -198,7 +193,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, SMTP):  # type: ignore
 
     def can_start_tls(self) -> bool:
         """Is there a context, and no TLS yet?"""
-        return self._starttls is not None
+        return self.starttls is not None
 
     async def push(self, status: str | bytes) -> None:
         """Gather a reply to send."""
@@ -355,51 +350,6 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, SMTP):  # type: ignore
         """RSET, and what else forgets a transaction."""
         await self.drop_chunks()
         await super().end_transaction()
-
-    async def smtp_STARTTLS(self, argument: bytes) -> bytes:  # noqa: N802
-        """RFC 3207. What came in the clear behind it is never read as if it had come through TLS (ATTACKS C01)."""
-        if self.session.facts.tls:
-            return _TLS_ON
-        if self._starttls is None:
-            return _NO_TLS
-        if argument:
-            return _TLS_ARGUMENT
-        if self.session.facts.account is not None:
-            return _TLS_AFTER_AUTH
-        out_of_order = refusal("STARTTLS", self.transaction.state)
-        if out_of_order is not None:
-            return out_of_order
-        if self.unread():
-            self.closing = True
-            return _EARLY
-        return await self._start_tls(self._starttls)
-
-    async def _start_tls(self, context: ssl.SSLContext) -> bytes:
-        limits = self.receiver.parts.limits
-        self.stream.push(_TLS_GO)
-        await self.stream.flush()
-        # From here on the socket's octets belong to TLS.
-        self.stream.pause()
-        if self.transport is None or self.unread():
-            raise ConnectionEnded
-        try:
-            secured = await self.loop.start_tls(
-                self.transport, self, context, server_side=True,
-                ssl_handshake_timeout=limits.tls_handshake, ssl_shutdown_timeout=5.0,
-            )  # fmt: skip
-        except (OSError, TimeoutError) as error:
-            self.abort()
-            raise ConnectionEnded from error
-        if secured is None or self.stream.lost:
-            raise ConnectionEnded
-        if is_foreign(secured.get_extra_info("ssl_object")):
-            secured.abort()
-            raise ConnectionEnded
-        self.transport = secured
-        self.stream.use(secured, limits.unread_replies)
-        self.session.secured(secured.get_extra_info("ssl_object"))
-        self.transaction = Transaction(State.START)
-        return b""
 
 
 _HANDLERS: dict[bytes, Any] = {

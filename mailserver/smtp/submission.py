@@ -43,7 +43,7 @@ class Submission(Receiver):
         if envelope.sender is None:
             return None
         reply = await self._allowed(account, envelope.sender)
-        return None if reply is None else self.refuse(session, "mail", reply, str(envelope.sender))
+        return None if reply is None else self.refuse(session, "mail", reply, envelope.sender)
 
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
         """A user's mail goes everywhere: into the queue."""

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import contextlib
 import resource
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -291,6 +293,29 @@ def test_c11_handshakes_that_are_never_finished(loop: str, contexts: TlsContexts
                 writer.close()
             await server.settled()
             assert server.table.total == 0
+
+    on(loop, main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("how", ["fin", "rst", "half a hello"])
+def test_c11_starttls_and_then_nothing(loop: str, how: str, contexts: TlsContexts) -> None:
+    async def main() -> None:
+        async with SmtpHarness(tls=contexts, limits={"tls_handshake": "500ms"}) as server:
+            tasks = len(asyncio.all_tasks())
+            async with server.client() as smtp:
+                assert (await smtp.command("EHLO client.test")).code == 250
+                assert (await smtp.command("STARTTLS")).code == 220
+                if how == "half a hello":
+                    smtp.writer.write(b"\x16\x03\x01\x02\x00\x01")
+                    assert await smtp.reader.read() == b""
+                elif how == "rst":
+                    sock = smtp.writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    smtp.writer.transport.abort()
+            await server.settled()
+            assert server.table.total == 0
+            assert len(asyncio.all_tasks()) <= tasks
 
     on(loop, main())
 
