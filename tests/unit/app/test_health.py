@@ -31,6 +31,19 @@ def health(tmp_path: Path, clock: FakeClock) -> Health:
     return made
 
 
+def heard(health: Health, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, list[str]]:
+    """What probes report, and when."""
+    ended = asyncio.Event()
+    errors: list[str] = []
+
+    def note(error: str) -> None:
+        errors.append(error)
+        ended.set()
+
+    monkeypatch.setattr(health, "probe_ended", note)
+    return ended, errors
+
+
 def service(health: Health, path: Path) -> tuple[HealthService, Recorder]:
     recorder = Recorder()
     return HealthService(health, path / "probe", recorder, 1.0), recorder  # type: ignore[arg-type]
@@ -95,9 +108,7 @@ def test_not_ready_without_space(health: Health, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_the_service_probes_and_pings(health: Health, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = asyncio.Event()
-    monkeypatch.setattr(health, "probe_ended", lambda error: (errors.append(error), ended.set()))
-    errors: list[str] = []
+    ended, errors = heard(health, monkeypatch)
     watched, told = service(health, tmp_path)
     stopping, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(watched.run(ready.set, stopping))
@@ -111,9 +122,7 @@ async def test_the_service_probes_and_pings(health: Health, tmp_path: Path, monk
 
 
 async def test_a_probe_that_fails_tells_why(health: Health, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = asyncio.Event()
-    errors: list[str] = []
-    monkeypatch.setattr(health, "probe_ended", lambda error: (errors.append(error), ended.set()))
+    ended, errors = heard(health, monkeypatch)
     watched, _ = service(health, tmp_path / "missing")
     stopping = asyncio.Event()
     task = asyncio.create_task(watched.run(lambda: None, stopping))

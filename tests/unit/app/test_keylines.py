@@ -63,7 +63,9 @@ def test_an_unlisted_key_has_the_line_of_what_holds_it() -> None:
 _KEYS = st.text("abcXYZ019-_", min_size=1, max_size=4) | st.text(min_size=1, max_size=4).map(
     lambda text: '"' + "".join(f"\\U{ord(c):08x}" for c in text if not 0xD800 <= ord(c) < 0xE000) + '"'
 )
-_VALUES = st.sampled_from(['1', '"a"', "'b'", "[1, 2]", "[\n 1, # x = 1\n 2\n]", '"""\n[x]\ny = 1"""', "{q = 1}", "1.5", "true"])
+_VALUES = st.sampled_from(
+    ["1", '"a"', "'b'", "[1, 2]", "[\n 1, # x = 1\n 2\n]", '"""\n[x]\ny = 1"""', "{q = 1}", "1.5", "true"]
+)
 
 
 @settings(max_examples=60, deadline=None)

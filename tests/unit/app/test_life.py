@@ -29,7 +29,9 @@ def test_a_port_in_use_ends_the_start_with_words(make_daemon: DaemonMaker) -> No
         assert daemon.process is not None
         assert daemon.process.wait(30) == 1
     text = daemon.log_text()
-    assert f'service failed service=imap error="cannot listen on 127.0.0.1:{daemon.ports["imap"]}: Address already' in text
+    assert (
+        f'service failed service=imap error="cannot listen on 127.0.0.1:{daemon.ports["imap"]}: Address already' in text
+    )
     assert "Traceback" not in text
 
 
@@ -79,17 +81,16 @@ def test_the_socket_is_in_the_runtime_directory_when_there_is_one(make_daemon: D
 def test_inherited_sockets_replace_the_addresses(make_daemon: DaemonMaker) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as smtp,
-        socket.create_server(("127.0.0.1", 0)) as http,
+        socket.create_server(("127.0.0.1", 0)) as http,make_daemon(inherit={"smtp": smtp, "http": http}) as daemon
     ):
-        with make_daemon(inherit={"smtp": smtp, "http": http}) as daemon:
-            with Smtp(smtp.getsockname()[1]) as client:
-                client.ehlo()
-            with socket.create_connection(http.getsockname()) as client_socket:
-                client_socket.sendall(b"GET /health/ready HTTP/1.0\r\n\r\n")
-                assert b"200 OK" in client_socket.recv(1000)
-            for name in ("smtp", "http"):
-                with socket.socket() as probe:
-                    assert probe.connect_ex(("127.0.0.1", daemon.ports[name])) != 0
+        with Smtp(smtp.getsockname()[1]) as client:
+            client.ehlo()
+        with socket.create_connection(http.getsockname()) as client_socket:
+            client_socket.sendall(b"GET /health/ready HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in client_socket.recv(1000)
+        for name in ("smtp", "http"):
+            with socket.socket() as probe:
+                assert probe.connect_ex(("127.0.0.1", daemon.ports[name])) != 0
 
 
 def test_an_inherited_socket_of_an_unknown_name_is_an_error(make_daemon: DaemonMaker) -> None:

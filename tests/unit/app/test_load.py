@@ -30,7 +30,9 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "config.toml").write_text('data_dir = "../data"\n[tls]\ncert_file = "a.pem"\nkey_file = "/b.pem"\n')
+    (tmp_path / "etc" / "config.toml").write_text(
+        'data_dir = "../data"\n[tls]\ncert_file = "a.pem"\nkey_file = "/b.pem"\n'
+    )
     monkeypatch.chdir(tmp_path)
     loaded = load("etc/config.toml")
     assert loaded.data_dir == tmp_path / "data"
@@ -40,9 +42,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_no_file_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"no config.toml and no /etc/mailserver/config.toml; name one with --config"):
+    with pytest.raises(
+        ConfigurationError, match=r"no config.toml and no /etc/mailserver/config.toml; name one with --config"
+    ):
         find(None)
-    with pytest.raises(ConfigurationError, match="missing.toml: there is no such file"):
+    with pytest.raises(ConfigurationError, match=r"missing\.toml: there is no such file"):
         find("missing.toml")
 
 
@@ -56,7 +60,9 @@ def test_not_utf8_names_the_line(tmp_path: Path) -> None:
 
 def test_values_never_show_in_errors(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
-    file.write_text('[tls]\nkey_file = ["hunter2-canary"]\n[plugins]\nx = "hunter2-canary"\n[auth]\nscram = "hunter2-canary"\n')
+    file.write_text(
+        '[tls]\nkey_file = ["hunter2-canary"]\n[plugins]\nx = "hunter2-canary"\n[auth]\nscram = "hunter2-canary"\n'
+    )
     with pytest.raises(ConfigurationError) as caught:
         load(str(file))
     assert len(caught.value.problems) == 3

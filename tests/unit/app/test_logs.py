@@ -15,7 +15,6 @@ from mailserver.app.eventlog import log_event
 from mailserver.model import events
 from mailserver.model.ids import AccountId, QueueId, SessionId
 
-
 OPEN: list[int] = []
 
 
@@ -80,7 +79,9 @@ def test_values_are_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_secrets_are_never_written(tmp_path: Path, form: str) -> None:
     log = Log(tmp_path, form=form)
-    structlog.get_logger().info("x", password="canary1", api_token="canary2", Authorization="canary3", client_secret=b"canary4")
+    structlog.get_logger().info(
+        "x", password="canary1", api_token="canary2", Authorization="canary3", client_secret=b"canary4"
+    )
     (line,) = log.lines()
     assert "canary" not in line
     assert line.count("[secret]") == 4
@@ -122,10 +123,17 @@ def test_libraries_speak_through_the_same_log(tmp_path: Path) -> None:
     ]
 
 
-async def test_lines_of_one_turn_of_the_loop_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lines_of_one_turn_of_the_loop_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = Log(tmp_path)
     calls: list[bytes] = []
-    monkeypatch.setattr(logs.os, "write", lambda fd, octets: calls.append(bytes(octets)) or len(octets))
+
+    def write(fd: int, octets: bytes) -> int:
+        calls.append(bytes(octets))
+        return len(octets)
+
+    monkeypatch.setattr(os, "write", write)
     for number in range(10):
         structlog.get_logger().info("x", number=number)
     assert calls == []
@@ -142,7 +150,7 @@ def test_n10_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, monkeypat
     def full(fd: int, octets: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logs.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     structlog.get_logger().info("x")
     assert log.writer.dropped == 1
 
@@ -171,7 +179,14 @@ EVENTS = [
     ),
     (
         events.Refused(
-            session=SESSION, service="smtp", stage="rcpt", peer="::1", sender="a@b", recipient="c@d", code=550, reason="no such"
+            session=SESSION,
+            service="smtp",
+            stage="rcpt",
+            peer="::1",
+            sender="a@b",
+            recipient="c@d",
+            code=550,
+            reason="no such",
         ),
         's1 refused service=smtp stage=rcpt peer=::1 sender=a@b recipient=c@d code=550 reason="no such"',
     ),

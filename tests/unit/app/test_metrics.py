@@ -10,7 +10,9 @@ SESSION, MESSAGE = SessionId("s"), QueueId("q")
 
 
 def values(metrics: Metrics) -> dict[str, float]:
-    return {m[1]: float(m[2]) for m in re.finditer(r"^(mailserver_\S+) (\S+)$", metrics.render().decode(), re.MULTILINE)}
+    return {
+        m[1]: float(m[2]) for m in re.finditer(r"^(mailserver_\S+) (\S+)$", metrics.render().decode(), re.MULTILINE)
+    }
 
 
 def test_events_are_counted() -> None:

@@ -15,7 +15,9 @@ from mailserver.net.settings import LimitsSettings
 
 
 @asynccontextmanager
-async def serving(*routes: Routes, limits: LimitsSettings | None = None) -> AsyncIterator[tuple[HttpService, asyncio.Event]]:
+async def serving(
+    *routes: Routes, limits: LimitsSettings | None = None
+) -> AsyncIterator[tuple[HttpService, asyncio.Event]]:
     service = HttpService(HttpSettings(listen=["127.0.0.1:0"]), routes, ConnectionTable(limits or LimitsSettings()))
     ready, stopping = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -77,7 +79,11 @@ async def test_every_answer_has_safe_headers_and_a_bug_shows_nothing() -> None:
     assert b"canary" not in bug
     assert missing.startswith(b"HTTP/1.1 404 ")
     for answer in (bug, missing):
-        for header in (b"X-Content-Type-Options: nosniff", b"Content-Security-Policy: default-src 'none'", b"Cache-Control: no-store"):
+        for header in (
+            b"X-Content-Type-Options: nosniff",
+            b"Content-Security-Policy: default-src 'none'",
+            b"Cache-Control: no-store",
+        ):
             assert header in answer
 
 

@@ -77,7 +77,12 @@ def test_short_paths_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "words"), [("missing", "no such thing (why)"), ("wrong", "must be text"), ("bug", "internal error; the server's log says more")]
+    ("command", "words"),
+    [
+        ("missing", "no such thing (why)"),
+        ("wrong", "must be text"),
+        ("bug", "internal error; the server's log says more"),
+    ],
 )
 async def test_failures_are_told_in_words(command: str, words: str, tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):

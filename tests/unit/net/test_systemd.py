@@ -31,7 +31,12 @@ def test_sockets_come_by_their_names() -> None:
     env = {**os.environ, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "smtp:imap:smtp"}
     command = f'exec {moves}; exec "$0" -c "$1"'
     done = subprocess.run(
-        ["/bin/bash", "-c", command, sys.executable, CHILD], env=env, pass_fds=high, capture_output=True, text=True, check=True
+        ["/bin/bash", "-c", command, sys.executable, CHILD],
+        env=env,
+        pass_fds=high,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for sock in given:
         sock.close()
