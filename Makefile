@@ -24,7 +24,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	$(BIN)/python -m bench
+	PYTHONPATH=. $(BIN)/python bench/delivery.py
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak --timeout 7200
