@@ -26,10 +26,15 @@ _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _DATE = re.compile(rb"^Date[ \t]*:[^0-9\n]*([0-9]{1,2})[ \t]+([A-Za-z]{3})[A-Za-z]*[ \t]+([0-9]{2,4})", re.M | re.I)
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-#: Charsets in which ASCII characters are other octets, or where those octets may be halves of other characters.
+#: In the names of charsets in which ASCII characters are other octets, or where those octets may be halves of others.
 _NOT_ASCII_BASED = (
-    b"utf-16", b"utf-7", b"iso-2022", b"hz-", b"big5", b"gb", b"shift", b"sjis", b"cp932", b"windows-31j",
+    b"utf-16", b"utf-7", b"iso-2022", b"hz-", b"big5", b"gb2312", b"gb_2312", b"gbk", b"gb18030", b"cp936",
+    b"shift", b"sjis", b"cp932", b"windows-31j", b"euc-kr", b"ks_c", b"ksc5601", b"cp949", b"windows-949",
 )  # fmt: skip
+
+
+#: What a message has whose text may be written in another way; messages within it may have encoded words.
+_HIDES_TEXT = (b"base64", b"rfc822", b"digest", *_NOT_ASCII_BASED)
 
 
 def is_listed(key: Header) -> bool:
@@ -74,9 +79,27 @@ class _Needle:
 
     def in_text(self, octets: bytes, charset: bytes) -> bool:
         """In text of a charset."""
-        if self.octets is not None and not charset.lower().startswith(_NOT_ASCII_BASED):
+        if self.octets is not None and not _names_one(charset.lower(), _NOT_ASCII_BASED):
             return self.octets in octets.lower()
         return self.folded in decode_octets(octets, charset).casefold()
+
+
+    def may_be_in(self, message: bytes) -> bool:
+        """False when no way of reading any part of the message can have it: then its structure need not be looked for.
+
+        Sound, not complete: text that is no more than ASCII stands there as it is, or in quoted-printable; where
+        base64, messages within or other charsets occur, anything may.
+        """
+        if self.octets is None:
+            return True
+        lowered = message.lower()
+        if self.octets in lowered or _names_one(lowered, _HIDES_TEXT):
+            return True
+        return b"quoted-printable" in lowered and self.octets in decode_transfer(message, b"quoted-printable").lower()
+
+
+def _names_one(text: bytes, names: tuple[bytes, ...]) -> bool:
+    return any(name in text for name in names)
 
 
 def _header_test(key: Header) -> TextTest:
@@ -89,7 +112,7 @@ def _header_test(key: Header) -> TextTest:
 
 
 def _in_body(needle: _Needle, message: bytes) -> bool:
-    return any(_in_part(needle, message, part) for part in parse(message).walk())
+    return needle.may_be_in(message) and any(_in_part(needle, message, part) for part in parse(message).walk())
 
 
 def _in_part(needle: _Needle, message: bytes, part: Part) -> bool:

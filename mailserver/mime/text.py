@@ -23,6 +23,7 @@ _PREVIEW_SOURCE = 64 << 10
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 # Only from where a run begins: a long one inside a line is looked at once.
 _QP_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
+_QP_SPACE_ENDINGS = (b" \r\n", b"\t\r\n", b" \n", b"\t\n")
 _INVISIBLE = re.compile(
     r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
 )
@@ -37,7 +38,10 @@ def decode_transfer(body: bytes, encoding: bytes | None) -> bytes:
     if name == b"base64":
         return _base64(body)
     if name == b"quoted-printable":
-        return binascii.a2b_qp(_QP_SPACE.sub(b"", body))
+        # Few bodies have what the pattern takes away, and to look for that costs a tenth of it.
+        if any(ending in body for ending in _QP_SPACE_ENDINGS):
+            body = _QP_SPACE.sub(b"", body)
+        return binascii.a2b_qp(body)
     return body
 
 

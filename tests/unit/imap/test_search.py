@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.imap import search_text
 from mailserver.imap.search import find
 from mailserver.imap.search_text import octets_test
 from mailserver.imap.selected import Selected
+from mailserver.mime.structure import parse
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.numset import NumSet
@@ -225,3 +227,27 @@ async def test_text_is_read_only_for_what_is_left(monkeypatch: pytest.MonkeyPatc
             key = And((Or(BodyText("apple"), All()), Not(Text("none")), HasFlag("\\Seen")))
             assert list((await find(view, key, workers)).uids) == [4]
     assert read == [4]
+
+
+_PIECES = st.sampled_from(
+    [b"needle", b"nee", b"dle", b"=6E", b"eedle", b"=\r\n", b"= \r\n", b" ", b"\r\n", b"x", b"bmVlZGxl", b"NEE"]
+)
+_BODIES = st.lists(_PIECES, max_size=8).map(b"".join)
+_HEADERS = st.sampled_from([
+    b"Content-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1.0\r\n",
+    b"Content-Transfer-Encoding: BASE64\r\nContent-Type: text/plain\r\n",
+    b"Content-Type: text/plain; charset=iso-2022-jp\r\n",
+    b"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?b?bmVlZGxl?=\r\n",
+    b"",
+])  # fmt: skip
+
+
+@given(_HEADERS, _HEADERS, _BODIES, _BODIES)
+def test_a_message_that_is_passed_over_has_nothing(head: bytes, inner: bytes, one: bytes, two: bytes) -> None:
+    """The quick look never hides what the thorough one would find."""
+    needle = search_text._Needle("needle")
+    outer = b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\n"
+    multipart = outer + inner + b"\r\n" + one + b"\r\n--q--\r\n"
+    for message in (head + b"\r\n" + two, multipart):
+        if any(search_text._in_part(needle, message, part) for part in parse(message).walk()):
+            assert needle.may_be_in(message)
