@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -329,3 +330,12 @@ def test_mailbox_adopt_and_export(line: Line) -> None:
     assert shown == f"anna@example.test: 1 messages in 6 mailboxes, in {mail}\n"
     assert (mail / "dovecot-uidlist").read_text().startswith(f"3 V{boxes['INBOX']['uid_validity']} N")
     assert line("mailbox", "export", "anna@example.test", code=2).stderr
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert re.search(rf"^    mailserver {name}\b", readme, re.MULTILINE), name
+        group = cli.get_command(click.Context(cli), name)
+        for inner in getattr(group, "commands", {}):
+            assert re.search(rf"^    mailserver {name} .*\b{inner}\b", readme, re.MULTILINE), f"{name} {inner}"
