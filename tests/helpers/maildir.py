@@ -16,7 +16,7 @@ from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 
-__all__ = ["ANNA", "Seen", "account_dir", "fill", "open_store", "see"]
+__all__ = ["ANNA", "Seen", "account_dir", "content", "fill", "open_store", "see"]
 
 ANNA = AccountId("anna@example.test")
 
@@ -88,7 +88,7 @@ async def see(data: Path) -> dict[str, Seen]:
             if not info.selectable:
                 continue
             async with account.open(info.name) as box:
-                bodies = {}
+                bodies: dict[int, bytes] = {}
                 async for batch in box.read_many(list(box.table.uids)):
                     bodies.update(batch)
                 out[info.name] = Seen(
@@ -108,5 +108,7 @@ def content(data: Path) -> dict[str, tuple[int, bytes]]:
     for folder, _, names in os.walk(account_dir(data)):
         for name in names:
             path = Path(folder, name)
+            if path.is_symlink() or not path.is_file():
+                continue
             out[str(path)] = (path.stat().st_mtime_ns, path.read_bytes())
     return out
