@@ -17,6 +17,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
+from mailserver.app.lock import data_lock
 from mailserver.commands import COMMANDS, cli
 from mailserver.commands.options import read_password, show_rows
 
@@ -339,3 +340,10 @@ def test_the_readme_names_every_command() -> None:
         group = cli.get_command(click.Context(cli), name)
         for inner in getattr(group, "commands", {}):
             assert re.search(rf"^    mailserver {name} .*\b{inner}\b", readme, re.MULTILINE), f"{name} {inner}"
+
+
+def test_a_server_that_does_not_answer_is_told_apart_from_none(line: Line) -> None:
+    with data_lock(line.root / "maildir"):
+        stderr = line("account", "list", code=1).stderr
+    assert "the server runs, but its admin socket does not answer" in stderr
+    line("account", "list")
