@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import struct
 
 import pytest
@@ -291,6 +292,16 @@ def _codes(replies: list[Reply | None]) -> list[int]:
 async def test_a12_data_before_the_greeting() -> None:
     async with SmtpHarness(smtp={"greet_delay": 0.2}) as server:
         assert _codes(await _raw(server, b"EHLO client.test\r\n")) == [554, 0]
+
+
+async def test_a12_data_that_is_there_when_the_connection_is_accepted() -> None:
+    async with SmtpHarness() as server:
+        # Blocking on purpose: the server, on the same loop, cannot look before both are done.
+        with socket.create_connection(("127.0.0.1", server.port())) as sock:
+            sock.sendall(b"EHLO client.test\r\n")
+            sock.setblocking(False)
+            said = await asyncio.get_running_loop().sock_recv(sock, 1000)
+            assert said == b"554 5.5.0 The client spoke before it was its turn\r\n"
 
 
 @pytest.mark.parametrize(

@@ -133,11 +133,9 @@ async def test_b03_a_client_that_never_reads() -> None:
         connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         smtp.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         smtp.reader._transport.pause_reading()  # type: ignore[attr-defined]
-        for _ in range(200):
-            smtp.writer.write(b"HELP\r\n" * 2000)
-            await asyncio.sleep(0.01)
-            if connection.stream.stalled_since is not None:
-                break
+        smtp.writer.write(b"HELP\r\n" * 500_000)
+        await _until(lambda: connection.stream.stalled_since is not None)
+        await asyncio.sleep(0.05)
         assert connection.stream.stalled_since is not None
         assert connection.transport.get_write_buffer_size() <= (64 + 32) << 10
         assert len(connection.stream.buffer) <= 320 << 10

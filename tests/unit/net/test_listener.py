@@ -100,6 +100,31 @@ async def test_those_beyond_the_cap_hear_why() -> None:
             writer.close()
 
 
+async def test_what_passed_the_gate_while_stopping_is_given_back() -> None:
+    async with _running("127.0.0.1:0") as (listener, stopping, task):
+        gate, protocol = Echo(listener, False), Echo(listener, False)
+        assert listener.opened(gate, "192.0.2.1") is None
+        listener.gate_passed(gate, protocol, ("192.0.2.1", 4711))
+        assert listener.peername(protocol, asyncio.Transport()) == ("192.0.2.1", 4711)
+        assert listener.table.total == 1
+        stopping.set()
+        await task
+        assert listener.opened(protocol, "192.0.2.1") == "the server is stopping"
+        listener.closed(protocol)
+
+
+async def test_behind_a_proxy_the_client_is_counted() -> None:
+    async with _running("127.0.0.1:0", cap=1) as (listener, _, _):
+        for number in (1, 2):
+            gate, protocol = Echo(listener, False), Echo(listener, False)
+            assert listener.opened(gate, "192.0.2.99") is None
+            listener.gate_passed(gate, protocol, (f"192.0.2.{number}", 1))
+            assert listener.opened(protocol, f"192.0.2.{number}") is None
+            assert listener.table.total == number
+        for connection in listener.connections:
+            listener.closed(connection)
+
+
 async def test_inherited_sockets_replace_the_addresses() -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     async with _running("192.0.2.1:1", inherited=(sock,)) as (listener, _, _):

@@ -237,6 +237,22 @@ async def test_verdicts_with_close_end_the_connection() -> None:
         assert await smtp.reader.read() == b""
 
 
+def _reset(smtp: AsyncSmtp) -> None:
+    """A FIN alone may be half a connection that still wants its reply; a RST is not."""
+    sock = smtp.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    smtp.writer.transport.abort()
+
+
+async def _lost(server: SmtpHarness) -> None:
+    (connection,) = server.service.listeners[0].connections
+    for _ in range(500):
+        if connection.stream.lost:  # type: ignore[attr-defined]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the connection lives")
+
+
 async def test_a_client_that_is_gone_before_the_commit_gets_nothing_delivered() -> None:
     waiting, go_on = asyncio.Event(), asyncio.Event()
 
@@ -251,15 +267,8 @@ async def test_a_client_that_is_gone_before_the_commit_gets_nothing_delivered() 
             task = asyncio.create_task(_send(smtp, ANNA))
             await waiting.wait()
             task.cancel()
-            # A FIN alone may be half a connection that still wants its reply; a RST is not.
-            sock = smtp.writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            smtp.writer.transport.abort()
-        (connection,) = server.service.listeners[0].connections
-        for _ in range(500):
-            if connection.stream.lost:  # type: ignore[attr-defined]
-                break
-            await asyncio.sleep(0.01)
+            _reset(smtp)
+        await _lost(server)
         go_on.set()
         await server.settled()
         assert await server.count() == 0
@@ -281,8 +290,9 @@ async def test_a_client_that_hangs_up_during_the_commit_does_not_cancel_it() -> 
             task = asyncio.create_task(_send(smtp, ANNA))
             await waiting.wait()
             task.cancel()
-            smtp.writer.transport.abort()
-        await asyncio.sleep(0.05)
+            _reset(smtp)
+        await _lost(server)
+        await asyncio.sleep(0.01)
         assert len(server.service.listeners[0]) == 1  # still at work
         go_on.set()
         await server.settled()
