@@ -30,7 +30,9 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
 
     async def rebuild(arguments: Mapping[str, Any]) -> Any:
         account = _account(app, arguments)
+        app.logins.end_sessions(account, "the mailbox is being rebuilt")
         done = await maintenance.rebuild(app.store, account, full=arguments.get("full") is True)
+        await _set_quota(app, account)
         return {
             "account": account,
             "before": [finding.row() for finding in done.before],
@@ -39,7 +41,10 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
 
     async def adopt(arguments: Mapping[str, Any]) -> Any:
         account = _account(app, arguments)
-        return {"account": account, "mailboxes": [asdict(box) for box in await maintenance.adopt(app.store, account)]}
+        app.logins.end_sessions(account, "the mailbox is being replaced")
+        boxes = await maintenance.adopt(app.store, account)
+        await _set_quota(app, account)
+        return {"account": account, "mailboxes": [asdict(box) for box in boxes]}
 
     async def export(arguments: Mapping[str, Any]) -> Any:
         account = _account(app, arguments)
@@ -61,3 +66,11 @@ def _account(app: Application, arguments: Mapping[str, Any]) -> AccountId:
     if account is None:
         raise NotFound(f"there is no account {address}; see them all: mailserver account list")
     return account.account
+
+
+async def _set_quota(app: Application, account: AccountId) -> None:
+    """A Maildir whose own file was lost does not know its limits; the directory of accounts does."""
+    entry = app.directory.account(account)
+    if entry is not None:
+        store = await app.store.open_account(account)
+        await store.set_quota(entry.octets_limit, entry.messages_limit)

@@ -253,9 +253,13 @@ class LoginService:
         """End every session of an account whose password changed, or that was disabled or removed (ATTACKS K12)."""
         self._changes += 1
         self._last_change[account] = self._changes
+        self.end_sessions(account, "the account's credentials changed")
+
+    def end_sessions(self, account: AccountId, reason: str) -> None:
+        """Let every live session of an account say why, and close; its user can log in again at once."""
         for end in list(self._sessions.get(account, {}).values()):
             try:
-                end("the account's credentials changed")
+                end(reason)
             except Exception as error:
                 _log.error("session could not be ended", account=account, error=type(error).__name__)
 
