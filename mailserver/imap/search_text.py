@@ -26,15 +26,12 @@ _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _DATE = re.compile(rb"^Date[ \t]*:[^0-9\n]*([0-9]{1,2})[ \t]+([A-Za-z]{3})[A-Za-z]*[ \t]+([0-9]{2,4})", re.M | re.I)
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-#: In the names of charsets in which ASCII characters are other octets, or where those octets may be halves of others.
-_NOT_ASCII_BASED = (
-    b"utf-16", b"utf-7", b"iso-2022", b"hz-", b"big5", b"gb2312", b"gb_2312", b"gbk", b"gb18030", b"cp936",
-    b"shift", b"sjis", b"cp932", b"windows-31j", b"euc-kr", b"ks_c", b"ksc5601", b"cp949", b"windows-949",
-)  # fmt: skip
-
-
+#: Charsets in which an octet of ASCII is that character and nothing else, as their names begin.
+_ASCII_BASED = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-", b"windows-125", b"koi8-")
+#: In a message in lower case: a charset that may be another one.
+_OTHER_CHARSET = re.compile(rb'charset(?!"?=(?:3d)?"?(?:%b))' % b"|".join(_ASCII_BASED))
 #: What a message has whose text may be written in another way; messages within it may have encoded words.
-_HIDES_TEXT = (b"base64", b"rfc822", b"digest", *_NOT_ASCII_BASED)
+_HIDES_TEXT = (b"base64", b"rfc822", b"digest")
 
 
 def is_listed(key: Header) -> bool:
@@ -79,7 +76,7 @@ class _Needle:
 
     def in_text(self, octets: bytes, charset: bytes) -> bool:
         """In text of a charset."""
-        if self.octets is not None and not _names_one(charset.lower(), _NOT_ASCII_BASED):
+        if self.octets is not None and charset.lower().startswith(_ASCII_BASED):
             return self.octets in octets.lower()
         return self.folded in decode_octets(octets, charset).casefold()
 
@@ -93,13 +90,9 @@ class _Needle:
         if self.octets is None:
             return True
         lowered = message.lower()
-        if self.octets in lowered or _names_one(lowered, _HIDES_TEXT):
+        if self.octets in lowered or any(name in lowered for name in _HIDES_TEXT) or _OTHER_CHARSET.search(lowered):
             return True
         return b"quoted-printable" in lowered and self.octets in decode_transfer(message, b"quoted-printable").lower()
-
-
-def _names_one(text: bytes, names: tuple[bytes, ...]) -> bool:
-    return any(name in text for name in names)
 
 
 def _header_test(key: Header) -> TextTest:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import imaplib
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +14,7 @@ import aioimaplib
 import pytest
 from imapclient import IMAPClient
 
+from mailserver.wire.sasl import make_verifier
 from tests.helpers.imap_service import PASSWORD, ImapHarness
 
 MESSAGE = b"From: Ann <a@x.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello there\r\n"
@@ -105,3 +109,29 @@ async def test_sasl(mechanism: str) -> None:
             assert imap.authenticate(mechanism, lambda challenge: next(answers))[0] == "OK"
 
     await _with_server(use)
+
+
+async def test_scram() -> None:
+    """RFC 7677 with the last message of the server as a challenge of its own (RFC 5802 §5)."""
+    async with ImapHarness() as server, server.client(None) as imap:
+        server.scram["anna@example.test"] = make_verifier(PASSWORD, b"salt" * 4)
+
+        async def say(line: bytes) -> bytes:
+            imap.writer.write(line + b"\r\n")
+            return await imap.response_line()
+
+        first = "n=anna@example.test,r=nonce"
+        challenge = await say(b"a AUTHENTICATE SCRAM-SHA-256 " + base64.b64encode(b"n,," + first.encode()))
+        server_first = base64.b64decode(challenge[2:]).decode()
+        fields = dict(part.split("=", 1) for part in server_first.split(","))
+        salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+        client_key = hmac.digest(salted, b"Client Key", "sha256")
+        final = f"c=biws,r={fields['r']}"
+        signed = f"{first},{server_first},{final}".encode()
+        signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+        proof = base64.b64encode(bytes(a ^ b for a, b in zip(client_key, signature, strict=True))).decode()
+        answer = await say(base64.b64encode(f"{final},p={proof}".encode()))
+        expected = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+        assert base64.b64decode(answer[2:]) == b"v=" + base64.b64encode(expected)
+        assert (await say(b"")).startswith(b"a OK [CAPABILITY")
+        await imap.ok("SELECT INBOX")
