@@ -103,8 +103,9 @@ class Reloader:
         self._tell_what_stays()
         app.tls.reload(config.tls)
         app.apply_limits(config.limits)
+        if config.log != app.loaded.config.log:
+            logs.configure(config.log.level, config.log.format)
         app.loaded = new
-        logs.configure(config.log.level, config.log.format)
 
     def _tell_what_stays(self) -> None:
         hooks = self._app.hooks
