@@ -1,0 +1,110 @@
+"""ATTACKS I16: any command, well formed or not, in any state, with awkward mail: an answer, never an error of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers.imap import AsyncImap, Closed
+from tests.helpers.imap_service import PASSWORD, ImapHarness
+
+_MAIL = (
+    b"",
+    b"\r\n",
+    b"Subject: =?utf-8?q?=FF?=\r\nDate: never\r\n\r\n\x00\xff",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n--b--",
+    b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: x-unknown\r\n\r\nx",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 50,
+    b"From: " + b"a@b," * 500 + b"\r\n\r\n" + b"y" * 300_000,
+)
+def _one(*choices: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(choices)
+
+
+_UID = _one("", "UID ")
+_SETS = _one("1", "1:*", "*", "2,4:3", "4294967295", "$", "0", "1:", "99:*", "x")
+_BOXES = _one("INBOX", "Archive", '"a/b"', '""', "nowhere", '"../x"', '"a//b"', '"&AC8-"', "inbox/x", '"%"')
+_FLAGS = _one("\\Seen", "(\\Deleted kw)", "()", "(\\Bogus)", "\\Recent", "(a b c)")
+_PARTS = _one(
+    "", "1", "2", "1.1", "0", "1.MIME", "HEADER", "TEXT", "1.HEADER", "2.TEXT", "MIME", "1.1.1.1.1", "99999999999"
+)
+_ITEMS = st.one_of(
+    _one("FLAGS", "ALL", "FULL", "ENVELOPE", "BODYSTRUCTURE", "BODY", "UID", "MODSEQ", "RFC822", "RFC822.TEXT", "X"),
+    st.builds("BODY{}[{}]{}".format, _one("", ".PEEK"), _PARTS, _one("", "<0.5>", "<9.0>", "<99999.1>")),
+    st.builds("BINARY{}[{}]".format, _one("", ".PEEK", ".SIZE"), _PARTS),
+    st.builds("BODY.PEEK[HEADER.FIELDS{} ({})]".format, _one("", ".NOT"), _one("Subject", "X%d", "from to", "")),
+)
+_KEYS = st.recursive(
+    st.one_of(
+        _one("ALL", "UNSEEN", "NEW", "KEYWORD kw", "LARGER 5", "ON 1-Jan-2024", "SENTSINCE 1-Jan-2024", "MODSEQ 1"),
+        st.builds("{} {}".format, _one("SUBJECT", "BODY", "TEXT", "HEADER X-A", "UID"), _one("a", '""', '"é"', "1:*")),
+        _SETS,
+    ),
+    lambda keys: st.one_of(
+        st.builds("NOT {}".format, keys),
+        st.builds("OR {} {}".format, keys, keys),
+        st.builds("({} {})".format, keys, keys),
+    ),
+    max_leaves=4,
+)
+_COMMANDS = st.one_of(
+    _one("NOOP", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "CAPABILITY", "NAMESPACE", "LOGIN", "ID", "STARTTLS", "LSUB"),
+    _one("IDLE|DONE", "GETQUOTAROOT INBOX", 'GETQUOTA ""', 'LIST "" *', 'LIST "" ""'),
+    _one('LIST (SUBSCRIBED RECURSIVEMATCH) "" (% a*) RETURN (STATUS (MESSAGES SIZE DELETED))'),
+    _one("ENABLE QRESYNC", "ENABLE IMAP4rev2", "ENABLE UTF8=ACCEPT", "SELECT INBOX (QRESYNC (1 1 1:* (1:9 1:9)))"),
+    st.builds("{} {}".format, _one("SELECT", "EXAMINE", "CREATE", "DELETE", "SUBSCRIBE", "UNSUBSCRIBE"), _BOXES),
+    st.builds("RENAME {} {}".format, _BOXES, _BOXES),
+    st.builds("STATUS {} (MESSAGES UNSEEN HIGHESTMODSEQ DELETED-STORAGE APPENDLIMIT)".format, _BOXES),
+    st.builds(
+        "{}FETCH {} ({} {}){}".format, _UID, _SETS, _ITEMS, _ITEMS,
+        _one("", " (CHANGEDSINCE 1)", " (CHANGEDSINCE 1 VANISHED)"),
+    ),
+    st.builds(
+        "{}STORE {} {}FLAGS{} {}".format, _UID, _SETS, _one("", "+", "-", "(UNCHANGEDSINCE 3) +"), _one("", ".SILENT"),
+        _FLAGS,
+    ),
+    st.builds(
+        "{}SEARCH {}{}".format, _UID, _one("", "RETURN (MIN MAX) ", "RETURN (SAVE) ", "RETURN () "), _KEYS
+    ),
+    st.builds("{}{} {} {}".format, _UID, _one("COPY", "MOVE"), _SETS, _BOXES),
+    st.builds("UID EXPUNGE {}".format, _SETS),
+    st.builds("APPEND {} {} {{3+}}|abc".format, _BOXES, _FLAGS),
+    st.text(st.characters(codec="ascii", exclude_characters="\r\n{"), max_size=30),
+)  # fmt: skip
+
+
+@given(st.lists(_COMMANDS, min_size=1, max_size=12), st.booleans())
+@settings(max_examples=120)
+def test_i16_any_commands(commands: list[str], login: bool) -> None:
+    asyncio.run(_send(commands, login=login))
+
+
+async def _send(commands: list[str], *, login: bool) -> None:
+    async with ImapHarness() as server:
+        await server.deliver(*_MAIL)
+        async with server.client(None) as imap, server.client(select="INBOX") as witness:
+            if login:
+                await imap.ok(f'LOGIN anna "{PASSWORD}"')
+                await imap.ok("SELECT INBOX")
+            for number, command in enumerate(commands):
+                tag = b"f%d" % number
+                imap.writer.write(tag + b" " + command.replace("|", "\r\n").encode() + b"\r\n")
+                try:
+                    await _answer(imap, tag, command)
+                except Closed:
+                    break
+            await witness.command("NOOP")
+        await server.settled()
+
+
+async def _answer(imap: AsyncImap, tag: bytes, command: str) -> None:
+    """One completion, whatever the command was; more lines of the client than commands may get more BADs."""
+    while True:
+        line = await imap.response_line()
+        assert b"SERVERBUG" not in line, command
+        assert re.match(rb"\* |\+|[^ ]+ (OK|NO|BAD) ", line), line
+        if line.startswith((tag + b" ", b"* BAD ")):
+            return
