@@ -1,10 +1,9 @@
-"""Opens a queue, puts messages into it, and says on standard output what it was promised. Run under strace."""
+"""Opens a queue, puts messages into it, and says what it was promised. Forked for each run under strace."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 from mailserver.model.address import EmailAddress
@@ -15,6 +14,7 @@ from mailserver.ports.clock import SystemClock
 from mailserver.queue import disk
 from mailserver.queue.settings import QueueSettings
 from tests.helpers.content import BytesContent
+from tests.helpers.forks import serve
 
 SIZES = (100, 3000, (1 << 20) + 10)
 
@@ -23,7 +23,7 @@ def body(size: int) -> bytes:
     return b"0123456789abcdef\r\n" * (size // 18)
 
 
-async def main(root: Path) -> None:
+async def use_queue(root: Path, say: int) -> None:
     to = Envelope(sender=None, recipients=(Recipient(address=EmailAddress.parse("r@other.test")),))
     async with disk.DiskQueue(root, QueueSettings(), SystemClock()) as queue:
         for size in SIZES:
@@ -31,11 +31,11 @@ async def main(root: Path) -> None:
             try:
                 await queue.inject(queue_id, to, BytesContent(body(size), head_size=5000), b"H: 1\r\n")
             except StorageFailure as failure:
-                os.write(1, f"refused {failure.detail}\n".encode())
+                os.write(say, f"refused {failure.detail}\n".encode())
             else:
-                os.write(1, f"acked {queue_id} {size}\n".encode())
+                os.write(say, f"acked {queue_id} {size}\n".encode())
 
 
 if __name__ == "__main__":
     disk._THREADS = 1  # strace counts per thread
-    asyncio.run(main(Path(sys.argv[1])))
+    serve(lambda root, say: asyncio.run(use_queue(root, say)))

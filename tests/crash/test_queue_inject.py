@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from mailserver.queue.record import Dot, encode, read_new
 from mailserver.queue.settings import QueueSettings
 from tests.crash.queue_child import body
 from tests.helpers.clock import FakeClock
-from tests.helpers.strace import Run, inject, needs_strace, points, python, trace
+from tests.helpers.forks import Forks, said
+from tests.helpers.strace import needs_strace
 
 CHILD = Path(__file__).parent / "queue_child.py"
+BEFORE = {"0123456789abcdef"}
 
 
 @pytest.fixture
@@ -39,9 +42,9 @@ def used_queue(tmp_path: Path) -> Path:
     return root
 
 
-def check(root: Path, run: Run, before: set[str]) -> int:
+def check(root: Path, before: set[str]) -> int:
     """Every promise is kept, nothing half is shown, nothing was lost; the number of promises."""
-    acked = {m[1]: int(m[2]) for m in re.finditer(r"^acked (\S+) (\d+)$", run.stdout, re.MULTILINE)}
+    acked = {m[1]: int(m[2]) for m in re.finditer(r"^acked (\S+) (\d+)$", said(root), re.MULTILINE)}
 
     async def listed() -> set[str]:
         async with DiskQueue(root, QueueSettings(), FakeClock()) as queue:
@@ -61,25 +64,21 @@ def check(root: Path, run: Run, before: set[str]) -> int:
     return len(acked)
 
 
-def child_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(CHILD) as forks:
+        yield forks
 
 
 @needs_strace
-def test_g01_killed_at_every_call(tmp_path: Path, used_queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child_environment(monkeypatch)
-    shutil.copytree(used_queue, tmp_path / "unharmed")
-    places = points(python(CHILD, str(tmp_path / "unharmed")), tmp_path / "trace")
+def test_g01_killed_at_every_call(tmp_path: Path, used_queue: Path, forks: Forks) -> None:
+    places = forks.places(Path(shutil.copytree(used_queue, tmp_path / "unharmed")))
     assert {"fsync", "pwrite64", "rename", "unlink", "ftruncate", "write"} <= {c.removesuffix("at") for c, _ in places}
     promises: dict[str, list[int]] = {}
     for call, when in places:
-        root = tmp_path / f"{call}{when}"
-        shutil.copytree(used_queue, root)
-        run = inject(python(CHILD, str(root)), call, when)
-        assert run.killed
-        promises.setdefault(call, []).append(check(root, run, {"0123456789abcdef"}))
-        shutil.rmtree(root)
+        root = Path(shutil.copytree(used_queue, tmp_path / f"{call}{when}"))
+        assert forks.inject(root, (call, when)) == -9
+        promises.setdefault(call, []).append(check(root, BEFORE))
     # Each message is hurt at its write, its sync, its rename and its promise.
     for counts in promises.values():
         assert counts == sorted(counts), "a later kill takes back an earlier promise"
@@ -87,39 +86,27 @@ def test_g01_killed_at_every_call(tmp_path: Path, used_queue: Path, monkeypatch:
 
 
 @needs_strace
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-def test_g04_g05_the_disk_fails_at_every_call(
-    tmp_path: Path, used_queue: Path, monkeypatch: pytest.MonkeyPatch, error: str
-) -> None:
-    child_environment(monkeypatch)
-    shutil.copytree(used_queue, tmp_path / "unharmed")
-    calls = ("fsync",) if error == "EIO" else ("pwrite64", "rename", "unlink", "mkdir", "ftruncate")
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EROFS"])
+def test_g04_g05_the_disk_fails_at_every_call(tmp_path: Path, used_queue: Path, forks: Forks, error: str) -> None:
+    calls = ("fsync", "pwrite64", "rename", "unlink", "unlinkat", "mkdir", "mkdirat", "ftruncate")
     refused = 0
-    for call, when in points(python(CHILD, str(tmp_path / "unharmed")), tmp_path / "trace", calls=calls):
-        root = tmp_path / f"{call}{when}"
-        shutil.copytree(used_queue, root)
-        run = inject(python(CHILD, str(root)), call, when, fault=f"error={error}")
-        count = check(root, run, {"0123456789abcdef"})
-        shutil.rmtree(root)
-        here = run.stdout.count("refused")
+    for call, when in forks.places(Path(shutil.copytree(used_queue, tmp_path / "unharmed")), calls):
+        root = Path(shutil.copytree(used_queue, tmp_path / f"{call}{when}"))
+        status = forks.inject(root, (call, when), f"error={error}")
+        here = said(root).count("refused")
+        count = check(root, BEFORE)
         refused += here
         if count + here == 3:
-            assert run.returncode == 0, run.stderr
+            assert status == 0, said(root)
         else:
-            assert "StorageFailure" in run.stderr, "it started, so each message is either promised or refused"
-    assert refused >= 3
+            assert "StorageFailure" in said(root), "it started, so each message is either promised or refused"
+    assert refused >= 6
 
 
 @needs_strace
-def test_nothing_is_promised_before_it_is_synced(
-    tmp_path: Path, used_queue: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    child_environment(monkeypatch)
-    output = tmp_path / "trace"
-    run = trace(python(CHILD, str(used_queue)), output)
-    assert run.stdout.count("acked") == 3, run.stderr
+def test_nothing_is_promised_before_it_is_synced(used_queue: Path, forks: Forks) -> None:
     steps = []
-    for line in output.read_text().splitlines():
+    for line in forks.trace(used_queue):
         if match := re.search(r"\b(pwrite64|fsync|rename\w*|write)\((.*)", line):
             call, arguments = match[1], match[2]
             if call == "fsync":
@@ -131,5 +118,6 @@ def test_nothing_is_promised_before_it_is_synced(
                 steps.append("rename")
             elif call == "write" and '"acked' in arguments:
                 steps.append("promise")
+    assert steps.count("promise") == 3
     for item in " ".join(step for step in steps if step != "-").split("promise")[:3]:
         assert re.search(r"write sync file rename sync directory $", item), item
