@@ -91,7 +91,7 @@ class ContentCheck:
     def finish(self) -> bytes:
         """What is still held at the end of the content (a last bare CR)."""
         piece, self._held = self._held, b""
-        return self._checked(piece)
+        return self._checked(piece) if piece else b""
 
     def _checked(self, piece: bytes) -> bytes:
         ends = piece.count(b"\r\n")
