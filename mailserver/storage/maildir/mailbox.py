@@ -17,7 +17,7 @@ from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
 from mailserver.model.numset import NumSet
 from mailserver.storage.maildir import reading, rows
-from mailserver.storage.maildir.folder import Arrival, Folder
+from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import IndexLost
 from mailserver.storage.maildir.rows import FileRow
 from mailserver.storage.maildir.sync import Synced
@@ -135,6 +135,10 @@ class MaildirMailbox:
         if len(self._recent) > _MAX_RECENT:
             self._recent_from = self._recent.popleft()[0]
 
+    def removed_lately(self) -> frozenset[int]:
+        """UIDs that were removed, as far back as sessions are told."""
+        return frozenset(uid for _, gone in self._expunged for uid in gone)
+
     def memory(self) -> tuple[dict[int, frozenset[str]], dict[int, int]]:
         """Flags and MODSEQs by UID, for an index that must be made anew."""
         table, sets = self.table, self.flag_table.sets
@@ -225,11 +229,18 @@ class MaildirMailbox:
             left: Sequence[int] = uids[start : start + _FILES_AT_ONCE]
             try:
                 places = await self._places(left)
+                looked = False
                 while left:
-                    batch, done = await run(reading.read_batch, self.folder, places, left, header_only)
+                    batch, done = await run(
+                        reading.read_batch, self.folder, places, left, header_only, not looked
+                    )
                     left = left[done:]
                     if batch:
                         yield batch
+                    elif not done:
+                        # The index has a name for which there is no file (ATTACKS H03, H07).
+                        await self._look_again()
+                        places, looked = await self._places(left), True
             except OSError as error:
                 raise _unreadable(error) from error
 
@@ -239,12 +250,23 @@ class MaildirMailbox:
         row = (await self._places([uid])).get(uid) if self.table.find(uid) >= 0 else None
         if row is None:
             raise NotFound("the message is gone")
+        run = self._upkeep.context.reading.run
         try:
-            return await self._upkeep.context.reading.run(reading.read_range, self.folder, row, start, size)
+            try:
+                return await run(reading.read_range, self.folder, row, start, size)
+            except FileNotFoundError:
+                await self._look_again()
+                row = (await self._places([uid])).get(uid, row)
+                return await run(reading.read_range, self.folder, row, start, size)
         except FileNotFoundError:
             raise NotFound("the message is gone") from None
         except OSError as error:
             raise _unreadable(error) from error
+
+    async def _look_again(self) -> None:
+        """Compare everything with the directory, whatever its mtime says."""
+        self.folder.seen = Seen()
+        await self._account.refresh(self.folder)
 
     async def _places(self, uids: Sequence[int]) -> dict[int, FileRow]:
         number = await self._indexed()

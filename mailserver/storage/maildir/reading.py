@@ -101,9 +101,12 @@ def _load_header(folder: Folder, row: FileRow) -> bytes:
 
 
 def read_batch(
-    folder: Folder, files_of: dict[int, FileRow], uids: Sequence[int], header_only: bool
+    folder: Folder, files_of: dict[int, FileRow], uids: Sequence[int], header_only: bool, patient: bool
 ) -> tuple[list[tuple[int, bytes]], int]:
-    """Messages from the beginning of `uids` until a batch is full; and how many of `uids` were dealt with."""
+    """Messages from the beginning of `uids` until a batch is full; and how many of `uids` were dealt with.
+
+    One without a file is passed over, but if `patient` the batch ends before it.
+    """
     out: list[tuple[int, bytes]] = []
     octets = done = 0
     for uid in uids:
@@ -114,7 +117,8 @@ def read_batch(
             try:
                 data = _load_header(folder, row) if header_only else load(folder, row)
             except FileNotFoundError:
-                pass
+                if patient:
+                    break
             else:
                 out.append((uid, data))
                 octets += len(data)

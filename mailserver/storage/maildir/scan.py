@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mailserver.storage.maildir.index import key_range
+from mailserver.storage.maildir.names import parse
 
-__all__ = ["Difference", "Moved", "compare", "list_names", "mtimes"]
+__all__ = ["FLAGS_CHANGED", "TO_CUR", "Difference", "Moved", "compare", "list_names", "mtimes"]
 
 _UID = 0xFFFFFFFF
+#: Values of `dirty` in the index: the flags are newer than the name; only the place is to change (new/ to cur/).
+FLAGS_CHANGED, TO_CUR = 1, 2
 
 
 @dataclass(slots=True)
@@ -32,12 +35,12 @@ class Moved:
 
 @dataclass(slots=True)
 class Difference:
-    """`appeared`: (in new/, name) of files the index does not know, sorted by name. `present`: bases that it does."""
+    """`appeared`: (in new/, name) of files the index does not know, sorted by name. `gone`: UIDs without a file."""
 
     appeared: list[tuple[bool, bytes]] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
-    #: base → place and whole name, for those of `appeared` whose base is also there under a known name.
+    #: Name of one of `appeared` → (in new/, name) of another file with the same base.
     doubled: dict[bytes, tuple[bool, bytes]] = field(default_factory=dict)
     entries: int = 0
 
@@ -53,16 +56,19 @@ def list_names(directory: str) -> set[bytes]:
         return {entry.name for entry in entries if entry.is_file(follow_symlinks=False) and entry.name[0] != 46}
 
 
-def compare(db: sqlite3.Connection, number: int, path: str, *, new_only: bool) -> Difference:
-    """Compare a folder. With `new_only` just new/ is read, unless something is missing there."""
+def compare(db: sqlite3.Connection, number: int, path: str, uid_validity: int, *, new_only: bool) -> Difference:
+    """Compare a folder. With `new_only` just new/ is read, unless something is missing there.
+
+    Raises ValueError: the index has a name that cannot be that of its UID.
+    """
     if new_only:
-        found = _compare(db, number, [(True, list_names(f"{path}/new"))])
+        found = _compare(db, number, uid_validity, [(True, list_names(f"{path}/new"))])
         if not found.gone:
             return found
-    found = _compare(db, number, _list_both(path))
+    found = _compare(db, number, uid_validity, _list_both(path))
     if found.gone:
         # A rename that happens while a directory is being read can hide a file from the reader: look again.
-        found = _compare(db, number, _union(_list_both(path), _list_both(path)))
+        found = _compare(db, number, uid_validity, _union(_list_both(path), _list_both(path)))
     return found
 
 
@@ -77,7 +83,9 @@ def _union(
     return [(in_new, names | others) for (in_new, names), (_, others) in zip(first, second, strict=True)]
 
 
-def _compare(db: sqlite3.Connection, number: int, listed: list[tuple[bool, set[bytes]]]) -> Difference:
+def _compare(
+    db: sqlite3.Connection, number: int, uid_validity: int, listed: list[tuple[bool, set[bytes]]]
+) -> Difference:
     out = Difference()
     missing: dict[bytes, Moved] = {}
     known: dict[bool, dict[bytes, int]] = {in_new: {} for in_new, _ in listed}
@@ -86,8 +94,10 @@ def _compare(db: sqlite3.Connection, number: int, listed: list[tuple[bool, set[b
         f"SELECT key, base, info, in_new, flags, dirty FROM messages WHERE key BETWEEN ? AND ?{where}",  # noqa: S608
         key_range(number),
     ):
+        if not base.endswith(b",U=%d,V=%x" % (key & _UID, uid_validity)) and _own_uid(base, uid_validity) != key & _UID:
+            raise ValueError(f"the index has a wrong name for UID {key & _UID}")
         known[bool(in_new)][base + info] = key
-        missing[base] = Moved(key & _UID, base, info, bool(in_new), flags, bool(dirty))
+        missing[base] = Moved(key & _UID, base, info, bool(in_new), flags, dirty == FLAGS_CHANGED)
     for in_new, names in listed:
         out.entries += len(names)
         for name in names.intersection(known[in_new]):
@@ -98,6 +108,8 @@ def _compare(db: sqlite3.Connection, number: int, listed: list[tuple[bool, set[b
             "SELECT base FROM unlinks WHERE key BETWEEN ? AND ?", key_range(number))}  # fmt: skip
         out.appeared = [entry for entry in out.appeared if entry[1].partition(b":")[0] not in removed]
         _match(out, missing, known)
+        if missing and out.appeared:
+            _claim(out, missing, uid_validity)
     out.gone = sorted(moved.uid for moved in missing.values())
     return out
 
@@ -114,6 +126,28 @@ def _match(out: Difference, missing: dict[bytes, Moved], known: dict[bool, dict[
             present[base] = (in_new, name)
             continue
         if base in present:
-            out.doubled[base] = present[base]
+            out.doubled[name] = present[base]
+        present.setdefault(base, (in_new, name))
         unknown.append((in_new, name))
     out.appeared = unknown
+
+
+def _claim(out: Difference, missing: dict[bytes, Moved], uid_validity: int) -> None:
+    """A file that has the UID of a message without a file in its name is that message, under a changed name."""
+    by_uid = {moved.uid: moved for moved in missing.values()}
+    unknown = []
+    for in_new, name in out.appeared:
+        base, colon, info = name.partition(b":")
+        moved = by_uid.pop(_own_uid(base, uid_validity) or 0, None)
+        if moved is None:
+            unknown.append((in_new, name))
+            continue
+        del missing[moved.base]
+        moved.base, moved.in_new, moved.info = base, in_new, colon + info
+        out.moved.append(moved)
+    out.appeared = unknown
+
+
+def _own_uid(base: bytes, uid_validity: int) -> int | None:
+    name = parse(os.fsdecode(base))
+    return name.uid if name.uid_validity == uid_validity else None

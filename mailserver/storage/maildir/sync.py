@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mailserver.net import files
@@ -46,6 +46,8 @@ class Memory:
 
     flags: Mapping[int, frozenset[str]]
     modseqs: Mapping[int, int]
+    #: Messages that were removed lately, and whose files perhaps were not yet.
+    removed: Collection[int]
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         if look.first and known and not row.fresh:
             return row, None, []
         new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
-        found = compare(db, row.number, folder.path, new_only=new_only)
+        found = compare(db, row.number, folder.path, folder.state.uid_validity, new_only=new_only)
         taken = []
         if found.appeared:
             taken = [key & 0xFFFFFFFF for (key,) in db.execute(
@@ -111,14 +113,16 @@ def _adopt(look: Look, row: rows.FolderRow, found: Difference, taken: list[int])
     folder, memory = look.folder, look.memory
 
     def keeps(uid: int) -> bool:
-        return look.first and row.uid_seen <= uid < look.visible_next
+        if not (look.first and row.uid_seen <= uid < look.visible_next):
+            return False
+        return memory is None or uid in memory.flags or uid in memory.removed
 
     uidlist = dovecot.uids(folder.path) if look.first and dovecot.is_adopting(folder.state) else None
     adopted = look.adopted
     adopt(folder, found, adopted, look.folder.keywords.flags_of, keeps, taken, uidlist)
     if memory is not None:
-        # The index was lost under a table that is in use: what is not in the table was removed, and its unlink was
-        # only known to the index.
+        # The index was lost under a table that is in use: of what was removed, only the index knew the files. A file
+        # that is neither in the table nor known to have been removed gets a new UID: better twice seen than lost.
         for arrival in adopted.known:
             if arrival.uid not in memory.flags:
                 files.remove_file(f"{folder.new if arrival.in_new else folder.cur}/{arrival.base}{arrival.info}")
@@ -168,7 +172,8 @@ def _write_moved(
     for message in moved:
         key = number << 32 | message.uid
         db.execute(
-            "UPDATE messages SET info = ?, in_new = ? WHERE key = ?", (message.info, message.in_new, key)
+            "UPDATE messages SET base = ?, info = ?, in_new = ? WHERE key = ?",
+            (message.base, message.info, message.in_new, key),
         )
         if message.dirty:
             # A change of ours that is not yet in the name is newer than what the other program saw.

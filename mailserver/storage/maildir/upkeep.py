@@ -124,7 +124,7 @@ class Upkeep:
         first = folder.synced != generation
         look = Look(
             folder, self.context.epoch, folder.visible_next, folder.highest_modseq + 1, list(folder.unindexed),
-            folder.seen, first, None if box is None or not first else Memory(*box.memory()),
+            folder.seen, first, None if box is None or not first else Memory(*box.memory(), box.removed_lately()),
         )  # fmt: skip
         try:
             outcome = await self.context.reading.run(self._look_now, look)
