@@ -127,7 +127,8 @@ class _Parser:
         domain: bytes | None,
         valid: bool = True,
     ) -> None:
-        complete = mailbox is not None and bool(domain)
+        # A domain that ends in a dot is only shown (as Dovecot does): with more behind it, it would read differently.
+        complete = mailbox is not None and bool(domain) and not (domain or b"").endswith(b".")
         mailbox = _MISSING_MAILBOX if mailbox is None else mailbox
         self._found.append(Address(name, route, mailbox, domain or _MISSING_DOMAIN, valid and complete))
 

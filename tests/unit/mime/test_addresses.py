@@ -82,3 +82,9 @@ def test_any_list_is_read_without_complaint(pieces: list[bytes]) -> None:
         # What was read to its end is read the same way with one more address behind it.
         more = parse_addresses(b"".join(pieces) + b",z@z")
         assert more[: len(found)] == found
+
+
+def test_a_domain_with_a_dot_at_its_end_is_shown_and_not_trusted() -> None:
+    found, complete = read_addresses(b"a@.")
+    assert [entry.domain for entry in found] == [b"."]
+    assert not complete
