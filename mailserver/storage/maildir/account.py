@@ -71,7 +71,7 @@ class MaildirAccount:
                 loaded.folders[folder] = recover.recover_folder(path, loaded.state, folder, dirname, now)
             if loaded.state.epoch != context.epoch:
                 cleaning.count_usage(loaded)
-                cleaning.clear_temporary(loaded, context.started)
+                cleaning.clear_temporary(loaded)
             return loaded
 
         return cls(context, name, path, await context.reading.run(work))

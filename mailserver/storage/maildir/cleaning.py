@@ -48,8 +48,11 @@ def usage_of(folder: Folder) -> tuple[int, int]:
     return octets, messages
 
 
-def clear_temporary(loaded: Loaded, started: float) -> None:
-    """Remove from tmp/ what we wrote before this start, and what others left for a day and a half."""
+def clear_temporary(loaded: Loaded) -> None:
+    """Remove from tmp/ what we wrote before this start, and what others left for a day and a half.
+
+    Called before anything is committed to the account, so every file of ours is one that will never be finished.
+    """
     for folder in loaded.folders.values():
         try:
             entries = list(os.scandir(folder.tmp))
@@ -62,8 +65,6 @@ def clear_temporary(loaded: Loaded, started: float) -> None:
             except FileNotFoundError:
                 continue
             ours = is_ours(entry.name) and parse(entry.name).uid is None
-            # The name has the time of writing; the mtime of a file of ours may be the date that a client gave.
-            begun = (parse(entry.name).saved or 0) if ours else written
-            if begun < (started - 1 if ours else time.time() - _ABANDONED) and entry.is_file(follow_symlinks=False):
+            if (ours or written < time.time() - _ABANDONED) and entry.is_file(follow_symlinks=False):
                 _log.info("storage.unfinished_file_removed", folder=folder.path)
                 files.remove_file(entry.path)

@@ -46,7 +46,6 @@ class Context:
     committer: Committer
     indexes: IndexPool
     epoch: int
-    started: float
     #: The loaded accounts, by name.
     accounts: dict[AccountId, MaildirAccount] = field(default_factory=dict)
     #: Mailboxes whose sessions want to hear of changes by other programs.

@@ -14,7 +14,7 @@ from mailserver.net import files
 from mailserver.storage.maildir.folder import Folder, Seen
 from mailserver.storage.maildir.index import AccountIndex, key_range
 from mailserver.storage.maildir.names import parse
-from mailserver.storage.maildir.scan import list_names, mtimes
+from mailserver.storage.maildir.scan import TO_CUR, list_names, mtimes
 
 __all__ = ["Flushed", "flush_names", "flush_unlinks"]
 
@@ -104,5 +104,5 @@ def _own_change(folder: Folder, before: tuple[int, int]) -> Seen:
 
 def mark_new(db: sqlite3.Connection, number: int) -> int:
     """Let the next flush move everything out of new/ (after a SELECT); how many."""
-    query = "UPDATE messages SET dirty = 1 WHERE in_new AND key BETWEEN ? AND ?"
-    return db.execute(query, key_range(number)).rowcount
+    query = "UPDATE messages SET dirty = ? WHERE in_new AND NOT dirty AND key BETWEEN ? AND ?"
+    return db.execute(query, (TO_CUR, *key_range(number))).rowcount

@@ -72,7 +72,6 @@ class MaildirStore:
             committer,
             indexes,
             epoch,
-            self._clock.time(),
         )
         spool = Path(self._root, ".server", "spool")
         self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)

@@ -59,10 +59,10 @@ def adopt(
     used = set(taken)
     strangers: list[_Candidate] = []
     candidates = [_Candidate(in_new, name := os.fsdecode(raw), parse(name)) for in_new, raw in found.appeared]
+    # First, while both names of a pair are still what they were.
+    candidates = [candidate for candidate in candidates if not _is_same_file(folder, candidate, found)]
     for candidate in sorted(candidates, key=lambda item: item.parsed.base):
         parsed, uid = candidate.parsed, candidate.parsed.uid
-        if os.fsencode(parsed.base) in found.doubled and _is_same_file(folder, candidate, found):
-            continue
         ours = uid is not None and parsed.uid_validity == folder.state.uid_validity
         if uid is not None and ours and folder.waiting(uid):
             continue
@@ -84,7 +84,10 @@ def adopt(
 
 def _is_same_file(folder: Folder, candidate: _Candidate, found: Difference) -> bool:
     """Two names of one base: a second link to the same file is removed; else it is another message, and named so."""
-    in_new, name = found.doubled[os.fsencode(candidate.parsed.base)]
+    double = found.doubled.get(os.fsencode(candidate.name))
+    if double is None:
+        return False
+    in_new, name = double
     path, other = _path(folder, candidate.in_new, candidate.name), _path(folder, in_new, os.fsdecode(name))
     try:
         same = os.path.samestat(os.lstat(path), os.lstat(other))
