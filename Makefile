@@ -24,7 +24,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
-	PYTHONPATH=. $(BIN)/python bench/delivery.py
+	$(BIN)/python -m bench
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak --timeout 7200

@@ -20,7 +20,8 @@ from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 
-HEADER = b"Return-Path: <sender@example.net>\r\nReceived: from client (client [127.0.0.1]) by mail.example.test; now\r\n"
+HEADER = b"Return-Path: <sender@example.net>\r\n"
+HEADER += b"Received: from client (client [127.0.0.1]) by mail.example.test; now\r\n"
 
 
 def message(size):

@@ -1,0 +1,7 @@
+"""All workloads, one after the other: `make bench`."""
+
+import runpy
+
+for module in ("bench.delivery", "bench.server"):
+    print(f"== {module}", flush=True)
+    runpy.run_module(module, run_name="__main__")
