@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from mailserver.net import files
 from mailserver.storage.maildir.folder import Folder, Seen
 from mailserver.storage.maildir.index import AccountIndex, key_range
 from mailserver.storage.maildir.names import parse
+from mailserver.storage.maildir.rows import check_name
 from mailserver.storage.maildir.scan import TO_CUR, list_names, mtimes
 
 __all__ = ["Flushed", "flush_names", "flush_unlinks"]
@@ -33,7 +35,7 @@ class Flushed:
 def flush_names(index: AccountIndex, folder: Folder, number: int) -> Flushed:
     """Rename up to `BATCH` files to what their flags are now (and out of new/)."""
     query = "SELECT key, base, info, in_new, flags FROM messages WHERE dirty AND key BETWEEN ? AND ? LIMIT ?"
-    rows = index.run(lambda db: db.execute(query, (*key_range(number), BATCH)).fetchall())
+    rows = index.run(lambda db: _named(db.execute(query, (*key_range(number), BATCH)).fetchall()))
     if not rows:
         return Flushed(False, False, folder.seen)
     before = mtimes(folder.path)
@@ -61,16 +63,23 @@ def flush_names(index: AccountIndex, folder: Folder, number: int) -> Flushed:
     return Flushed(len(rows) == BATCH and not stale, stale, _own_change(folder, before))
 
 
+def _named(rows: list[Any]) -> list[Any]:
+    """These rows, which begin with key, base and info. Raises ValueError: one is damaged."""
+    for key, base, info, *_ in rows:
+        check_name(key & 0xFFFFFFFF, base, info)
+    return rows
+
+
 def flush_unlinks(index: AccountIndex, folder: Folder, number: int) -> Flushed:
     """Unlink up to `BATCH` files of messages that were removed."""
-    query = "SELECT key, in_new, base, info FROM unlinks WHERE key BETWEEN ? AND ? LIMIT ?"
-    rows = index.run(lambda db: db.execute(query, (*key_range(number), BATCH)).fetchall())
+    query = "SELECT key, base, info, in_new FROM unlinks WHERE key BETWEEN ? AND ? LIMIT ?"
+    rows = index.run(lambda db: _named(db.execute(query, (*key_range(number), BATCH)).fetchall()))
     if not rows:
         return Flushed(False, False, folder.seen)
     before = mtimes(folder.path)
     touched: set[str] = set()
     renamed: set[bytes] = set()
-    for _, in_new, base, info in rows:
+    for _, base, info, in_new in rows:
         directory = folder.new if in_new else folder.cur
         if files.remove_file(f"{directory}/{os.fsdecode(base + info)}"):
             touched.add(directory)

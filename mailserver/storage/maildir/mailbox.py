@@ -59,11 +59,11 @@ class MaildirMailbox:
 
     async def load(self) -> None:
         """Read the table from the index, whose folder was just looked at and is held. Raises IndexLost."""
-        number_and_table = await self._upkeep.transact(
-            self.folder, lambda db, number: rows.load_table(db, self._upkeep.index, number, self.flag_table)
+        folder, index = self.folder, self._upkeep.index
+        uid_next = folder.visible_next
+        self.table = table = await self._upkeep.transact(
+            folder, lambda db, number: rows.load_table(db, index, number, self.flag_table, uid_next)
         )
-        self.table = table = number_and_table
-        folder = self.folder
         if table.modseqs:
             folder.highest_modseq = max(folder.highest_modseq, max(table.modseqs))
         counts = Counter(table.flags)

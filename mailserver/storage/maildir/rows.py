@@ -17,8 +17,8 @@ from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.storage.maildir.index import AccountIndex, key_range
 
 __all__ = [
-    "FileRow", "FolderRow", "add_messages", "copy_rendered", "file_rows", "folder_row", "forget_folder", "load_counts",
-    "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered", "tombstones_since",
+    "FileRow", "FolderRow", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row", "forget_folder",
+    "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered", "tombstones_since",
 ]  # fmt: skip
 
 _UID = 0xFFFFFFFF
@@ -103,9 +103,12 @@ def add_messages(
 
 
 def load_table(
-    db: sqlite3.Connection, index: AccountIndex, number: int, flag_table: FlagTable
+    db: sqlite3.Connection, index: AccountIndex, number: int, flag_table: FlagTable, uid_next: int
 ) -> MessageTable:
-    """The folder's table, ready to be shown. Raises ValueError, KeyError, OverflowError: values are damaged."""
+    """The folder's table, ready to be shown; every UID is below `uid_next`.
+
+    Raises ValueError, KeyError, OverflowError: values are damaged.
+    """
     rows = db.execute(
         "SELECT key, flags, modseq, wire, date, saved FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",
         key_range(number),
@@ -115,6 +118,8 @@ def load_table(
     keys, flags, modseqs, wires, dates, saved = zip(*rows, strict=True)
     numbers = {name: flag_table.intern(index.flag_set(name)) for name in set(flags)}
     first = number << 32
+    if keys[-1] - first >= uid_next:
+        raise ValueError("the index has a UID that was never given")
     return MessageTable(
         0, array("I", [key - first for key in keys]), array("I", [numbers[name] for name in flags]),
         array("Q", modseqs), array("I", wires), array("q", dates), array("q", saved),
@@ -142,8 +147,15 @@ def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[
     out = {}
     for key, base, info, in_new, size, wire in _select(db, "base, info, in_new, size, wire", "messages", number, uids):
         uid = key & _UID
+        check_name(uid, base, info)
         out[uid] = FileRow(uid, os.fsdecode(base), os.fsdecode(info), bool(in_new), size, wire)
     return out
+
+
+def check_name(uid: int, base: bytes, info: bytes) -> None:
+    """Raises ValueError: the index has a name that no directory can have, or that belongs to another UID."""
+    if b",U=%d," % uid not in base or b"/" in base + info or b"\0" in base + info:
+        raise ValueError(f"the index has a wrong name for UID {uid}")
 
 
 def _select(

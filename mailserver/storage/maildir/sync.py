@@ -83,7 +83,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
         found = compare(db, row.number, folder.path, folder.state.uid_validity, new_only=new_only)
         taken = []
-        if found.appeared:
+        if found.appeared or look.memory is not None:
             taken = [key & 0xFFFFFFFF for (key,) in db.execute(
                 "SELECT key FROM messages WHERE key BETWEEN ? AND ?", key_range(row.number))]  # fmt: skip
         return row, found, taken
@@ -96,6 +96,10 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         _adopt(look, row, found, taken)
         if adopted.new or adopted.abandoned:
             before, trusted = mtimes(folder.path), False
+    if look.memory is not None:
+        # What the table has and no file is went while nobody looked, or was never there but in a damaged index.
+        there = {arrival.uid for arrival in adopted.known}.union(taken).difference(found.gone)
+        found.gone = sorted(look.memory.flags.keys() - there)
     seen = Seen(*before, trusted, found.entries, time.monotonic() - started, started)
     out = Synced(seen, row.number, found.gone, {}, adopted)
     if look.first or found.gone or found.moved or adopted.known:
