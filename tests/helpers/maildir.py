@@ -89,8 +89,12 @@ async def see(data: Path) -> dict[str, Seen]:
                 continue
             async with account.open(info.name) as box:
                 bodies: dict[int, bytes] = {}
-                async for batch in box.read_many(list(box.table.uids)):
-                    bodies.update(batch)
+                # A second time for what the first reading found out: that the index was wrong.
+                while lacking := [uid for uid in box.table.uids if uid not in bodies]:
+                    was = len(bodies), len(box.table)
+                    async for batch in box.read_many(lacking):
+                        bodies.update(batch)
+                    assert (len(bodies), len(box.table)) != was, f"{info.name}: {lacking} cannot be read"
                 out[info.name] = Seen(
                     box.uid_validity,
                     box.mailbox_id,

@@ -16,7 +16,7 @@ from mailserver.storage.maildir import folder_names, layout, tree
 from mailserver.storage.maildir.checked import Damaged, read_checked
 from mailserver.storage.maildir.findings import Finding, Findings, Problem, Severity
 from mailserver.storage.maildir.inspection import FolderOnDisk, directories, read_folder
-from mailserver.storage.maildir.verify_folder import check_folder, octets_of
+from mailserver.storage.maildir.verify_folder import check_folder, usage_of
 from mailserver.storage.maildir.verify_index import IndexCheck
 
 __all__ = ["problems_of_store", "verify_account"]
@@ -47,10 +47,10 @@ def verify_account(
             folder = read_folder(path, directory.dirname)
             check_folder(folder, out, full=full)
             _check_identity(folder, state, mailbox_ids, out)
-            index.check(folder)
+            removed = index.check(folder)
             if directory.name is not None:
-                octets += octets_of(folder)
-                messages += sum(1 for file in folder.files if file.size)
+                used = usage_of(folder, removed)
+                octets, messages = octets + used[0], messages + used[1]
         index.check_folders(set(mailbox_ids))
     told = (state.octets, state.messages) if epoch and state.epoch == epoch else (octets, messages)
     if usage is not None:

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Collection
 
 from mailserver.storage.maildir.findings import Findings, Problem
 from mailserver.storage.maildir.folder_state import MAX_UID, STATE_FILE
@@ -14,7 +15,7 @@ from mailserver.storage.maildir.keywords import JOURNAL, LETTERS_FILE, Keywords
 from mailserver.storage.maildir.names import FLAG_LETTERS, FileName, is_ours
 from mailserver.storage.maildir.unknown_files import wire_size
 
-__all__ = ["ABANDONED", "UNSAFE", "check_folder", "octets_of"]
+__all__ = ["ABANDONED", "UNSAFE", "check_folder", "usage_of"]
 
 #: Seconds after which a file in tmp/ is nobody's any more (the Maildir convention).
 ABANDONED = 36 * 3600
@@ -41,13 +42,15 @@ def check_folder(folder: FolderOnDisk, out: Findings, *, full: bool) -> None:
     _check_temporary(folder, out)
 
 
-def octets_of(folder: FolderOnDisk) -> int:
-    """The messages' size with CRLF, as far as the names tell."""
-    octets = 0
+def usage_of(folder: FolderOnDisk, removed: Collection[str]) -> tuple[int, int]:
+    """Octets (with CRLF, as far as the names tell) and number of the messages whose bases are not in `removed`."""
+    octets = messages = 0
     for file in folder.files:
         name = file.parsed
-        octets += (name.wire or file.size) if file.size else 0
-    return octets
+        if file.size and name.base not in removed:
+            octets += name.wire or file.size
+            messages += 1
+    return octets, messages
 
 
 def _check_names(folder: FolderOnDisk, out: Findings) -> None:

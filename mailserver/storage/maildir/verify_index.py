@@ -73,16 +73,16 @@ class IndexCheck:
             text = f"a folder with the MAILBOXID {mailbox_id}, which is not there"
             self._out.add(Problem.INDEX_FOLDER_UNKNOWN, "", INDEX_FILE, text)
 
-    def check(self, folder: FolderOnDisk) -> None:
-        """One folder of the account."""
+    def check(self, folder: FolderOnDisk) -> set[str]:
+        """One folder of the account; the bases of files whose messages were removed, and that will go."""
         contents, state = self._contents, folder.state
         known = contents.folders.get(state.mailbox_id) if contents and state else None
         if contents is None or state is None or known is None:
-            return
+            return set()
         if known.uid_validity != state.uid_validity:
             text = f"the index is of UIDVALIDITY {known.uid_validity}, the folder of {state.uid_validity}"
             self._out.add(Problem.INDEX_OTHER_UIDVALIDITY, folder.dirname, "", text)
-            return
+            return set()
         try:
             contents.load(known)
             _FolderCheck(folder, state, known, self._out).check()
@@ -92,6 +92,7 @@ class IndexCheck:
         finally:
             # The next folder may be as large.
             known.messages.clear()
+        return {name.partition(":")[0] for name in known.unlinks.values()}
 
     def _check_rendered(
         self, db: sqlite3.Connection, folder: FolderOnDisk, state: FolderState, known: FolderContents
