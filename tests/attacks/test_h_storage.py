@@ -34,8 +34,8 @@ def message(name: str) -> bytes:
     return b"Subject: %b\r\n\r\nbody of %b\r\n" % (name.encode(), name.encode())
 
 
-def open_store(root: Path, **settings: float) -> MaildirStore:
-    return MaildirStore(root, StorageSettings(**settings), "mx.example.test", SystemClock())
+def open_store(root: Path) -> MaildirStore:
+    return MaildirStore(root, StorageSettings(), "mx.example.test", SystemClock())
 
 
 async def deliver(store: MaildirStore, *names: str, mailbox: str = INBOX) -> list[int]:

@@ -48,7 +48,7 @@ class ContentSpace:
 class MaildirContent:
     """One message. `parts` and then, if `fd` is not None, the file: `parts` holds what is not yet in the file."""
 
-    __slots__ = ("_closed", "_guard", "_last", "_space", "_waiting", "bare", "fd", "filed", "parts", "size")
+    __slots__ = ("_closed", "_counted", "_guard", "_last", "_space", "_waiting", "bare", "fd", "filed", "parts", "size")
 
     def __init__(self, space: ContentSpace) -> None:
         self._space = space
@@ -60,6 +60,8 @@ class MaildirContent:
         #: LF without CR before it: `size + bare` is the size with CRLF.
         self.bare = 0
         self._waiting = 0
+        #: What of it counts in the memory that all share.
+        self._counted = 0
         self._last = -1
         # Held by the thread that writes the file, so that a cancelled task cannot close it under its hands.
         self._guard = threading.Lock()
@@ -79,6 +81,7 @@ class MaildirContent:
         space = self._space
         if self.fd is None:
             space.used += size
+            self._counted += size
             if self.size <= space.per_message and space.used <= space.memory:
                 return
         self._waiting += size
@@ -89,8 +92,7 @@ class MaildirContent:
         parts, self.parts = self.parts, []
         self._waiting = 0
         first = self.fd is None
-        if first:
-            self._space.used -= self.size
+        self._uncount()
         try:
             await self._space.workers.run(self._spill_now, parts)
         except OSError as error:
@@ -135,11 +137,14 @@ class MaildirContent:
             self._closed = True
             if self.fd is not None:
                 os.close(self.fd)
-        if self.fd is None:
-            self._space.used -= self.size
+        self._uncount()
         self.fd = None
         self.parts = []
         self.size = self.filed = self.bare = self._waiting = 0
+
+    def _uncount(self) -> None:
+        self._space.used -= self._counted
+        self._counted = 0
 
     async def __aenter__(self) -> MaildirContent:
         return self

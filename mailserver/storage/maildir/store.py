@@ -270,7 +270,10 @@ class MaildirStore:
         for name, account in list(self._context.accounts.items())[:32]:
             if account.idle:
                 del self._context.accounts[name]
+                account.leaving = True
                 await account.settle()
+                # A session that holds it and uses it brings it back.
+                account.leaving = False
                 return
 
     def loaded(self, name: AccountId) -> MaildirAccount | None:
