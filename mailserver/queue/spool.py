@@ -14,6 +14,7 @@ reports an error once): the spool takes nothing more until it is opened again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -28,7 +29,7 @@ from pathlib import Path
 from mailserver.model.errors import AlreadyExists, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.net.files import make_dir
-from mailserver.queue.record import FRAME_SIZE, Damaged, Incomplete, New, State, encode_new, read_new, read_tail, replay
+from mailserver.queue.record import Damaged, Incomplete, New, State, encode_new, read_new, read_tail, replay
 
 __all__ = ["GroupSync", "Incoming", "Recovered", "SetAside", "Spool"]
 
@@ -224,15 +225,14 @@ class Spool:
         """Read what is there: at start, before anything else. Raises OSError."""
         found: list[Recovered] = []
         aside: list[SetAside] = []
-        for directory in ("tmp", "items"):
-            fd = self.tmp if directory == "tmp" else self._items
+        for directory, fd in (("tmp", self.tmp), ("items", self._items)):
             for name in sorted(os.listdir(fd)):
                 try:
-                    self._check_name(fd, name)
-                    if directory == "tmp":
-                        os.unlink(name, dir_fd=fd)
-                    else:
+                    if directory == "items":
                         found.append(self._read(name))
+                    else:
+                        os.close(_open(fd, name)[0])
+                        os.unlink(name, dir_fd=fd)
                 except Damaged as damage:
                     self._set_aside(fd, name)
                     aside.append(SetAside(name=f"{directory}/{_printable(name)}", reason=str(damage)))
@@ -243,10 +243,9 @@ class Spool:
         wrong: list[SetAside] = []
         for name in sorted(os.listdir(self._items)):
             try:
-                self._check_name(self._items, name)
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+                fd, size = _open(self._items, name)
                 try:
-                    new, start = _read_new(fd)
+                    new, start, _ = _read_new(fd, size)
                     _check_content(fd, new, start)
                 finally:
                     os.close(fd)
@@ -256,29 +255,30 @@ class Spool:
                 wrong.append(SetAside(name=f"items/{_printable(name)}", reason=str(damage)))
         return wrong
 
-    def _check_name(self, directory: int, name: str) -> None:
-        if not _ID.fullmatch(name):
-            raise Damaged("the name is not one of ours")
-        if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            raise Damaged("not a regular file")
-
     def _read(self, name: str) -> Recovered:
-        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+        fd, size = _open(self._items, name)
         try:
-            new, start = _read_new(fd)
+            new, start, begun = _read_new(fd, size)
             if new.queue_id != name:
                 raise Damaged("the name and the NEW record do not agree")
-            end, size = start + new.size, os.fstat(fd).st_size
+            end = start + new.size
             if size < end:
                 raise Damaged(f"{end - size} octets of the content are missing")
             if size - end > _MAX_TAIL:
                 raise Damaged("too much after the content")
-            records, sound = read_tail(os.pread(fd, size - end, end) if size > end else b"")
-            cut = size - end - sound
-            if cut:
-                os.ftruncate(fd, end + sound)
-                os.fsync(fd)
-            return Recovered(new=new, state=replay(new, records), cut=cut)
+            tail = begun[end:] if len(begun) >= size else os.pread(fd, size - end, end) if size > end else b""
+            records, sound = read_tail(tail)
+            if len(tail) > sound:
+                self._cut(name, end + sound)
+            return Recovered(new=new, state=replay(new, records), cut=len(tail) - sound)
+        finally:
+            os.close(fd)
+
+    def _cut(self, name: str, size: int) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+        try:
+            os.ftruncate(fd, size)
+            os.fsync(fd)
         finally:
             os.close(fd)
 
@@ -293,18 +293,35 @@ class Spool:
             os.close(aside)
 
 
-def _read_new(fd: int) -> tuple[New, int]:
-    size = os.fstat(fd).st_size
+def _open(directory: int, name: str) -> tuple[int, int]:
+    """A file of ours for reading, and its size. Raises Damaged: it cannot be one of ours."""
+    if not _ID.fullmatch(name):
+        raise Damaged("the name is not one of ours")
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for a writer.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Damaged("not a regular file") from None
+        raise
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise Damaged("not a regular file")
+    return fd, status.st_size
+
+
+def _read_new(fd: int, size: int) -> tuple[New, int, bytes]:
+    """NEW, where the content begins, and the beginning of the file as far as it was read."""
     wanted = _FIRST_READ
     while True:
         data = os.pread(fd, wanted, 0)
         try:
-            return read_new(data, whole=len(data) >= size)
+            return *read_new(data, whole=len(data) >= size), data
         except Incomplete as more:
-            # At most MAX_PAYLOAD + FRAME_SIZE, which read_new has checked; less than asked for means a shrinking file.
-            wanted = more.needed if len(data) == wanted else FRAME_SIZE
-            if wanted == FRAME_SIZE:
+            if len(data) < wanted:
                 raise Damaged("the file changes while it is read") from None
+            wanted = more.needed
 
 
 def _check_content(fd: int, new: New, start: int) -> None:
