@@ -1,6 +1,6 @@
 """The queue on disk, as the rest of the server sees it: `ports.queue.MailQueue`.
 
-The file work is in `spool.py` and runs in four threads of our own, whole operations per hop: a message of up to 1 MiB
+The file work is in `spool.py` and runs in eight threads of our own, whole operations per hop: a message of up to 1 MiB
 is one hop. What waits is mirrored in memory (below 1 kB each), so that listing costs no I/O. An item is in the mirror
 if and only if it is durable; the mirror is only touched on the event loop.
 """
@@ -31,7 +31,8 @@ __all__ = ["DiskQueue"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
-_THREADS = 4
+#: Measured on ext4: twice the messages a second of four, since their syncs share journal commits.
+_THREADS = 8
 #: Injections that may wait for a thread; each holds up to 1 MiB. Above it a sender is asked to come again.
 _MAX_IN_FLIGHT = 256
 _CHUNK = 1 << 20
