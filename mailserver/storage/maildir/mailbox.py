@@ -163,6 +163,13 @@ class MaildirMailbox:
         """Does anyone want to be woken?"""
         return bool(self._wakers)
 
+    def looks_changed(self) -> bool:
+        """Has the directory another mtime than when it was last looked at, or an untrusted one? In a thread."""
+        try:
+            return not self.deleted and not self._upkeep.unchanged(self.folder)
+        except OSError:
+            return True
+
     async def refresh(self) -> None:
         """Notice what other programs did."""
         self._check()

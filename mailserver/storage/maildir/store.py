@@ -31,6 +31,7 @@ from mailserver.storage.maildir.content import ContentSpace, MaildirContent
 from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
+from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
@@ -38,6 +39,7 @@ __all__ = ["MaildirStore"]
 
 CLEAN = "clean"
 _READ_CHUNK = 1 << 20
+_WATCHED_AT_ONCE = 500
 
 
 class MaildirStore:
@@ -95,12 +97,15 @@ class MaildirStore:
 
     async def _watch(self) -> None:
         """Look again and again at the mailboxes that sessions have open: other programs do not tell us."""
+        watched = self._context.watched
         while True:
             await asyncio.sleep(self._settings.watch_interval)
-            for box in list(self._context.watched):
-                if box.deleted or not box.watched:
-                    self._context.watched.discard(box)
-                else:
+            watched.difference_update([box for box in watched if box.deleted or not box.watched])
+            boxes = list(watched)
+            for start in range(0, len(boxes), _WATCHED_AT_ONCE):
+                # Two stat calls for each: what an idle session may cost.
+                some = boxes[start : start + _WATCHED_AT_ONCE]
+                for box in await self._reading.run(_changed, some):
                     with suppress(MailError):
                         await box.refresh()
 
@@ -343,3 +348,7 @@ def _outcome(place: Place) -> Stored | MailError:
     return Stored(
         account=place.account.account, mailbox=folder.name, uid_validity=folder.state.uid_validity, uid=place.uid
     )
+
+
+def _changed(boxes: Sequence[MaildirMailbox]) -> list[MaildirMailbox]:
+    return [box for box in boxes if box.looks_changed()]

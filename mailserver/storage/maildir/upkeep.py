@@ -160,7 +160,7 @@ class Upkeep:
             number = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1).number)
             while flush.flush_unlinks(self.index, folder, number).more:
                 pass
-        elif self._unchanged(folder):
+        elif self.unchanged(folder):
             return None
         folder.reserve_modseqs()
         synced = sync(self.index, look)
@@ -169,7 +169,8 @@ class Upkeep:
             counts = self.index.run(lambda db: rows.load_counts(db, self.index, synced.number))
         return synced, counts
 
-    def _unchanged(self, folder: Folder) -> bool:
+    def unchanged(self, folder: Folder) -> bool:
+        """Is another look not worth it now? In a thread. Raises OSError."""
         seen = folder.seen
         same = mtimes(folder.path) == (seen.new_mtime, seen.cur_mtime)
         if same and seen.trusted:
