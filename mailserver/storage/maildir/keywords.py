@@ -94,12 +94,19 @@ class Keywords:
 
     def info(self, flags: Iterable[str], old_letters: str = "") -> str:
         """What stands behind the base for these flags. Gives letters to new keywords, durably. Raises OSError."""
-        letters = {letter for letter in old_letters if letter not in FLAG_LETTERS and not "a" <= letter <= "z"}
+        if old_letters:
+            self._load()
+        # A letter that means nothing may have lost its meaning: it stays, until `mailbox rebuild` finds it again.
+        letters = {letter for letter in old_letters if letter not in FLAG_LETTERS and not self._means(letter)}
         for flag in flags:
             letter = _LETTER_OF.get(flag) or self._letter(flag)
             if letter:
                 letters.add(letter)
         return ":2," + "".join(sorted(letters))
+
+    def _means(self, letter: str) -> bool:
+        at = ord(letter) - 97
+        return 0 <= at < len(self._names) and bool(self._names[at])
 
     def without_letter(self, flags: Iterable[str]) -> frozenset[str]:
         """Those keywords that only the journal can hold (after `info` was asked for them)."""
@@ -162,25 +169,34 @@ class Keywords:
                 self._loaded = True
 
     def _load_letters(self) -> None:
-        for line in _read(f"{self._folder}/{LETTERS_FILE}").split(b"\n"):
+        *lines, rest = _read(f"{self._folder}/{LETTERS_FILE}").split(b"\n")
+        for line in lines:
             if line and not self._load_letter(line):
                 self._damage[0].append(f"this line cannot be read: {line[:120]!r}")
+        if rest:
+            # Perhaps only a part of a keyword's name.
+            self._reserve(rest)
+            self._damage[0].append(f"the end of this line is missing: {rest[:120]!r}")
 
     def _load_letter(self, line: bytes) -> bool:
-        number, _, name = line.partition(b" ")
-        if not (number.isdigit() and len(number) <= 2 and int(number) < _MAX_LETTERS):
-            return False
+        at = self._reserve(line)
         try:
-            keyword = normalize_flag(name.decode("ascii"))
+            keyword = normalize_flag(line.partition(b" ")[2].decode("ascii"))
         except (InvalidInput, UnicodeDecodeError):
             return False
-        at = int(number)
-        self._names.extend([""] * (at + 1 - len(self._names)))
-        if self._names[at] or keyword.lower() in self._letters or keyword.startswith("\\"):
+        if at is None or self._names[at] or keyword.lower() in self._letters or keyword.startswith("\\"):
             return False
         self._names[at] = keyword
         self._letters[keyword.lower()] = chr(97 + at)
         return True
+
+    def _reserve(self, line: bytes) -> int | None:
+        """The number of a line. Whatever else it says, its letter is taken."""
+        number = line.partition(b" ")[0]
+        if not (number.isdigit() and len(number) <= 2 and int(number) < _MAX_LETTERS):
+            return None
+        self._names.extend([""] * (int(number) + 1 - len(self._names)))
+        return int(number)
 
     def _load_journal(self) -> None:
         *lines, rest = _read(f"{self._folder}/{JOURNAL}").split(b"\n")

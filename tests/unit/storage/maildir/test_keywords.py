@@ -18,7 +18,7 @@ def test_a_letter_is_on_disk_before_it_is_used_and_stays(tmp_path: Path) -> None
 def test_letters_that_mean_nothing_stay_in_the_name(tmp_path: Path) -> None:
     keywords = Keywords(str(tmp_path))
     assert keywords.flags_of("PSz", "x") == {"\\Seen"}
-    assert keywords.info({"\\Seen", "\\Answered"}, "PSz") == ":2,PRS"
+    assert keywords.info({"\\Seen", "\\Answered"}, "PSz") == ":2,PRSz"
 
 
 def test_the_27th_keyword_goes_to_the_journal(tmp_path: Path) -> None:
