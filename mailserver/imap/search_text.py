@@ -23,15 +23,16 @@ __all__ = ["TextTest", "is_listed", "listed_test", "octets_test"]
 TextTest = Callable[[bytes], bool]
 
 _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
-_FOLD = re.compile(rb"\r?\n(?=[ \t])")
-_DATE = re.compile(rb"^Date[ \t]*:[^0-9\n]*([0-9]{1,2})[ \t]+([A-Za-z]{3})[A-Za-z]*[ \t]+([0-9]{2,4})", re.M | re.I)
+# Becomes one space: nobody who looks for the words around it knows that a field was folded with a tab there.
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_DATE = re.compile(
+    rb"^Date[ \t]*:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})", re.M | re.I
+)
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 #: Charsets in which an octet of ASCII is that character and nothing else, as their names begin.
 _ASCII_BASED = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-", b"windows-125", b"koi8-")
 #: In a message in lower case: a charset that may be another one.
 _OTHER_CHARSET = re.compile(rb'charset(?!"?=(?:3d)?"?(?:%b))' % b"|".join(_ASCII_BASED))
-#: What a message has whose text may be written in another way; messages within it may have encoded words.
-_HIDES_TEXT = (b"base64", b"rfc822", b"digest")
 
 
 def is_listed(key: Header) -> bool:
@@ -48,10 +49,7 @@ def octets_test(key: Header | BodyText | Text | DateKey) -> TextTest:
     """A test of a whole message, or of its header block when the key is a Header."""
     if isinstance(key, Header | DateKey):
         return listed_test(key)
-    needle = _Needle(key.text)
-    if isinstance(key, BodyText):
-        return lambda message: _in_body(needle, message)
-    return lambda message: needle.in_header(message[: header_block_end(message)]) or _in_body(needle, message)
+    return partial(_in_body if isinstance(key, BodyText) else _in_message, _Needle(key.text))
 
 
 class _Needle:
@@ -66,7 +64,7 @@ class _Needle:
     def in_header(self, block: bytes) -> bool:
         """In a field or a header block, which may be folded and have encoded words."""
         if b"\n" in block:
-            block = _FOLD.sub(b"", block)
+            block = _FOLD.sub(b" ", block)
         if self.octets is not None:
             if self.octets in block.lower():
                 return True
@@ -80,19 +78,24 @@ class _Needle:
             return self.octets in octets.lower()
         return self.folded in decode_octets(octets, charset).casefold()
 
-
     def may_be_in(self, message: bytes) -> bool:
-        """False when no way of reading any part of the message can have it: then its structure need not be looked for.
+        """False when no way of reading any text of the message can have it: then its structure need not be looked for.
 
         Sound, not complete: text that is no more than ASCII stands there as it is, or in quoted-printable; where
-        base64, messages within or other charsets occur, anything may.
+        base64 or other charsets occur, anything may.
         """
         if self.octets is None:
             return True
         lowered = message.lower()
-        if self.octets in lowered or any(name in lowered for name in _HIDES_TEXT) or _OTHER_CHARSET.search(lowered):
+        if self.octets in lowered or b"base64" in lowered or _OTHER_CHARSET.search(lowered):
             return True
         return b"quoted-printable" in lowered and self.octets in decode_transfer(message, b"quoted-printable").lower()
+
+    def may_be_in_headers(self, body: bytes) -> bool:
+        """As `may_be_in`, for the headers of parts, which may have encoded words and folds (each of them a space)."""
+        if b"=?" in body or self.octets is None:
+            return True
+        return b" " in self.octets and self.octets in _FOLD.sub(b" ", body).lower()
 
 
 def _header_test(key: Header) -> TextTest:
@@ -105,15 +108,25 @@ def _header_test(key: Header) -> TextTest:
 
 
 def _in_body(needle: _Needle, message: bytes) -> bool:
-    return needle.may_be_in(message) and any(_in_part(needle, message, part) for part in parse(message).walk())
+    """BODY: in what is text, and in no header field."""
+    return needle.may_be_in(message) and any(_in_leaf(needle, message, part) for part in parse(message).walk())
 
 
-def _in_part(needle: _Needle, message: bytes, part: Part) -> bool:
-    """Leaves of text, and the headers of messages within the message."""
-    if part.is_message and part.children:
-        inner = part.children[0]
-        return needle.in_header(message[inner.start : inner.body])
-    if part.is_multipart or not part.media_type.startswith("text/"):
+def _in_message(needle: _Needle, message: bytes) -> bool:
+    """TEXT: also in the header of the message, of its parts and of messages within it."""
+    body = header_block_end(message)
+    if needle.in_header(message[:body]):
+        return True
+    if not (needle.may_be_in(message) or needle.may_be_in_headers(message[body:])):
+        return False
+    return any(
+        needle.in_header(message[part.start : part.body]) or _in_leaf(needle, message, part)
+        for part in parse(message).walk()
+    )
+
+
+def _in_leaf(needle: _Needle, message: bytes, part: Part) -> bool:
+    if part.is_message or part.is_multipart or not part.media_type.startswith("text/"):
         return False
     return needle.in_text(decode_transfer(message[part.body : part.end], part.encoding), part.charset)
 

@@ -55,6 +55,8 @@ def _message(subject: str, word: str) -> bytes:
     return f"Subject: {subject}\r\nX-Word: {word}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{word}\r\n".encode()
 
 
+PART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/b; name=a.bin\r\n\r\nx\r\n--b--\r\n"
+
 _MESSAGES = st.lists(
     st.tuples(
         st.sampled_from(WORDS), st.sampled_from(WORDS), st.frozensets(st.sampled_from(FLAGS)), st.integers(-2, 2)
@@ -174,7 +176,16 @@ async def _compare(spec: _Spec, key: SearchKey, gone: frozenset[int]) -> None:
         (BodyText("aGVs"), b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n", False),
         (BodyText("soft"), b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nso=\r\nft", True),
         (BodyText("hi"), b"Content-Type: application/pdf\r\n\r\nhi", False),
-        (BodyText("inner"), b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx", True),
+        # RFC 9051 §6.4.4: BODY matches no header fields, TEXT those of parts as well.
+        (BodyText("inner"), b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx", False),
+        (BodyText("x"), b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx", True),
+        (Text("inner"), b"Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nx", True),
+        (Text("in ner"), b"Content-Type: message/rfc822\r\n\r\nSubject: in\r\n\tner\r\n\r\nx", True),
+        (Text("grün"), b"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?gr=C3=BCn?=\r\n\r\nx", True),
+        (Text("green"), b"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?gre=65n?=\r\n\r\nx", True),
+        (Text("a.bin"), PART, True),
+        (BodyText("a.bin"), PART, False),
+        (Header("subject", "two words"), b"Subject: two\r\n\twords\r\n\r\n", True),
         (BodyText("日本"), "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n日本".encode("iso-2022-jp"), True),
         (BodyText("B$"), "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n日本".encode("iso-2022-jp"), False),
         (Text("subject"), b"Subject: x\r\n\r\ny", True),
@@ -193,6 +204,7 @@ def test_text(key: Header | BodyText | Text, message: bytes, found: bool) -> Non
         (b"date: 2 February 2024", DAY),
         (b"Date: 02 feb 24 10:00", DAY),
         (b"Date: 2 Feb 124", DAY),
+        (b"Date:\r\n Fri,\r\n\t2\r\n Feb 2024 10:00", DAY),
         (b"Date: nonsense", None),
         (b"Date: 31 Feb 2024", None),
         (b"X: y", None),
@@ -238,16 +250,22 @@ _HEADERS = st.sampled_from([
     b"Content-Transfer-Encoding: BASE64\r\nContent-Type: text/plain\r\n",
     b"Content-Type: text/plain; charset=iso-2022-jp\r\n",
     b"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?b?bmVlZGxl?=\r\n",
+    b"Content-Type: message/rfc822\r\n\r\nSubject: nee\r\n\tdle\r\n",
     b"",
 ])  # fmt: skip
 
 
-@given(_HEADERS, _HEADERS, _BODIES, _BODIES)
-def test_a_message_that_is_passed_over_has_nothing(head: bytes, inner: bytes, one: bytes, two: bytes) -> None:
+@given(_HEADERS, _HEADERS, _BODIES, _BODIES, st.sampled_from(["needle", "nee dle"]))
+def test_a_message_that_is_passed_over_has_nothing(
+    head: bytes, inner: bytes, one: bytes, two: bytes, text: str
+) -> None:
     """The quick look never hides what the thorough one would find."""
-    needle = search_text._Needle("needle")
+    needle = search_text._Needle(text)
     outer = b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\n"
     multipart = outer + inner + b"\r\n" + one + b"\r\n--q--\r\n"
     for message in (head + b"\r\n" + two, multipart):
-        if any(search_text._in_part(needle, message, part) for part in parse(message).walk()):
-            assert needle.may_be_in(message)
+        parts = list(parse(message).walk())
+        in_text = any(search_text._in_leaf(needle, message, part) for part in parts)
+        in_field = any(needle.in_header(message[part.start : part.body]) for part in parts)
+        assert search_text._in_body(needle, message) is in_text
+        assert search_text._in_message(needle, message) is (in_text or in_field)
