@@ -260,12 +260,21 @@ class Committer:
         self._waiting: deque[Job] = deque()
         self._busy = 0
         self._gathering = False
+        self._drained: asyncio.Event | None = None
 
     def check(self) -> None:
         """Raises StorageFailure: no more can be taken now."""
+        if self._drained is not None:
+            raise StorageFailure("the server is stopping, try again later")
         if len(self._waiting) >= _MAX_WAITING:
             raise StorageFailure("the disk is busy, try again later")
         self._faults.check()
+
+    async def drain(self) -> None:
+        """Take nothing more, and wait until everything is committed."""
+        self._drained = asyncio.Event()
+        if self._busy or self._waiting:
+            await self._drained.wait()
 
     def submit(self, job: Job) -> None:
         """Commit this job; its `done` will be called."""
@@ -277,6 +286,7 @@ class Committer:
 
     def submit_all(self, jobs: Sequence[Job]) -> None:
         """Commit these jobs of one place each, all or none; `done` is called for each, in order."""
+        self._busy += 1
         self._workers.submit(functools.partial(self._work_all, jobs))
 
     def _start(self) -> None:
@@ -323,15 +333,13 @@ class Committer:
             for place in places:
                 if place.arrival is not None:
                     place.take_back(error)
-        return lambda: _finish(jobs)
+        return lambda: self._finished(jobs)
 
     def _finished(self, batch: Sequence[Job]) -> None:
         self._busy -= 1
-        _finish(batch)
+        for job in batch:
+            job.finish()
         if self._waiting:
             self._start()
-
-
-def _finish(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        job.finish()
+        elif not self._busy and self._drained is not None:
+            self._drained.set()

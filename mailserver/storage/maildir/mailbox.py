@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,7 @@ from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
 from mailserver.model.numset import NumSet
 from mailserver.storage.maildir import reading, rows
+from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import IndexLost
 from mailserver.storage.maildir.rows import FileRow
@@ -30,8 +31,6 @@ __all__ = ["MAX_KEYWORDS", "MaildirMailbox"]
 
 _T = TypeVar("_T")
 MAX_KEYWORDS = 1_000
-_MAX_GENERATIONS = 100
-_MAX_RECENT = 2_000
 _FILES_AT_ONCE = 1_000
 
 
@@ -52,10 +51,7 @@ class MaildirMailbox:
         self._account = account
         self._upkeep = account.upkeep
         self._wakers: dict[object, Callable[[], None]] = {}
-        self._expunged: deque[tuple[int, NumSet]] = deque(maxlen=_MAX_GENERATIONS)
-        #: (modseq, UIDs) of the latest changes; nothing that changed after `_recent_from` is missing in it.
-        self._recent: deque[tuple[int, Sequence[int]]] = deque()
-        self._recent_from = folder.highest_modseq
+        self._log = ChangeLog(folder.highest_modseq)
 
     async def load(self) -> None:
         """Read the table from the index, whose folder was just looked at and is held. Raises IndexLost."""
@@ -71,7 +67,7 @@ class MaildirMailbox:
             folder, {self.flag_table.sets[number]: count for number, count in counts.items()}, sum(table.sizes)
         )
         self._note()
-        self._recent_from = folder.highest_modseq
+        self._log = ChangeLog(folder.highest_modseq)
 
     # -- what becomes visible, on the loop -----------------------------------------------------------------------------
 
@@ -80,7 +76,7 @@ class MaildirMailbox:
         for arrival in arrivals:
             number = self.flag_table.intern(arrival.flags)
             self.table.append(arrival.uid, number, arrival.modseq, arrival.wire, arrival.date, arrival.saved)
-            self._recall(arrival.modseq, (arrival.uid,))
+            self._log.changed(arrival.modseq, (arrival.uid,))
         self.changed()
 
     def apply(self, synced: Synced, modseq: int) -> None:
@@ -96,7 +92,7 @@ class MaildirMailbox:
                 table.flags[at], table.modseqs[at] = number, modseq
                 touched.append(uid)
         if touched:
-            self._recall(modseq, sorted(touched))
+            self._log.changed(modseq, sorted(touched))
         self.remove(synced.gone)
         self.changed()
 
@@ -115,7 +111,7 @@ class MaildirMailbox:
                 counts.remove(self.flag_table.sets[table.flags[at]], table.sizes[at])
         self._account.unreserve(octets, len(positions))
         self.table = table.without(positions)
-        self._expunged.append((self.table.generation, gone))
+        self._log.expunged(self.table.generation, gone)
         self.changed()
         return gone
 
@@ -130,14 +126,9 @@ class MaildirMailbox:
         folder = self.folder
         self.name, self.uid_next, self.highest_modseq = folder.name, folder.visible_next, folder.highest_modseq
 
-    def _recall(self, modseq: int, uids: Sequence[int]) -> None:
-        self._recent.append((modseq, uids))
-        if len(self._recent) > _MAX_RECENT:
-            self._recent_from = self._recent.popleft()[0]
-
     def removed_lately(self) -> frozenset[int]:
         """UIDs that were removed, as far back as sessions are told."""
-        return frozenset(uid for _, gone in self._expunged for uid in gone)
+        return frozenset(self._log.removed())
 
     def memory(self) -> tuple[dict[int, frozenset[str]], dict[int, int]]:
         """Flags and MODSEQs by UID, for an index that must be made anew."""
@@ -177,24 +168,13 @@ class MaildirMailbox:
 
     def expunged_since(self, generation: int) -> NumSet | None:
         """UIDs removed since the table of that generation; None if that is too long ago."""
-        if self.table.generation - generation > len(self._expunged):
-            return None
-        recent = [uids for made, uids in self._expunged if made > generation]
-        return NumSet.from_ranges(span for uids in recent for span in uids.ranges)
+        return self._log.expunged_since(generation, self.table.generation)
 
     def flags_changed_since(self, modseq: int) -> Sequence[int]:
         """UIDs, ascending, of visible messages whose modseq is greater."""
         if modseq >= self.folder.highest_modseq:
             return []
-        table = self.table
-        if modseq < self._recent_from:
-            return [uid for uid, changed in zip(table.uids, table.modseqs, strict=True) if changed > modseq]
-        found: set[int] = set()
-        for changed, uids in reversed(self._recent):
-            if changed <= modseq:
-                break
-            found.update(uids)
-        return sorted(uid for uid in found if table.find(uid) >= 0)
+        return self._log.since(modseq, self.table)
 
     async def changes_since(self, modseq: int) -> Changes:
         """Changed messages and tombstones after `modseq`."""
@@ -237,6 +217,10 @@ class MaildirMailbox:
             try:
                 places = await self._places(left)
                 looked = False
+                if any(uid not in places and self.table.find(uid) >= 0 for uid in left):
+                    # The index does not find what it told before.
+                    await self._look_again()
+                    places, looked = await self._places(left), True
                 while left:
                     batch, done = await run(
                         reading.read_batch, self.folder, places, left, header_only, not looked
@@ -350,7 +334,7 @@ class MaildirMailbox:
             if folder.counts is not None:
                 folder.counts.change(sets[old], sets[new], len(places))
         folder.highest_modseq = modseq
-        self._recall(modseq, sorted(table.uids[at] for places in moves.values() for at in places))
+        self._log.changed(modseq, sorted(table.uids[at] for places in moves.values() for at in places))
         self._upkeep.note(folder)
         self.changed()
 

@@ -114,6 +114,8 @@ class MaildirStore:
     ) -> None:
         self._watcher.cancel()
         clean = True
+        # In this order: what is settled is not changed afterwards.
+        await self._context.committer.drain()
         await self._context.drain()
         for account in list(self._held.values()):
             clean = await account.settle() and clean
@@ -170,9 +172,7 @@ class MaildirStore:
         def done(job: Job) -> None:
             nonlocal left
             left -= 1
-            for place in job.places:
-                if place.arrival is None:
-                    place.account.unreserve(job.wire)
+            _unreserve(job)
             if not left and not waiter.done():
                 waiter.set_result(None)
 
@@ -188,6 +188,7 @@ class MaildirStore:
         reserved: list[tuple[Place, int]] = []
 
         def done(job: Job) -> None:
+            _unreserve(job)
             if job is jobs[-1] and not waiter.done():
                 waiter.set_result(None)
 
@@ -210,8 +211,6 @@ class MaildirStore:
         outcomes = [_outcome(job.places[0]) for job in jobs]
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
         if len(stored) < len(outcomes):
-            for place, octets in reserved:
-                place.account.unreserve(octets)
             raise next(outcome for outcome in outcomes if isinstance(outcome, MailError))
         return stored
 
@@ -339,6 +338,13 @@ class MaildirStore:
             for local in os.scandir(domain.path)
             if not local.name.startswith(".") and os.path.isdir(f"{local.path}/cur")
         )
+
+
+def _unreserve(job: Job) -> None:
+    """Give back the room of what was not kept."""
+    for place in job.places:
+        if place.arrival is None:
+            place.account.unreserve(job.wire)
 
 
 def _outcome(place: Place) -> Stored | MailError:

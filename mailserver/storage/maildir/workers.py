@@ -13,11 +13,14 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import structlog
+
 from mailserver.model.errors import StorageFailure
 
 __all__ = ["Workers"]
 
 _T = TypeVar("_T")
+_log = structlog.get_logger()
 _MAX_WAITING = 20_000
 
 
@@ -92,4 +95,8 @@ class Workers:
         while self._done:
             callback = self._done.popleft()
             self._unfinished -= 1
-            callback()
+            try:
+                callback()
+            except Exception:
+                # A fault of ours in one result must not keep the others from those who wait for them.
+                _log.exception("storage.result_failed", pool=self._name)

@@ -187,3 +187,18 @@ async def test_all_or_none_takes_back_what_was_placed(
     account = await store.open_account(PEOPLE[0])
     status = await account.status("INBOX")
     assert (status.messages, status.uid_next) == (1, result.uid + 1)
+
+
+async def test_a_stop_waits_for_commits_and_its_numbers_are_exact(tmp_path: Path) -> None:
+    async with MaildirStore(tmp_path, StorageSettings(), "mx.example.test", FakeClock()) as store:
+        await deliver(store, Target(account=PEOPLE[0]))
+        tasks = [asyncio.create_task(deliver(store, Target(account=PEOPLE[0]))) for _ in range(50)]
+        await asyncio.sleep(0)
+    results = [(await task)[0] for task in tasks]
+    assert all(isinstance(result, Stored) for result in results)
+    async with MaildirStore(tmp_path, StorageSettings(), "mx.example.test", FakeClock()) as store:
+        account = await store.open_account(PEOPLE[0])
+        assert (await account.status("INBOX")).uid_next == 52
+        assert (await account.quota()).messages == 51
+        (result,) = await deliver(store, Target(account=PEOPLE[0]))
+        assert isinstance(result, Stored) and result.uid == 52
