@@ -7,7 +7,7 @@ the mapping is one to one whatever a name contains. With a prefix every name but
 from __future__ import annotations
 
 from mailserver.model.errors import NotFound
-from mailserver.model.mailbox import INBOX, SEPARATOR
+from mailserver.model.mailbox import INBOX, SEPARATOR, is_inbox
 
 __all__ = ["Layout"]
 
@@ -28,11 +28,11 @@ class Layout:
         Raises:
             NotFound: outside the namespace.
         """
-        if name.upper() == INBOX:
+        if is_inbox(name):
             return INBOX
         if self.prefix:
             # A client that trims the separator off means the same; INBOX in the prefix has no case.
-            if name[: len(self.prefix)].upper() != self.prefix.upper():
+            if name[: len(self.prefix)].encode().upper() != self.prefix.encode().upper():
                 raise NotFound(f"folders begin with {self.prefix}")
             name = name[len(self.prefix) :]
         return name.translate(self._swap)

@@ -20,7 +20,8 @@ _PERCENTS = re.compile("%+")
 def pattern_matcher(pattern: str, separator: str) -> Callable[[str], bool]:
     """A function that says whether a name matches. INBOX matches in any case (§5.1)."""
     whole = _Pattern(pattern, separator)
-    inbox = _Pattern(pattern.upper(), separator)
+    # Octets have capitals for ASCII letters only, as `is_inbox` wants it.
+    inbox = _Pattern(pattern.encode().upper().decode(), separator)
     return lambda name: inbox.matches(name) if name == INBOX else whole.matches(name)
 
 

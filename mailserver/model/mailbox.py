@@ -15,7 +15,7 @@ from mailserver.model.numset import NumSet
 
 __all__ = [
     "INBOX", "Changes", "CopyResult", "FlagResult", "MailboxInfo", "MailboxStatus", "MessageTable", "QuotaUsage",
-    "Rendered", "SpecialUse", "Stored", "check_mailbox_name",
+    "Rendered", "SpecialUse", "Stored", "check_mailbox_name", "is_inbox",
 ]  # fmt: skip
 
 INBOX = "INBOX"
@@ -49,6 +49,11 @@ class Rendered(Enum):
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+def is_inbox(name: str) -> bool:
+    """INBOX in any case of its letters (RFC 9051 §5.1); not `\u0131nbox`, which has the same capitals (ATTACKS J03)."""
+    return name.isascii() and name.upper() == INBOX
+
+
 def check_mailbox_name(name: str) -> str:
     """A mailbox name in the one spelling that the store uses: `INBOX` in capitals, no doubled or outer separator.
 
@@ -66,7 +71,7 @@ def check_mailbox_name(name: str) -> str:
     parts = name.split(SEPARATOR)
     if len(parts) > MAX_DEPTH or any(part in ("", ".", "..") or part.strip() != part for part in parts):
         raise InvalidInput("a mailbox name has parts that are neither empty nor `.` nor `..`, without outer spaces")
-    if parts[0].upper() == INBOX:
+    if is_inbox(parts[0]):
         parts[0] = INBOX
     if parts[0].startswith("~"):
         raise InvalidInput("a mailbox name does not start with `~`")

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import normalize_flag
-from mailserver.model.mailbox import INBOX
+from mailserver.model.mailbox import INBOX, is_inbox
 from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.wire.imap import utf7
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SavedResult, SequenceSet
@@ -229,7 +229,7 @@ class Lexer:
     def mailbox(self) -> str:
         """A mailbox name, decoded; INBOX in capitals (RFC 9051 §5.1)."""
         name = self.mailbox_name(self.astring())
-        return INBOX if name.upper() == INBOX else name
+        return INBOX if is_inbox(name) else name
 
     def mailbox_name(self, octets: bytes) -> str:
         """A name or a pattern, decoded."""
