@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum
 
+from mailserver.imap.layout import Layout
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,
@@ -16,9 +17,13 @@ from mailserver.model.errors import (
     OverQuota,
     StorageFailure,
 )
+from mailserver.model.mailbox import check_mailbox_name
 from mailserver.wire.imap.responses import status_line
 
-__all__ = ["After", "BadArguments", "Completion", "Output", "Responses", "bad", "from_error", "no", "ok"]
+__all__ = [
+    "GONE", "READ_ONLY", "After", "BadArguments", "Completion", "Output", "Responses", "bad", "from_error", "no", "ok",
+    "try_create",
+]  # fmt: skip
 
 
 class After(Enum):
@@ -69,6 +74,11 @@ def bad(text: str, code: str = "") -> Completion:
     return Completion("BAD", text, code)
 
 
+#: Messages that the client named by number were expunged by others (RFC 5530, RFC 2180).
+GONE = no("some of these messages are gone", "EXPUNGEISSUED")
+#: A change of a mailbox that was opened with EXAMINE.
+READ_ONLY = no("the mailbox is open for reading only", "READ-ONLY")
+
 _CODES: tuple[tuple[type[MailError], str], ...] = (
     (NotFound, "NONEXISTENT"),
     (AlreadyExists, "ALREADYEXISTS"),
@@ -84,3 +94,12 @@ def from_error(error: MailError) -> Completion:
     """NO with the response code of RFC 5530 for what went wrong; the detail stays in the log."""
     other = "UNAVAILABLE" if error.temporary else "CANNOT"
     return no(error.text, next((code for kind, code in _CODES if isinstance(error, kind)), other))
+
+
+def try_create(error: NotFound, mailbox: str, layout: Layout) -> Completion:
+    """The mailbox to copy or append to is not there: TRYCREATE, unless no such mailbox can be made (RFC 9051 §7.1)."""
+    try:
+        check_mailbox_name(layout.to_store(mailbox))
+    except MailError as impossible:
+        return from_error(impossible)
+    return no(error.text, "TRYCREATE")

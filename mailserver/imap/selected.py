@@ -26,6 +26,7 @@ from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.mailbox import MessageTable
 from mailserver.model.numset import NumSet
 from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.commands import Copy, Fetch, Move, Store
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = ["FlagsShown", "Rows", "Selected"]
@@ -115,7 +116,7 @@ class Selected:
             return self.spans_of_uids(self.result)
         if uid:
             return self.spans_of_uids(messages.resolve(self.last_uid))
-        if messages.highest_named > self.count:
+        if messages.exceeds(self.count):
             raise BadArguments(f"the mailbox has {self.count} messages")
         return self.spans_of_numbers(messages.resolve(self.count))
 
@@ -132,6 +133,15 @@ class Selected:
             if start < stop:
                 out.append(range(start, stop))
         return out
+
+    @staticmethod
+    def lacks(command: Copy | Fetch | Move | Store, spans: Sequence[range], found: int) -> bool:
+        """Whether `found` is less than what the client named by number: it must hear of that (RFC 2180 §4).
+
+        UIDs need not exist, and `$` loses what is expunged (RFC 9051 §6.4.4.1).
+        """
+        by_number = isinstance(command.messages, SequenceSet) and not command.uid
+        return by_number and found < sum(map(len, spans))
 
     def rows_in(self, spans: Sequence[range]) -> Rows:
         """The messages at these positions (ascending); those that are gone are left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from mailserver.imap.replies import Completion, Responses, from_error, no, ok
+from mailserver.imap.replies import Completion, Responses, from_error, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError, NotFound, OverQuota
 from mailserver.model.numset import NumSet
@@ -33,7 +33,7 @@ async def append(session: Session, command: AppendStarted) -> Responses:
         try:
             stored = await session.services.store.commit_all(session.owner, items)
         except MailError as error:
-            yield _try_create(error)
+            yield _refusal(session, command, error)
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
         yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}")
@@ -50,7 +50,7 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
             content = await stack.enter_async_context(session.services.store.begin(message.size))
         except MailError as error:
             talk.refuse_literal()
-            raise _Refused(_try_create(error)) from error
+            raise _Refused(_refusal(session, command, error)) from error
         talk.accept_literal()
         failed = await _write(session, content)
         event = await talk.next_event()
@@ -80,8 +80,10 @@ async def _check(session: Session, mailbox: str, messages: int, octets: int) -> 
     return name
 
 
-def _try_create(error: MailError) -> Completion:
-    return no(error.text, "TRYCREATE") if isinstance(error, NotFound) else from_error(error)
+def _refusal(session: Session, command: AppendStarted, error: MailError) -> Completion:
+    if isinstance(error, NotFound):
+        return try_create(error, command.mailbox, session.services.layout)
+    return from_error(error)
 
 
 async def _write(session: Session, content: Content) -> MailError | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mailserver.imap.replies import Responses, no, ok
+from collections.abc import Awaitable, Callable, Sequence
+
+from mailserver.imap.replies import GONE, READ_ONLY, Completion, Responses, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import CopyResult
@@ -14,36 +16,43 @@ __all__ = ["copy", "move"]
 
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
-    view = session.view
-    uids = view.uids_at(view.spans(command.messages, uid=command.uid))
-    destination = session.services.layout.to_store(command.mailbox)
-    try:
-        result = await view.mailbox.copy(uids, destination)
-    except NotFound as error:
-        yield no(error.text, "TRYCREATE")
-        return
-    yield ok("COPY completed", _copyuid(result))
+    result = await _transfer(session, command, session.view.mailbox.copy)
+    yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(result))
 
 
 async def move(session: Session, command: commands.Move) -> Responses:
     """Copy and remove as one; COPYUID comes before the EXPUNGEs (RFC 6851 §4.3)."""
-    view = session.view
-    if view.read_only:
-        yield no("the mailbox is open for reading only", "READ-ONLY")
+    if session.view.read_only:
+        yield READ_ONLY
         return
-    uids = view.uids_at(view.spans(command.messages, uid=command.uid))
-    destination = session.services.layout.to_store(command.mailbox)
-    try:
-        result = await view.mailbox.move(uids, destination)
-    except NotFound as error:
-        yield no(error.text, "TRYCREATE")
+    result = await _transfer(session, command, session.view.mailbox.move)
+    if isinstance(result, Completion):
+        yield result
         return
     if result.source:
         yield f"* OK [{_copyuid(result)}] Moved\r\n".encode("ascii")
     for piece in session.pending():
         yield piece
-    code = f"HIGHESTMODSEQ {view.mailbox.highest_modseq}" if result.source and session.qresync else ""
+    code = f"HIGHESTMODSEQ {session.view.mailbox.highest_modseq}" if result.source and session.qresync else ""
     yield ok("MOVE completed", code)
+
+
+async def _transfer(
+    session: Session,
+    command: commands.Copy | commands.Move,
+    change: Callable[[Sequence[int], str], Awaitable[CopyResult]],
+) -> CopyResult | Completion:
+    """Do it, or say why not. Nothing is done when a named message is gone (RFC 9051 §6.4.7, RFC 2180 §4.4.1)."""
+    view, layout = session.view, session.services.layout
+    spans = view.spans(command.messages, uid=command.uid)
+    uids = view.uids_at(spans)
+    if view.lacks(command, spans, len(uids)):
+        return GONE
+    destination = layout.to_store(command.mailbox)
+    try:
+        return await change(uids, destination)
+    except NotFound as error:
+        return try_create(error, command.mailbox, layout)
 
 
 def _copyuid(result: CopyResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailserver.imap.replies import Responses, no, ok
+from mailserver.imap.replies import READ_ONLY, Responses, ok
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import DELETED
@@ -17,7 +17,7 @@ async def expunge(session: Session, command: commands.Expunge) -> Responses:
     r"""Remove messages that are \Deleted: all, or those among the named UIDs. EXPUNGE is told with the completion."""
     view = session.view
     if view.read_only:
-        yield no("the mailbox is open for reading only", "READ-ONLY")
+        yield READ_ONLY
         return
     known = view.known_uids() if command.uids is None else view.uids_at(view.spans(command.uids, uid=True))
     gone = deleted_uids(view, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailserver.imap.commands.select import vanished_among
 from mailserver.imap.fetch_plan import make_plan
 from mailserver.imap.fetch_rows import fetch_rows
-from mailserver.imap.replies import Responses, bad, no, ok
+from mailserver.imap.replies import GONE, Responses, bad, no, ok
 from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
@@ -41,11 +41,8 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
     except UnknownEncoding as error:
         yield no(error.text, "UNKNOWN-CTE")
         return
-    if found < sum(map(len, spans)) and not command.uid:
-        # RFC 2180 §4.1.2: what is left was answered; the client hears of the EXPUNGE with its next NOOP.
-        yield no("some of these messages are gone", "EXPUNGEISSUED")
-        return
-    yield ok("FETCH completed")
+    # RFC 2180 §4.1.2: what is left was answered; the client hears of the EXPUNGE with its next NOOP.
+    yield GONE if view.lacks(command, spans, found) else ok("FETCH completed")
 
 
 def _named_uids(session: Session, command: commands.Fetch) -> NumSet:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailserver.imap.commands.status import status_response
 from mailserver.imap.patterns import pattern_matcher
-from mailserver.imap.replies import Responses, no
+from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import SEPARATOR, MailboxInfo
@@ -17,7 +17,8 @@ from mailserver.wire.imap.responses import list_line
 
 __all__ = ["list_mailboxes", "lsub"]
 
-_MAX_PATTERNS = 100
+#: The options that select names, as CHILDINFO has them.
+_CHILDINFO = {ListSelect.SUBSCRIBED: b'"SUBSCRIBED"', ListSelect.SPECIAL_USE: b'"SPECIAL-USE"'}
 
 
 @dataclass(slots=True)
@@ -29,7 +30,13 @@ class _Name:
     subscribed: bool
     has_children: bool = False
     subscribed_below: bool = False
-    special_below: bool = False
+    #: Beneath it there is a name that the selection options want; and one that no pattern matches.
+    wanted_below: bool = False
+    hidden_below: bool = False
+
+    @property
+    def special(self) -> bool:
+        return self.info is not None and bool(self.info.special_use)
 
 
 async def list_mailboxes(session: Session, command: commands.List) -> Responses:
@@ -39,16 +46,17 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
         # §6.3.9.1: an empty pattern asks for the separator and the root of the reference.
         yield list_line((b"\\Noselect",), layout.separator, "", utf8=session.utf8)
         return
-    if len(command.patterns) > _MAX_PATTERNS:
-        yield no(f"at most {_MAX_PATTERNS} patterns", "LIMIT")
-        return
     patterns = [command.reference + pattern for pattern in command.patterns if pattern]
     matches = [pattern_matcher(pattern, layout.separator) for pattern in patterns]
     if StatusItem.HIGHESTMODSEQ in command.status:
         yield session.enable_condstore()
-    for entry in await _names(session):
+    names = await _names(session)
+    if ListSelect.RECURSIVEMATCH in command.select:
+        _look_below(names, command.select, lambda name: any(match(layout.to_client(name)) for match in matches))
+    for entry in names:
         shown = layout.to_client(entry.name)
-        if not any(match(shown) for match in matches) or not _selected(entry, command.select):
+        wanted = entry.hidden_below or _wanted(entry, command.select)
+        if not wanted or not any(match(shown) for match in matches):
             # A piece now and then lets others have their turn while thousands of names are looked at.
             yield b""
             continue
@@ -90,7 +98,6 @@ async def _names(session: Session) -> list[_Name]:
             above = names.setdefault(parent, _Name(parent, None, parent in subscriptions))
             above.has_children |= entry.info is not None
             above.subscribed_below |= entry.subscribed
-            above.special_below |= entry.info is not None and bool(entry.info.special_use)
     return sorted(names.values(), key=lambda entry: (entry.name != "INBOX", entry.name))
 
 
@@ -101,28 +108,25 @@ def _parents(name: str) -> Iterable[str]:
         at = name.rfind(SEPARATOR, 0, at)
 
 
-def _selected(entry: _Name, select: frozenset[ListSelect]) -> bool:
+def _wanted(entry: _Name, select: frozenset[ListSelect]) -> bool:
     """Whether the selection options want this name (RFC 5258 §3.1, RFC 6154 §2); REMOTE adds nothing here."""
-    tests: list[Callable[[_Name], bool]] = []
-    if ListSelect.SUBSCRIBED in select:
-        tests.append(lambda entry: entry.subscribed)
-    if ListSelect.SPECIAL_USE in select:
-        tests.append(lambda entry: entry.info is not None and bool(entry.info.special_use))
-    if not tests:
+    if not select & _CHILDINFO.keys():
         return entry.info is not None
-    if all(test(entry) for test in tests):
-        return True
-    return ListSelect.RECURSIVEMATCH in select and bool(_below(entry, select))
+    return (ListSelect.SUBSCRIBED not in select or entry.subscribed) and (
+        ListSelect.SPECIAL_USE not in select or entry.special
+    )
 
 
-def _below(entry: _Name, select: frozenset[ListSelect]) -> list[bytes]:
-    """The selection options that something beneath this name meets, as CHILDINFO names them."""
-    found = []
-    if ListSelect.SUBSCRIBED in select and entry.subscribed_below:
-        found.append(b'"SUBSCRIBED"')
-    if ListSelect.SPECIAL_USE in select and entry.special_below:
-        found.append(b'"SPECIAL-USE"')
-    return found
+def _look_below(names: list[_Name], select: frozenset[ListSelect], matches: Callable[[str], bool]) -> None:
+    """RECURSIVEMATCH: what has wanted names beneath it. Those that are listed themselves need no hint (§3.5)."""
+    by_name = {entry.name: entry for entry in names}
+    for entry in names:
+        if not _wanted(entry, select):
+            continue
+        hidden = not matches(entry.name)
+        for parent in _parents(entry.name):
+            by_name[parent].wanted_below = True
+            by_name[parent].hidden_below |= hidden
 
 
 def _attributes(entry: _Name, command: commands.List) -> list[bytes]:
@@ -141,7 +145,7 @@ def _attributes(entry: _Name, command: commands.List) -> list[bytes]:
 
 
 def _child_info(entry: _Name, command: commands.List) -> list[bytes]:
-    if ListSelect.RECURSIVEMATCH not in command.select:
+    if not entry.wanted_below:
         return []
-    below = _below(entry, command.select)
-    return [b'"CHILDINFO" (%b)' % b" ".join(below)] if below else []
+    options = (text for option, text in _CHILDINFO.items() if option in command.select)
+    return [b'"CHILDINFO" (%b)' % b" ".join(options)]

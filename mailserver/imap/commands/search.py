@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailserver.imap import search as evaluation
-from mailserver.imap.replies import Responses
+from mailserver.imap.replies import Responses, no
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import commands, responses
@@ -24,6 +24,11 @@ async def search(session: Session, command: commands.Search) -> Responses:
     if returns is None and session.rev2:
         returns = frozenset({SearchReturn.ALL})
     saves = returns is not None and SearchReturn.SAVE in returns
+    if command.bad_charset:
+        if saves:
+            view.result = NumSet()
+        yield no("search with CHARSET UTF-8", "BADCHARSET (US-ASCII UTF-8)")
+        return
     try:
         found = await evaluation.find(view, command.key, session.services.workers)
     except BaseException:

@@ -9,13 +9,14 @@ from mailserver.imap.replies import Responses, bad, ok
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import SEEN
-from mailserver.model.numset import NumSet
+from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.responses import list_line, vanished
 
 __all__ = ["select", "vanished_among"]
 
 _PIECE = 1000
+_EVERY_UID = NumSet(((1, MAX_NUMBER),))
 
 
 async def select(session: Session, command: commands.Select) -> Responses:
@@ -65,7 +66,7 @@ def _first_unseen(view: Selected) -> int | None:
 
 async def _resynchronize(view: Selected, known: commands.QResync) -> AsyncIterator[bytes]:
     box = view.mailbox
-    wanted = known.known_uids if known.known_uids is not None else NumSet.from_ranges(((1, max(1, box.uid_next - 1)),))
+    wanted = known.known_uids if known.known_uids is not None else _EVERY_UID
     gone = await vanished_among(view, wanted, known.modseq, known.match)
     yield vanished(gone, earlier=True)
     changed = NumSet.from_numbers(box.flags_changed_since(known.modseq)) & wanted
@@ -83,6 +84,8 @@ async def vanished_among(
     Where tombstones do not reach back that far, everything that is not there counts as expunged; `match` (sequence
     numbers and their UIDs as the client knew them) then saves it from being told what it knows already (§3.2.5.1).
     """
+    # UIDs that no message has had yet have not vanished, whatever set the client named.
+    wanted = wanted - NumSet(((view.mailbox.uid_next, MAX_NUMBER),))
     changes = await view.mailbox.changes_since(modseq)
     if changes.vanished_complete:
         wanted = changes.vanished & wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailserver.imap.replies import Completion, Responses, no, ok
+from mailserver.imap.replies import GONE, READ_ONLY, Completion, Responses, ok
 from mailserver.imap.selected import FlagsShown, Rows, Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
@@ -19,7 +19,7 @@ async def store(session: Session, command: commands.Store) -> Responses:
     """Change flags in one transaction, and show them unless the client wants silence."""
     view = session.view
     if view.read_only:
-        yield no("the mailbox is open for reading only", "READ-ONLY")
+        yield READ_ONLY
         return
     spans = view.spans(command.messages, uid=command.uid)
     before = view.rows_in(spans)
@@ -40,7 +40,10 @@ async def store(session: Session, command: commands.Store) -> Responses:
         for rows in _pieces(view, result.changed):
             view.told(rows)
             yield view.flag_lines(rows, shown)
-    yield _completion(view, command, result.modified, complete=len(before) == sum(map(len, spans)))
+    if result.modified or not view.lacks(command, spans, len(before)):
+        yield _completion(view, command, result.modified)
+    else:
+        yield GONE
 
 
 def _pieces(view: Selected, uids: NumSet) -> Iterator[Rows]:
@@ -56,11 +59,9 @@ def _modseqs(view: Selected, uids: NumSet) -> Iterator[bytes]:
         yield b"".join([b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % row for row in columns])
 
 
-def _completion(view: Selected, command: commands.Store, modified: NumSet, *, complete: bool) -> Completion:
-    if modified:
-        # RFC 7162 §3.1.3: UIDs for UID STORE, else sequence numbers.
-        named = modified if command.uid else NumSet.from_numbers(view.numbers_of(list(modified)))
-        return ok("some messages were changed by others", f"MODIFIED {named}")
-    if not complete and not command.uid:
-        return no("some of these messages are gone", "EXPUNGEISSUED")
-    return ok("STORE completed")
+def _completion(view: Selected, command: commands.Store, modified: NumSet) -> Completion:
+    if not modified:
+        return ok("STORE completed")
+    # RFC 7162 §3.1.3: UIDs for UID STORE, else sequence numbers.
+    named = modified if command.uid else NumSet.from_numbers(view.numbers_of(list(modified)))
+    return ok("some messages were changed by others", f"MODIFIED {named}")

@@ -286,12 +286,14 @@ class SearchReturn(Enum):
 class Search:
     """RFC 9051 §6.4.4. `returns` is None without RETURN; `RETURN ()` is {ALL} (RFC 4731 §3.1).
 
-    IMAP4rev2 answers with ESEARCH in either case. All text is decoded; `key` joins the client's keys by And.
+    IMAP4rev2 answers with ESEARCH in either case. All text is decoded; `key` joins the client's keys by And. With
+    `bad_charset` the keys could not be read: the answer is NO, and what was saved is lost (§6.4.4.1).
     """
 
     key: SearchKey
     returns: frozenset[SearchReturn] | None = None
     uid: bool = False
+    bad_charset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,14 @@ def examine(lexer: Lexer) -> Select:
 
 
 def _select(lexer: Lexer, *, read_only: bool) -> Select:
-    name = _name(lexer)
+    try:
+        name = _name(lexer)
+    except ParseError as error:
+        if error.status != "NO":
+            raise
+        # A SELECT that fails leaves nothing selected (RFC 9051 §6.3.2): the command has to run, on a name of nothing.
+        lexer.at = len(lexer.data)
+        return Select(mailbox="", read_only=read_only)
     condstore = False
     qresync: QResync | None = None
 
@@ -174,8 +181,13 @@ def lsub(lexer: Lexer) -> Lsub:
 def list_mailboxes(lexer: Lexer) -> List:
     """RFC 9051 §6.3.9 and §9 list; RFC 5258 for several patterns; RFC 5819, RFC 6154 for options."""
 
-    def pattern() -> str:
-        return lexer.mailbox_name(lexer.list_mailbox())
+    def pattern() -> str | None:
+        octets = lexer.list_mailbox()
+        try:
+            return lexer.mailbox_name(octets)
+        except ParseError:
+            # RFC 5258 §3: a pattern that is not accepted is ignored; nothing has such a name.
+            return None
 
     lexer.space()
     selects: frozenset[ListSelect] | None = None
@@ -185,7 +197,7 @@ def list_mailboxes(lexer: Lexer) -> List:
     reference = lexer.mailbox_name(lexer.astring())
     lexer.space()
     several = lexer.data.startswith(b"(", lexer.at)
-    patterns = tuple(lexer.items(pattern, 100)) if several else (pattern(),)
+    patterns = lexer.items(pattern, 100) if several else [pattern()]
     returns: set[ListReturn] = set()
     items: tuple[StatusItem, ...] = ()
     extended = several or selects is not None or not lexer.at_end
@@ -195,7 +207,7 @@ def list_mailboxes(lexer: Lexer) -> List:
     returns |= {_IMPLIED[option] for option in selects if option in _IMPLIED}
     return List(
         reference=reference,
-        patterns=patterns,
+        patterns=tuple(pattern for pattern in patterns if pattern is not None),
         select=selects,
         returns=frozenset(returns),
         status=items,

@@ -39,10 +39,11 @@ class SequenceSet:
         # RFC 9051 §9 seq-range: `n:*` is `*:n`, so the highest message is in it even when n lies above.
         return NumSet.from_ranges((*self.numbers.ranges, (min(self.star_from, highest), highest)))
 
-    @property
-    def highest_named(self) -> int:
-        """The highest number that is spelled out (0 if none): above the number of messages it is BAD for FETCH."""
-        return self.numbers.ranges[-1][1] if self.numbers.ranges else 0
+    def exceeds(self, count: int) -> bool:
+        """Whether it names a message above `count`, as `*` does when there is none (RFC 9051 §9 seq-number: BAD)."""
+        if self.numbers.ranges and self.numbers.ranges[-1][1] > count:
+            return True
+        return self.star_from is not None and (not count or count < self.star_from < MAX_NUMBER)
 
     def __str__(self) -> str:
         parts = [str(self.numbers)] if self.numbers.ranges else []

@@ -6,15 +6,20 @@ import asyncio
 import re
 from contextlib import AsyncExitStack
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mailserver.imap.commands.select import vanished_among
+from mailserver.imap.replies import BadArguments
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId
-from mailserver.model.numset import NumSet
+from mailserver.model.mailbox import Changes
+from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.ports.store import Mailbox, Target
 from mailserver.storage.memory import MemoryStore
+from mailserver.storage.memory_mailbox import MemoryMailbox
 from mailserver.wire.imap.sequence_set import SequenceSet
 
 ANNA = AccountId("anna@example.test")
@@ -61,7 +66,8 @@ class Client:
 
     def fetch_all(self) -> None:
         """FETCH 1:* (UID FLAGS): every number means the message that the client thinks."""
-        for rows in self.view.batches(self.view.spans(SequenceSet(star_from=1), uid=False), 3):
+        spans = self.view.spans(SequenceSet(star_from=1), uid=False) if self.view.count else []
+        for rows in self.view.batches(spans, 3):
             for number, uid, flags in zip(rows.numbers, rows.uids, rows.flags, strict=True):
                 assert self.uids[number - 1] in (uid, None)
                 live = self.view.mailbox.table
@@ -222,16 +228,19 @@ async def test_i06_huge_sets_cost_what_exists() -> None:
     assert view.spans(huge, uid=True) == [range(3)]
 
 
-async def test_star_is_the_last_message_even_from_above() -> None:
+async def test_star_is_the_last_uid_even_from_above() -> None:
+    """RFC 9051 §9 seq-range; of message numbers (seq-number) none may be above the last."""
     _, _, (view,) = await _views(3)
-    assert view.spans(SequenceSet(star_from=99), uid=False) == [range(2, 3)]
     assert view.spans(SequenceSet(star_from=99), uid=True) == [range(2, 3)]
+    with pytest.raises(BadArguments):
+        view.spans(SequenceSet(star_from=99), uid=False)
 
 
-async def test_star_in_an_empty_mailbox_names_nothing() -> None:
+async def test_star_in_an_empty_mailbox() -> None:
     _, _, (view,) = await _views(0)
-    assert view.spans(SequenceSet(star_from=1), uid=False) == []
     assert view.spans(SequenceSet(star_from=1), uid=True) == []
+    with pytest.raises(BadArguments):
+        view.spans(SequenceSet(star_from=1), uid=False)
 
 
 async def test_a_change_by_others_within_a_silent_store_is_told() -> None:
@@ -244,3 +253,18 @@ async def test_a_change_by_others_within_a_silent_store_is_told() -> None:
     view.told_silently(before, untold, FlagChange.ADD, frozenset({"\\Seen"}), result.changed)
     told = b"".join(view.pending(FlagsShown(), expunge=True))
     assert told == b"* 1 FETCH (FLAGS (\\Flagged \\Seen))\r\n"
+
+
+async def test_uids_that_nobody_has_had_yet_have_not_vanished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tombstones do not reach back, everything named that is not there is gone (RFC 7162 §3.2.5.2), if it was."""
+
+    async def forgotten(self: MemoryMailbox, modseq: int) -> Changes:
+        return Changes(changed=NumSet(), vanished=NumSet(), vanished_complete=False)
+
+    monkeypatch.setattr(MemoryMailbox, "changes_since", forgotten)
+    _, box, (view,) = await _views(3)
+    await box.expunge([2])
+    b"".join(view.pending(FlagsShown(), expunge=True))
+    assert await vanished_among(view, NumSet(((1, MAX_NUMBER),)), 1) == NumSet(((2, 2),))
+    _, _, (empty,) = await _views(0)
+    assert await vanished_among(empty, NumSet(((1, MAX_NUMBER),)), 1) == NumSet()

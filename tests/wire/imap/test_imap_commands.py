@@ -272,11 +272,16 @@ def test_bad_command_says_what_is_wrong(line: bytes, words: str) -> None:
     assert words in event.text
 
 
-@pytest.mark.parametrize("line", [b"SELECT &AGE-", b"CREATE &AC8-", b"DELETE a&b", b'STATUS "\xc3\xa4" (MESSAGES)'])
+@pytest.mark.parametrize("line", [b"CREATE &AC8-", b"DELETE a&b", b'STATUS "\xc3\xa4" (MESSAGES)'])
 def test_a_name_that_cannot_be_is_no_not_bad(line: bytes) -> None:
     (event,) = every_way(b"a " + line + b"\r\n")
     assert isinstance(event, BadCommand)
     assert (event.status, event.code) == ("NO", "CANNOT")
+
+
+def test_a_name_that_cannot_be_is_no_name_to_select() -> None:
+    """The command must run all the same: what was selected before is left (RFC 9051 §6.3.2)."""
+    assert command(b"SELECT &AGE-") == c.Select(mailbox="")
 
 
 def test_unknown_special_use() -> None:

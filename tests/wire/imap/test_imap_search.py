@@ -111,9 +111,10 @@ def test_charset(charset: bytes) -> None:
 
 
 def test_unknown_charset() -> None:
-    (event,) = every_way(b"a SEARCH CHARSET KOI8-R TEXT x\r\n")
-    assert isinstance(event, BadCommand)
-    assert (event.status, event.code) == ("NO", "BADCHARSET (US-ASCII UTF-8)")
+    assert command(b"SEARCH CHARSET KOI8-R TEXT x") == Search(key=All(), bad_charset=True)
+    assert command(b"SEARCH RETURN (SAVE) CHARSET KOI8-R TEXT {2+}\r\n\xff\xfe") == Search(
+        key=All(), returns=frozenset({SearchReturn.SAVE}), bad_charset=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -195,9 +195,15 @@ def test_sequence_sets_mean_what_they_say(pairs: list[tuple[int, int]], highest:
     assert {n for n in found if n <= highest} == {n for n in expected if n <= highest}
 
 
-def test_highest_named() -> None:
-    assert parse_sequence_set(b"3,9,2:4,12:*").highest_named == 9
-    assert parse_sequence_set(b"*").highest_named == 0
+@pytest.mark.parametrize(
+    ("text", "count", "exceeds"),
+    [
+        (b"3,9,2:4", 9, False), (b"3,9,2:4", 8, True), (b"2:*", 3, False), (b"3:*", 3, False), (b"4:*", 3, True),
+        (b"*:4", 3, True), (b"*", 3, False), (b"*", 0, True), (b"1:*", 0, True), (b"1", 0, True),
+    ],
+)  # fmt: skip
+def test_numbers_above_the_number_of_messages(text: bytes, count: int, exceeds: bool) -> None:
+    assert parse_sequence_set(text).exceeds(count) is exceeds
 
 
 @pytest.mark.parametrize("text", [b"", b",", b"1,", b"0", b"0:3", b"1:", b":1", b"1:2:3", b"**", b"1*", b"9" * 5000])
