@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from mailserver.mime.headers import header_block_end
+from mailserver.mime.headers import fields, header_block_end, select
 from mailserver.mime.structure import Message, Part, parse
 from mailserver.mime.text import decode_transfer
 from mailserver.model.errors import MailError
@@ -25,7 +25,6 @@ SectionItem = BodySection | BinarySection | BinarySize
 Located = tuple[int, int] | bytes | None
 
 _MANY_FIELDS = 32
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", re.MULTILINE)
 _ENCODINGS = (b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64")
 
 
@@ -104,12 +103,15 @@ def field_filter(names: tuple[str, ...], *, inverse: bool = False) -> Callable[[
     """
     wanted = frozenset(name.encode("utf-8", "replace") for name in names)
     if len(names) <= _MANY_FIELDS and not inverse:
-        fields = b"|".join(re.escape(name) for name in sorted(wanted))
-        pattern = re.compile(rb"^(?:%b)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)" % fields, re.MULTILINE | re.IGNORECASE)
+        either = b"|".join(re.escape(name) for name in sorted(wanted))
+        pattern = re.compile(rb"^(?:%b)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)" % either, re.MULTILINE | re.IGNORECASE)
         return lambda block: b"".join(pattern.findall(block)) + b"\r\n"
-    return lambda block: (
-        b"".join([match[0] for match in _FIELD.finditer(block) if (match[1].lower() in wanted) != inverse]) + b"\r\n"
-    )
+
+    def chosen(block: bytes) -> bytes:
+        found = fields(block)
+        return select(block, found, {name for name, _, _ in found} - wanted if inverse else wanted) + b"\r\n"
+
+    return chosen
 
 
 def _decoded(data: bytes, part: Part) -> Located:
