@@ -23,7 +23,9 @@ from mailserver.ports.store import Target
 from mailserver.storage.maildir import maintenance
 from mailserver.storage.maildir.findings import Severity
 from mailserver.storage.maildir.folder_state import MAX_UID
+from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.damage import flip, state_field
+from tests.helpers.imap import Closed, Imap
 from tests.helpers.maildir import ANNA, Seen, account_dir, fill, open_store, see
 
 WORK = ".Work"
@@ -204,6 +206,7 @@ def test_h07_a_lost_index_removes_nothing_that_it_did_not_show(healthy: tuple[Pa
         account = account_dir(data)
         with sqlite3.connect(account / "index.db") as db:
             db.execute("DELETE FROM messages WHERE key % 2")
+            db.execute("UPDATE folders SET entries = (SELECT count(*) FROM messages WHERE key >> 32 = number)")
         db.close()
         async with open_store(data) as store:
             opened = await store.open_account(ANNA)
@@ -232,3 +235,26 @@ def test_h07_nothing_is_made_for_an_account_that_is_not_there(tmp_path: Path) ->
 
     asyncio.run(work())
     assert not (tmp_path / "maildir" / "example.test").exists()
+
+
+def test_h07_rebuild_through_the_running_server(daemon: Daemon) -> None:
+    """The account's sessions end and can come back, other accounts' stay; exit codes as DESIGN §9 says."""
+    anna = f"anna@{DOMAIN}"
+    with Imap(daemon.ports["imap"]) as one, Imap(daemon.ports["imap"]) as other:
+        one.login(anna, PASSWORD)
+        other.login(f"ben@{DOMAIN}", PASSWORD)
+        one.append("INBOX", b"Subject: kept\r\n\r\nx\r\n", "(\\Flagged NonJunk)")
+        one.ok("SELECT INBOX")
+        daemon.command("mailbox", "verify", anna)
+        flip(daemon.data / DOMAIN / "anna" / ".Trash" / "mailserver-folder", 40)
+        with pytest.raises(AssertionError, match=r"exit 1\n(?s:.*)folder-state-damaged"):
+            daemon.command("mailbox", "verify", anna, "--json")
+        daemon.command("mailbox", "rebuild", anna)
+        daemon.command("mailbox", "verify", anna)
+        with pytest.raises((Closed, AssertionError)):
+            one.ok("NOOP")
+        other.ok("NOOP")
+    with Imap(daemon.ports["imap"]) as again:
+        again.login(anna, PASSWORD)
+        again.ok("SELECT INBOX")
+        assert b"NonJunk" in again.ok("FETCH 1 FLAGS").only("FETCH")[0]

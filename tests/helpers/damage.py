@@ -178,7 +178,7 @@ def wrong_flags(account: Path) -> None:
 
 
 def wrong_piece(account: Path) -> None:
-    sql(account, f"UPDATE rendered SET envelope = '()' WHERE key = {key(account, 3)}")
+    sql(account, f"UPDATE rendered SET envelope = x'2829' WHERE key = {key(account, 3)}")
 
 
 def other_piece(account: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 __all__ = ["Finding", "Findings", "Problem", "Severity"]
 
@@ -27,6 +28,16 @@ _SERVER = "nothing; the server does it when it looks next"
 
 class Problem(Enum):
     """Name: severity, and what rebuild does."""
+
+    severity: Severity
+    remedy: str
+
+    def __new__(cls, severity: Severity, remedy: str) -> Self:
+        """Each is a problem of its own, also where severity and remedy are those of another."""
+        member = object.__new__(cls)
+        member._value_ = len(cls.__members__)
+        member.severity, member.remedy = severity, remedy
+        return member
 
     ACCOUNT_STATE_MISSING = (_W, "writes it; quota limits come from the account's entry")
     ACCOUNT_STATE_DAMAGED = (_E, "writes it anew; quota limits come from the account's entry")
@@ -74,16 +85,6 @@ class Problem(Enum):
     RENDERED_WRONG = (_W, _ANEW)
     RENDERED_ORPHAN = (_N, _ANEW)
     MEMORY_DIFFERS = (_E, "the server reads the account again")
-
-    @property
-    def severity(self) -> Severity:
-        """How bad it is."""
-        return self.value[0]
-
-    @property
-    def remedy(self) -> str:
-        """What rebuild does about it."""
-        return self.value[1]
 
     @property
     def code(self) -> str:

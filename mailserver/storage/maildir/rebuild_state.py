@@ -97,7 +97,7 @@ def _row_of(
         free = [row for row in free if row.uid_validity == state.uid_validity]
     named = [row for row in free if row.mailbox_id == told.get("mailbox_id")]
     dated = [row for row in free if str(row.uid_validity) == told.get("uidvalidity")]
-    for rows in (named, dated, free if state is not None else []):
+    for rows in (named, dated, free):
         if len(rows) == 1:
             return rows[0]
     return None
