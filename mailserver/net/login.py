@@ -40,7 +40,7 @@ from mailserver.wire.sasl import (
 __all__ = ["LoginOk", "LoginRefused", "LoginResult", "LoginService", "SaslChallenge", "SaslExchange"]
 
 _log = structlog.get_logger()
-_CODES = {"5.7.8": 535, "5.7.11": 538, "5.5.4": 504, "5.5.2": 501, "5.0.0": 501}
+_CODES = {"5.7.8": 535, "5.7.11": 538, "5.5.4": 504, "5.5.2": 501, "5.7.0": 501}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Callable
 
 from mailserver.model.errors import MailError
@@ -12,7 +11,7 @@ from mailserver.net.login import LoginOk, LoginRefused, SaslChallenge
 from mailserver.smtp.commands import CommandBase
 from mailserver.smtp.stream import Stream
 from mailserver.smtp.transaction import refusal
-from mailserver.wire.smtp import BadArgument
+from mailserver.wire.sasl import SaslError, decode_initial, decode_response
 
 __all__ = ["AuthCommand"]
 
@@ -20,10 +19,9 @@ _SUCCESS = Reply(235, "2.7.0", "Authentication succeeded").encode()
 _NOT_HERE = Reply(502, "5.5.1", "AUTH is not offered here").encode()
 _TWICE = Reply(503, "5.5.1", "Already authenticated").encode()
 _SYNTAX = Reply(501, "5.5.4", "Syntax: AUTH mechanism [initial-response]").encode()
-_CANCELLED = Reply(501, "5.7.0", "Authentication cancelled").encode()
+_NEVER_ENDS = Reply(501, "5.5.2", "The exchange does not end").encode()
 _TLS_FIRST = Reply(538, "5.7.11", "Encryption is required to log in").encode()
 _UNKNOWN = Reply(504, "5.5.4", "The mechanism is not supported").encode()
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _MOST_STEPS = 8
 
 
@@ -61,39 +59,24 @@ class AuthCommand(CommandBase):
         except MailError as error:
             return _TLS_FIRST if error.status == "5.7.11" else _UNKNOWN
         try:
-            response = _decode(words[1]) if len(words) == 2 else None
+            response = decode_initial(words[1]) if len(words) == 2 else None
             for _ in range(_MOST_STEPS):
                 result = await exchange.step(response)
                 if isinstance(result, SaslChallenge):
                     self.stream.push(b"334 " + binascii.b2a_base64(result.data, newline=False) + b"\r\n")
-                    line = await self.read_answer()
-                    if line == b"*":
-                        return _CANCELLED
-                    response = _decode(line)
+                    response = decode_response(await self.read_answer())
                 elif isinstance(result, LoginOk):
                     self.session.logged_in(result.account)
                     self._forget_login = login.register(result.account, self.end)
                     return _SUCCESS
                 else:
-                    return self._refused(result)
-        except BadArgument as error:
-            return error.reply.encode()
-        return _CANCELLED
-
-    def _refused(self, result: LoginRefused) -> bytes:
-        return result.reply.encode()
+                    return result.reply.encode()
+        except SaslError as error:
+            return LoginRefused(error.text, error.status).reply.encode()
+        return _NEVER_ENDS
 
     def forget_login(self) -> None:
         """The connection ends, or STARTTLS began a new session."""
         if self._forget_login is not None:
             self._forget_login()
             self._forget_login = None
-
-
-def _decode(text: bytes) -> bytes:
-    """Strict base64; `=` is the empty response (RFC 4954 §4)."""
-    if text == b"=":
-        return b""
-    if not _BASE64.fullmatch(text):
-        raise BadArgument(501, "5.5.2", "The response is not base64")
-    return binascii.a2b_base64(text)

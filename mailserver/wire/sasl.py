@@ -55,7 +55,7 @@ class SaslError(MailError):
 class SaslCancelled(SaslError):
     """The client sent `*` (RFC 4954 §4, RFC 9051 §6.2.2)."""
 
-    status = "5.0.0"
+    status = "5.7.0"
 
 
 @dataclass(frozen=True, slots=True)

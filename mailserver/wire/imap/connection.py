@@ -44,8 +44,8 @@ from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
 from mailserver.wire.imap.parse_append import append_mailbox, append_message
-from mailserver.wire.imap.parse_session import decode_base64
 from mailserver.wire.imap.responses import CONTINUE
+from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response
 
 __all__ = ["ImapConnection"]
 
@@ -387,10 +387,12 @@ class ImapConnection:
             raise HangUp(f"an authentication answer has at most {self._limits.sasl_line} octets")
         self._reset()
         # RFC 9051 §6.2.2
-        if line == b"*":
+        try:
+            return SaslResponse(decode_response(line))
+        except SaslCancelled:
             return SaslResponse(None)
-        data = decode_base64(line)
-        return self._bad("the answer is not base64") if data is None else SaslResponse(data)
+        except SaslError as error:
+            return self._bad(error.text)
 
     def _step_tls(self) -> Event | None:
         if self._fragments:

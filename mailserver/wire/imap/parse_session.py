@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 
 from mailserver.wire.imap.commands import Authenticate, Enable, GetQuota, GetQuotaRoot, Id, Login, SetQuota
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.sasl import SaslError, decode_initial
 
 __all__ = [
-    "authenticate", "decode_base64", "enable", "get_quota", "get_quota_root", "identification", "login", "set_quota",
+    "authenticate", "enable", "get_quota", "get_quota_root", "identification", "login", "set_quota",
 ]  # fmt: skip
 
 # RFC 2971 §3.3
 _MAX_ID_FIELDS, _MAX_ID_NAME, _MAX_ID_VALUE = 30, 30, 1024
 # RFC 4422 §3.1 sasl-mech
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-
-
-def decode_base64(text: bytes) -> bytes | None:
-    """The octets, or None when this is not base64 in its one padded form (RFC 9051 §9 base64)."""
-    return binascii.a2b_base64(text) if _BASE64.fullmatch(text) else None
 
 
 def identification(lexer: Lexer) -> Id:
@@ -59,11 +53,13 @@ def authenticate(lexer: Lexer) -> Authenticate:
         return Authenticate(mechanism)
     lexer.space()
     response = lexer.data[lexer.at :]
-    decoded = b"" if response == b"=" else decode_base64(response)
-    if decoded is None or not response:
-        raise ParseError("the initial response is not base64 (= for an empty one)")
     lexer.at = len(lexer.data)
-    return Authenticate(mechanism, decoded)
+    try:
+        if response:
+            return Authenticate(mechanism, decode_initial(response))
+    except SaslError:
+        pass
+    raise ParseError("the initial response is not base64 (= for an empty one)")
 
 
 def enable(lexer: Lexer) -> Enable:

@@ -105,6 +105,18 @@ async def test_scram_over_smtp() -> None:
         assert (await smtp.command("")).code == 235
 
 
+@pytest.mark.parametrize("answer", ["=", "=" + PLAIN, PLAIN[:-1], PLAIN[:-2] + "R=", PLAIN + "=", "not base64", "*"])
+async def test_k07_an_answer_is_strict_base64(answer: str) -> None:
+    """RFC 4954 §4: `=` stands for nothing in an initial response only; stray bits and padding are errors."""
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command("AUTH PLAIN")).code == 334
+        reply = await smtp.command(answer)
+        assert reply.code == 501, reply
+        assert ("base64" in reply.text) == (answer != "*")
+        assert (await smtp.command(f"AUTH PLAIN {PLAIN}")).code == 235
+
+
 async def test_a_session_ends_when_the_credentials_change() -> None:
     async with SmtpHarness() as server, server.client("submission") as smtp:
         await _login(smtp)

@@ -230,6 +230,7 @@ BAD: list[tuple[bytes, str]] = [
     (b"AUTHENTICATE PLAIN ", "base64"),
     (b"AUTHENTICATE PLAIN AGE!!AYg==", "base64"),
     (b"AUTHENTICATE PLAIN AGEAYg=", "base64"),
+    (b"AUTHENTICATE PLAIN AGEAYh==", "base64"),
     (b"ID", "space"),
     (b'ID ("name")', "pairs"),
     (b'ID (NIL "x")', "ID field"),
