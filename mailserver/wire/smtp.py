@@ -79,7 +79,7 @@ def parse_mail(argument: bytes, *, require_tls: bool = False, auth: bool = False
     path, parameters = _split(argument, "FROM:")
     sender = None if path == "" else _sender(path)
     if parameters is None:
-        if sender is not None and not sender.local.isascii():
+        if not path.isascii():
             raise BadArgument(553, "5.6.7", "The address needs SMTPUTF8")
         return MailArguments(sender)
     given = _parameters(parameters)
@@ -102,7 +102,7 @@ def parse_mail(argument: bytes, *, require_tls: bool = False, auth: bool = False
             tls = _no_value(name, value)
         else:
             raise BadArgument(555, "5.5.4", f"MAIL has no parameter {name}")
-    if sender is not None and not smtputf8 and not sender.local.isascii():
+    if not smtputf8 and not path.isascii():
         raise BadArgument(553, "5.6.7", "The address needs SMTPUTF8")
     return MailArguments(sender, size, body or Body.SEVEN_BIT, smtputf8, tls, dsn_return, envelope_id, auth_value)
 
@@ -117,7 +117,7 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
     if path == "":
         raise BadArgument(501, "5.1.3", "A recipient cannot be empty")
     address = None if path.lower() == "postmaster" else _recipient(path)
-    if address is not None and not smtputf8 and not address.local.isascii():
+    if not smtputf8 and not path.isascii():
         raise BadArgument(553, "5.6.7", "The address needs SMTPUTF8")
     if parameters is None:
         return RcptArguments(address)

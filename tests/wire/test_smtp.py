@@ -100,6 +100,18 @@ def test_e09_rcpt_that_is_wrong(text: bytes) -> None:
     assert caught.value.reply.code == 501
 
 
+def test_an_address_that_is_not_ascii_needs_smtputf8() -> None:
+    """RFC 6531 §3.2: in its domain too, which we would know by its A-label."""
+    for text in ("é@far.test", "a@bücher.test"):
+        with pytest.raises(BadArgument) as caught:
+            parse_mail(f"FROM:<{text}>".encode())
+        assert str(caught.value.reply).startswith("553 5.6.7")
+        with pytest.raises(BadArgument) as caught:
+            parse_rcpt(f"TO:<{text}> NOTIFY=NEVER".encode())
+        assert str(caught.value.reply).startswith("553 5.6.7")
+        assert parse_rcpt(f"TO:<{text}>".encode(), smtputf8=True).address == EmailAddress.parse(text)
+
+
 def test_e09_encoded_line_ends_stay_encoded() -> None:
     assert parse_rcpt(b"TO:<x@far.test> ORCPT=rfc822;a+0D+0Ab").original_recipient == "rfc822;a+0D+0Ab"
 
