@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
@@ -28,7 +29,7 @@ from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.counts import Counts
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_tree import FolderTree
-from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.index import INDEX_FILE, AccountIndex
 from mailserver.storage.maildir.layout import AccountState, Loaded
 from mailserver.storage.maildir.mailbox import MAX_KEYWORDS, MaildirMailbox
 from mailserver.storage.maildir.upkeep import Upkeep
@@ -69,7 +70,7 @@ class MaildirAccount:
             loaded = layout.load_account(path)
             for folder, dirname in loaded.bare:
                 loaded.folders[folder] = recover.recover_folder(path, loaded.state, folder, dirname, now)
-            if loaded.state.epoch != context.epoch:
+            if loaded.state.epoch != context.epoch or not os.path.lexists(f"{path}/{INDEX_FILE}"):
                 cleaning.count_usage(loaded)
                 cleaning.clear_temporary(loaded)
             return loaded
@@ -258,10 +259,13 @@ class MaildirAccount:
     def counted(self, folder: Folder, sets: dict[frozenset[str], int], octets: int) -> None:
         """The exact numbers of a folder; what was counted before was perhaps not."""
         counts = Counts(sets, octets)
+        known = folder.baseline
         if folder.counts is not None:
-            self.octets += octets - folder.counts.octets
-            self.messages += counts.messages - folder.counts.messages
-        folder.counts = counts
+            known = folder.counts.octets, folder.counts.messages
+        if known is not None:
+            self.octets += octets - known[0]
+            self.messages += counts.messages - known[1]
+        folder.counts, folder.baseline = counts, None
 
     async def quota(self) -> QuotaUsage:
         """What the account uses and may use."""

@@ -22,7 +22,7 @@ def count_usage(loaded: Loaded) -> None:
     """Octets (with CRLF, where the names tell) and messages of all folders, into the account's state."""
     octets = messages = 0
     for folder in loaded.folders.values():
-        used, count = usage_of(folder)
+        folder.baseline = used, count = usage_of(folder)
         octets += used
         messages += count
     loaded.state.octets, loaded.state.messages = octets, messages

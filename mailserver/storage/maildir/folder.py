@@ -61,6 +61,7 @@ class Folder:
     __slots__ = (
         "_held",
         "_resolved",
+        "baseline",
         "counts",
         "cur",
         "dirname",
@@ -97,6 +98,9 @@ class Folder:
         #: Visible messages that are not in the index yet, in the order of UIDs.
         self.unindexed: list[Arrival] = []
         self.keywords = Keywords(path)
+        #: Octets and messages by which the account's usage counts this folder until its numbers are exact; None: what
+        #: the index says.
+        self.baseline: tuple[int, int] | None = None
         #: Numbers for STATUS, None while unknown.
         self.counts: Counts | None = None
         self.seen = Seen()

@@ -58,6 +58,7 @@ class FolderTree:
             )
 
         folder = await account.context.reading.run(work)
+        folder.baseline = (0, 0)
         account.adopt(folder)
         return folder
 

@@ -18,7 +18,8 @@ from mailserver.storage.maildir.index import AccountIndex, key_range
 
 __all__ = [
     "FileRow", "FolderRow", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row", "forget_folder",
-    "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered", "tombstones_since",
+    "is_whole", "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered",
+    "tombstones_since", "trust", "usage",
 ]  # fmt: skip
 
 _UID = 0xFFFFFFFF
@@ -81,6 +82,21 @@ def forget_folder(db: sqlite3.Connection, number: int) -> None:
     db.execute("DELETE FROM folders WHERE number = ?", (number,))
 
 
+def trust(db: sqlite3.Connection, number: int, epoch: int, new_mtime: int, cur_mtime: int) -> None:
+    """From now on these mtimes of the directories mean that the index has all that is in them."""
+    db.execute(
+        "UPDATE folders SET epoch = ?, new_mtime = ?, cur_mtime = ?,"
+        " entries = (SELECT count(*) FROM messages WHERE key BETWEEN ? AND ?) WHERE number = ?",
+        (epoch, new_mtime, cur_mtime, *key_range(number), number),
+    )
+
+
+def is_whole(db: sqlite3.Connection, number: int) -> bool:
+    """Are there as many messages as when `trust` was called? A damaged database can hide some without an error."""
+    query = "SELECT entries = (SELECT count(*) FROM messages WHERE key BETWEEN ? AND ?) FROM folders WHERE number = ?"
+    return bool(db.execute(query, (*key_range(number), number)).fetchone()[0])
+
+
 # -- messages ----------------------------------------------------------------------------------------------------------
 
 
@@ -118,8 +134,8 @@ def load_table(
     keys, flags, modseqs, wires, dates, saved = zip(*rows, strict=True)
     numbers = {name: flag_table.intern(index.flag_set(name)) for name in set(flags)}
     first = number << 32
-    if keys[-1] - first >= uid_next:
-        raise ValueError("the index has a UID that was never given")
+    if list(keys) != sorted(keys) or keys[-1] - first >= uid_next:
+        raise ValueError("the index has a UID that was never given, or is out of order")
     return MessageTable(
         0, array("I", [key - first for key in keys]), array("I", [numbers[name] for name in flags]),
         array("Q", modseqs), array("I", wires), array("q", dates), array("q", saved),
@@ -140,6 +156,13 @@ def load_counts(
         octets += size
         highest = max(highest, modseq)
     return counts, octets, highest
+
+
+def usage(db: sqlite3.Connection, number: int) -> tuple[int, int]:
+    """Octets with CRLF, and messages, of a folder."""
+    query = "SELECT coalesce(sum(wire), 0), count(*) FROM messages WHERE key BETWEEN ? AND ?"
+    octets, messages = db.execute(query, key_range(number)).fetchone()
+    return octets, messages
 
 
 def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[int, FileRow]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from mailserver.net import files
 from mailserver.storage.maildir import dovecot, rows
+from mailserver.storage.maildir.cleaning import usage_of
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import AccountIndex, key_range
 from mailserver.storage.maildir.names import parse
@@ -36,6 +37,8 @@ class Synced:
     changed: dict[int, frozenset[str]] = field(default_factory=dict)
     adopted: Adopted = field(default_factory=Adopted)
     modseq_used: bool = False
+    #: Octets and messages that the index (or, if it knew nothing, the names) counted before the first look.
+    before: tuple[int, int] | None = None
     #: Names that differ from the flags in the index: there is something to flush.
     pending: bool = False
 
@@ -62,6 +65,8 @@ class Look:
     seen: Seen
     first: bool
     memory: Memory | None = None
+    #: The index had never heard of the folder.
+    fresh: bool = False
     #: Files that were taken in. Their UIDs must be resolved on the loop even if the rest fails.
     adopted: Adopted = field(default_factory=Adopted)
 
@@ -73,12 +78,17 @@ def sync(index: AccountIndex, look: Look) -> Synced:
     before = mtimes(folder.path)
     trusted = time.time_ns() - max(before) > _TRUST_AFTER_NS
 
+    counted: tuple[int, int] | None = None
+
     def compared(db: sqlite3.Connection) -> tuple[rows.FolderRow, Difference | None, list[int]]:
+        nonlocal counted
         row = rows.folder_row(db, folder.state, look.modseq - 1)
         if look.arrivals:
             rows.add_messages(db, index, row.number, look.arrivals, look.arrivals[-1].uid + 1)
+        if look.first:
+            counted = usage_of(folder) if row.fresh or look.fresh else rows.usage(db, row.number)
         known = (row.new_mtime, row.cur_mtime) == before and row.epoch == look.epoch
-        if look.first and known and not row.fresh:
+        if look.first and known and not row.fresh and rows.is_whole(db, row.number):
             return row, None, []
         new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
         found = compare(db, row.number, folder.path, folder.state.uid_validity, new_only=new_only)
@@ -90,7 +100,8 @@ def sync(index: AccountIndex, look: Look) -> Synced:
 
     row, found, taken = index.run(compared)
     if found is None:
-        return Synced(Seen(*before, True, 0, 0.0, started), row.number, pending=_has_pending(index, row.number))
+        pending = _has_pending(index, row.number)
+        return Synced(Seen(*before, True, 0, 0.0, started), row.number, before=counted, pending=pending)
     adopted = look.adopted
     if found.appeared:
         _adopt(look, row, found, taken)
@@ -101,7 +112,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         there = {arrival.uid for arrival in adopted.known}.union(taken).difference(found.gone)
         found.gone = sorted(look.memory.flags.keys() - there)
     seen = Seen(*before, trusted, found.entries, time.monotonic() - started, started)
-    out = Synced(seen, row.number, found.gone, {}, adopted)
+    out = Synced(seen, row.number, found.gone, {}, adopted, before=counted)
     if look.first or found.gone or found.moved or adopted.known:
         index.run(lambda db: _write(db, index, look, row, found, out))
     out.pending = look.first and _has_pending(index, row.number)
@@ -160,14 +171,11 @@ def _write(
         rows.add_messages(db, index, row.number, known, 0)
         db.executemany("UPDATE messages SET dirty = 1 WHERE key = ?", dirty)
         out.modseq_used = True
-    trusted = out.seen.trusted
-    db.execute(
-        "UPDATE folders SET uid_seen = max(uid_seen, ?), epoch = ?, new_mtime = ?, cur_mtime = ? WHERE number = ?",
-        (
-            look.visible_next, look.epoch, out.seen.new_mtime if trusted else -1, out.seen.cur_mtime if trusted else -1,
-            row.number,
-        ),
-    )  # fmt: skip
+    db.execute("UPDATE folders SET uid_seen = max(uid_seen, ?) WHERE number = ?", (look.visible_next, row.number))
+    if out.seen.trusted:
+        rows.trust(db, row.number, look.epoch, out.seen.new_mtime, out.seen.cur_mtime)
+    else:
+        rows.trust(db, row.number, look.epoch, -1, -1)
 
 
 def _write_moved(
@@ -200,9 +208,6 @@ def remember(index: AccountIndex, folder: Folder, epoch: int, seen: Seen) -> Non
         return
 
     def work(db: sqlite3.Connection) -> None:
-        row = rows.folder_row(db, folder.state, folder.highest_modseq)
-        db.execute(
-            "UPDATE folders SET epoch = ?, new_mtime = ?, cur_mtime = ? WHERE number = ?", (epoch, *now, row.number)
-        )
+        rows.trust(db, rows.folder_row(db, folder.state, folder.highest_modseq).number, epoch, *now)
 
     index.run(work)

@@ -132,6 +132,7 @@ class Upkeep:
             # These files have their names already, whatever failed after it.
             for arrival in look.adopted.new:
                 folder.resolve(arrival.uid, arrival)
+                self._account.unreserve(-arrival.wire, -1)
             for uid in look.adopted.abandoned:
                 folder.resolve(uid, None)
         if outcome is None:
@@ -148,17 +149,17 @@ class Upkeep:
                 box.apply(synced, look.modseq)
         elif counts is not None:
             sets, octets, highest = counts
+            if folder.baseline is None:
+                folder.baseline = synced.before
             self._account.counted(folder, sets, octets)
             folder.highest_modseq = max(folder.highest_modseq, highest)
-        if not first:
-            # At the first look they were counted already, with all that was found.
-            self._account.unreserve(-sum(arrival.wire for arrival in look.adopted.new), -len(look.adopted.new))
 
     def _look_now(self, look: Look) -> tuple[Synced, tuple[dict[frozenset[str], int], int, int] | None] | None:
         folder = look.folder
         if look.first:
-            number = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1).number)
-            while flush.flush_unlinks(self.index, folder, number).more:
+            row = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1))
+            look.fresh = row.fresh
+            while flush.flush_unlinks(self.index, folder, row.number).more:
                 pass
         elif self.unchanged(folder):
             return None
@@ -224,6 +225,9 @@ class Upkeep:
         if folder.counts is not None:
             for arrival in arrivals:
                 folder.counts.add(arrival.flags, arrival.wire)
+        elif folder.baseline is not None:
+            octets, messages = folder.baseline
+            folder.baseline = octets + sum(arrival.wire for arrival in arrivals), messages + len(arrivals)
         if box is not None:
             box.show(arrivals)
         self.context.last_arrival = now = self.context.loop.time()
