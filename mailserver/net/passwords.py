@@ -93,6 +93,11 @@ class Passwords:
             task.add_done_callback(lambda _: self._running.pop(key, None))
         return await asyncio.shield(task)
 
+    def outdated(self, stored: str) -> bool:
+        """Whether an argon2id string has less memory times passes than ours have."""
+        match = _STORED.fullmatch(stored)
+        return match is not None and int(match[1]) * int(match[2]) < _MEMORY_KIB * _TIME_COST
+
     async def verify_nobody(self, password: str) -> None:
         """The cost of `verify` for a user who does not exist (ATTACKS K03). Raises LimitReached."""
         await self.verify(AccountId(""), "", password)

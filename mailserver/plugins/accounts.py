@@ -16,6 +16,7 @@ class _Accounts:
     def __init__(self, host: api.Host) -> None:
         self._directory = host.directory
         self._passwords = host.passwords
+        self._renewing: set[api.AccountId] = set()
 
     async def authenticate(self, ctx: api.AuthenticateContext) -> api.Authenticated | api.Denied | None:
         """Users who do not exist, or may not log in, cost the hash that others cost."""
@@ -28,10 +29,25 @@ class _Accounts:
                 await self._passwords.verify_nobody(ctx.password)
                 return api.Denied(reason="the account is disabled")
             if await self._passwords.verify(account.account, account.password_hash, ctx.password):
+                if self._passwords.outdated(account.password_hash):
+                    await self._renew(account, ctx.password)
                 return api.Authenticated(account=account.account)
         except api.LimitReached as error:
             return api.Denied(reason=error.text, temporary=True)
         return api.Denied(reason="wrong password")
+
+    async def _renew(self, account: api.Account, password: str) -> None:
+        """A hash of former costs is made anew while the password is known; what fails is left to the next login."""
+        if account.account in self._renewing:
+            return
+        self._renewing.add(account.account)
+        try:
+            stored, scram = await self._passwords.hash(password)
+            await self._directory.renew_password(account.account, account.password_hash, stored, scram)
+        except api.MailError:
+            return
+        finally:
+            self._renewing.discard(account.account)
 
     def scram_verifier(self, ctx: api.ScramContext) -> tuple[api.AccountId, api.ScramVerifier] | None:
         """What SCRAM needs, of an account that may log in."""

@@ -99,6 +99,15 @@ class Directory(Protocol):
         """Replace what is kept of an account. Raises NotFound."""
         ...
 
+    async def renew_password(
+        self, account: AccountId, stored: str, password_hash: str, scram: ScramVerifier | None
+    ) -> None:
+        """Other hashes of the same password: unlike a new password they end no session.
+
+        Nothing happens unless `stored` is still the account's argon2id string. Raises NotFound.
+        """
+        ...
+
     async def remove_account(self, account: AccountId) -> None:
         """The mail stays. Raises NotFound."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mailserver.model.ids import AccountId
+from mailserver.model.password import ScramVerifier
 
 __all__ = ["FailedLogins", "PasswordVerifier"]
 
@@ -12,11 +13,19 @@ __all__ = ["FailedLogins", "PasswordVerifier"]
 class PasswordVerifier(Protocol):
     """Argon2id off the loop, with a bound on how much of it runs at once (`net/passwords.py`).
 
-    Both methods raise LimitReached (temporary) when too many checks wait already.
+    What computes a hash raises LimitReached (temporary) when too many wait already.
     """
 
     async def verify(self, account: AccountId, stored: str, password: str) -> bool:
         """Whether `password` is the one of `stored` (an argon2id string; "" is never right, at the same cost)."""
+        ...
+
+    def outdated(self, stored: str) -> bool:
+        """Whether an argon2id string costs those who steal it less than one that is made today."""
+        ...
+
+    async def hash(self, password: str) -> tuple[str, ScramVerifier | None]:
+        """What is to be kept of a password. Raises InvalidInput for what can be none."""
         ...
 
     async def verify_nobody(self, password: str) -> None:

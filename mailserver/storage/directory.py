@@ -21,7 +21,7 @@ from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.ports.clock import Clock, SystemClock
-from mailserver.ports.directory import Account, Alias, Domain
+from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
 from mailserver.storage.directory_config import clashes, from_settings
 from mailserver.storage.directory_db import (
     INSERT_ACCOUNT,
@@ -177,6 +177,20 @@ class SqliteDirectory:
                 self._tell(new.account)
 
         await self._change(prepare, apply)
+
+    async def renew_password(
+        self, account: AccountId, stored: str, password_hash: str, scram: ScramVerifier | None
+    ) -> None:
+        """Other hashes of the same password, unless it changed meanwhile; nobody is told. Raises NotFound."""
+        rows: list[Account] = []
+
+        def prepare() -> list[Statement]:
+            old = self._existing(account)
+            if old.password_hash == stored:
+                rows.append(replace(old, password_hash=password_hash, scram=scram))
+            return [(INSERT_ACCOUNT, account_row(row)) for row in rows]
+
+        await self._change(prepare, lambda: self._stored.accounts.update((row.account, row) for row in rows))
 
     async def remove_account(self, account: AccountId) -> None:
         """Forget an account; its mail is the store's. Raises NotFound."""

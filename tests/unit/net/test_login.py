@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from structlog.testing import capture_logs
 
 from mailserver.hooks.contexts import Authenticated
@@ -201,6 +203,34 @@ async def test_a_change_while_the_password_is_checked_voids_the_login(server: Se
     result = await server.login.login(TLS, ANNA, "secret")
     assert isinstance(result, LoginRefused)
     assert result.temporary
+
+
+async def test_a_hash_of_former_costs_is_renewed_by_a_login(server: Server) -> None:
+    """No session ends by it, other logins at the same moment do not repeat it, and a failed login does nothing."""
+    bob = await server.add("bob@example.test", "secret")
+    weak = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("secret")
+    await server.directory.update_account(replace(server.directory.account(bob), password_hash=weak, scram=None))  # type: ignore[arg-type]
+    ended: list[str] = []
+    server.login.register(bob, ended.append)
+    assert isinstance(await server.login.login(TLS, "bob@example.test", "wrong"), LoginRefused)
+    assert server.directory.account(bob).password_hash == weak  # type: ignore[union-attr]
+    before = server.passwords.hashes
+    logins = await asyncio.gather(*(server.login.login(TLS, "bob@example.test", "secret") for _ in range(20)))
+    assert logins == [LoginOk(bob)] * 20
+    assert server.passwords.hashes == before + 2
+    renewed = server.directory.account(bob)
+    assert renewed is not None and renewed.scram is not None
+    assert renewed.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await server.login.login(TLS, "bob@example.test", "secret") == LoginOk(bob)
+    assert ended == [] and server.directory.account(bob) == renewed
+
+
+async def test_a_hash_that_costs_more_than_ours_stays(server: Server) -> None:
+    bob = await server.add("bob@example.test", "secret")
+    strong = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=4).hash("secret")
+    await server.directory.update_account(replace(server.directory.account(bob), password_hash=strong))  # type: ignore[arg-type]
+    assert await server.login.login(TLS, "bob@example.test", "secret") == LoginOk(bob)
+    assert server.directory.account(bob).password_hash == strong  # type: ignore[union-attr]
 
 
 async def test_a_disabled_account_does_not_log_in(server: Server) -> None:

@@ -154,6 +154,21 @@ async def test_watchers_hear_of_changed_credentials_only(directory: SqliteDirect
     assert heard == ["anna@example.test"] * 3
 
 
+async def test_other_hashes_of_the_same_password_are_no_news(directory: SqliteDirectory, tmp_path: Path) -> None:
+    heard: list[AccountId] = []
+    directory.watch(heard.append)
+    anna = account(password_hash="$argon2id$old")
+    await directory.add_account(anna)
+    await directory.renew_password(anna.account, "$argon2id$other", "$argon2id$wrong", None)
+    assert directory.account(anna.account) == replace(anna, created=directory.account(anna.account).created)  # type: ignore[union-attr]
+    await directory.renew_password(anna.account, "$argon2id$old", "$argon2id$new", SCRAM)
+    renewed = directory.account(anna.account)
+    assert renewed is not None and (renewed.password_hash, renewed.scram) == ("$argon2id$new", SCRAM)
+    assert heard == []
+    with pytest.raises(NotFound):
+        await directory.renew_password(AccountId("nobody@example.test"), "", "", None)
+
+
 async def test_an_update_keeps_address_and_age(directory: SqliteDirectory) -> None:
     await directory.add_account(account("Anna@example.test"))
     before = directory.account("anna@example.test")
