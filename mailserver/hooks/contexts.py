@@ -154,9 +154,13 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unresolvable:
-    """The address is known, and takes no mail: the reply says why."""
+    """The address is known, and takes no mail: the reply (4xx or 5xx) says why."""
 
     reply: Reply
+
+    def __post_init__(self) -> None:
+        if not self.reply.refuses():
+            raise ValueError(f"not a refusal: {self.reply}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

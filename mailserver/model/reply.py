@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = ["Reply"]
+
+_STATUS = re.compile(r"([245]) \1\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Reply:
             clean = "".join(c if " " <= c <= "~" else "?" for c in line[:480])
             out.append(f"{self.code}{' ' if number == len(lines) else '-'}{mark}{clean}\r\n")
         return "".join(out).encode("ascii")
+
+    def refuses(self, kinds: str = "45") -> bool:
+        """Is it a refusal of one of these kinds ("4": for now, "5": for good), with a status that says the same?"""
+        kind = str(self.code // 100)
+        return kind in tuple(kinds) and (not self.status or _STATUS.fullmatch(f"{kind} {self.status}") is not None)
 
     def __str__(self) -> str:
         return f"{self.code} {self.status} {self.text}".replace("  ", " ")

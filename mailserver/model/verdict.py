@@ -54,6 +54,9 @@ class Defer:
     reason: str = ""
     close: bool = False
 
+    def __post_init__(self) -> None:
+        _check(self.reply, "4")
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:
@@ -62,6 +65,15 @@ class Reject:
     reply: Reply
     reason: str = ""
     close: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.reply, "5")
+
+
+def _check(reply: Reply, kinds: str) -> None:
+    """A refusal that reads like a success would lose the message: the client would take it for kept."""
+    if not reply.refuses(kinds):
+        raise ValueError(f"not a reply of the kind {kinds}xx: {reply}")
 
 
 Verdict = Accept | Quarantine | Defer | Reject

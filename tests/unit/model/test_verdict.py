@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailserver.hooks.contexts import Unresolvable
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict, combine
 
@@ -40,3 +41,27 @@ def test_a_reply_is_ascii_lines_whatever_its_text() -> None:
     assert Reply(250, "2.0.0", "kept").encode() == b"250 2.0.0 kept\r\n"
     assert Reply(250, "", "a\nb").encode() == b"250-a\r\n250 b\r\n"
     assert Reply(550, "5.1.1", "é\r\0 evil\n250 ok").encode() == b"550-5.1.1 ??? evil\r\n550 5.1.1 250 ok\r\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (250, "2.0.0"), (354, ""), (550, "4.7.1"), (450, "5.7.1"), (550, "5.7.1\r\n250"), (550, "5.é.1"), (5, ""),
+        (5500, ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_that_is_none_cannot_be_made(code: int, status: str) -> None:
+    """A plugin that rejects with 250 would lose the message; RFC 2034 §3: the classes of both codes are the same."""
+    reply = Reply(code, status, "no")
+    for make in (Reject, Defer, lambda reply: Unresolvable(reply=reply)):
+        with pytest.raises(ValueError, match="not a"):
+            make(reply)
+
+
+def test_refusals_are_of_their_kind() -> None:
+    with pytest.raises(ValueError, match="5xx"):
+        Reject(DEFER.reply)
+    with pytest.raises(ValueError, match="4xx"):
+        Defer(REJECT.reply)
+    assert Unresolvable(reply=DEFER.reply).reply.refuses()
+    assert Reject(Reply(550, "", "no")).reply.refuses("5")
