@@ -17,13 +17,15 @@ import structlog
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
 from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
-from mailserver.imap.output import CHUNK, Output
+from mailserver.imap.input import Input
+from mailserver.imap.output import Output
 from mailserver.imap.replies import After, BadArguments, Completion, bad
 from mailserver.imap.session import Services, Session
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.ids import new_session_id
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.listener import Listener
+from mailserver.net.starttls import start_tls, tls_facts
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.connection import ImapConnection
 from mailserver.wire.imap.events import (
@@ -46,8 +48,8 @@ class ImapProtocol(asyncio.Protocol):
     """A connection from its greeting to its end; registers with its listener and with the shared timer."""
 
     __slots__ = (
-        "_deadline", "_ending", "_eof", "_idle", "_idle_undo", "_listener", "_loop", "_lost", "_output", "_rate_from",
-        "_rate_octets", "_reading", "_services", "_task", "_transport", "_waiter", "_wire", "session",
+        "_deadline", "_ending", "_idle", "_idle_undo", "_input", "_listener", "_loop", "_lost", "_output", "_services",
+        "_task", "_transport", "_wire", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -56,34 +58,28 @@ class ImapProtocol(asyncio.Protocol):
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._wire = ImapConnection(services.wire, services.parsers)
+        self._input = Input(self._wire, self._loop)
         self._output = Output(self._loop)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        #: Tag and completion of the IDLE that is in progress.
+        #: Tag and completion of an IDLE.
         self._idle: tuple[bytes, Completion] | None = None
         self._idle_undo: object = None
-        #: Where the running command waits for more input.
-        self._waiter: asyncio.Future[None] | None = None
         self._deadline = 0.0
-        self._rate_from = 0.0
-        self._rate_octets = 0
-        self._reading = True
         self._ending: str | None = None
-        self._eof = self._lost = False
+        self._lost = False
 
     # --- what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there, TLS included where the listener has it."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._output.attach(self._transport)
+        self._attach(cast(asyncio.Transport, transport))
         peer, port = self._listener.peername(self, transport)
         refused = self._listener.opened(self, peer)
         if refused is not None:
-            self._transport.write(responses.status_line(b"*", "BYE", refused, "UNAVAILABLE"))
-            self._transport.close()
+            self._goodbye(refused, "UNAVAILABLE")
             return
-        version, cipher = _tls_of(transport)
+        version, cipher = tls_facts(transport.get_extra_info("ssl_object"))
         local = transport.get_extra_info("sockname")
         facts = Facts(
             session=new_session_id(), service="imap", peer=peer, port=port, tls=version, tls_cipher=cipher,
@@ -104,36 +100,30 @@ class ImapProtocol(asyncio.Protocol):
             return
         if session.account is not None:
             self._deadline = self._loop.time() + self._services.limits.imap_idle
-        self._rate_octets += len(data)
-        self._wire.receive_data(data)
-        if self._waiter is not None:
-            self._wake_waiter()
-        elif self._task is None:
+        self._input.receive(data)
+        if self._task is None:
             self._start()
-        elif self._reading and self._wire.unread > CHUNK and self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
+        elif not self._input.awaited:
+            self._input.hold()
 
     def eof_received(self) -> bool:
         """The client sends no more; it still gets its answers (not with TLS, where the transport closes at once)."""
-        self._eof = True
-        self._wire.receive_eof()
+        self._input.end()
         if self.session is None or self.session.facts.tls:
             return False
-        if self._waiter is not None:
-            self._wake_waiter()
-        elif self._task is None:
+        if self._task is None:
             self._start()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; the mailbox is given back."""
+        if self._lost:
+            return
         self._lost = True
         self._listener.closed(self)
         self._services.watch.discard(self)
         self._leave_idle()
-        self._transport = None
-        self._output.attach(None)
+        self._attach(None)
         if self.session is None:
             return
         facts = self.session.facts
@@ -176,19 +166,16 @@ class ImapProtocol(asyncio.Protocol):
         limits = self._services.limits
         stalled = self._output.stalled_since()
         if stalled is not None and now - stalled > limits.write_stall:
-            log.info("client does not read its answers", session=self._facts.session)
+            log.info("client does not read its answers", session=self._session.facts.session)
             self.abort()
-        elif self._rate_from and now - self._rate_from > limits.min_rate_grace and self._too_slow(now):
-            log.info("client sends its message too slowly", session=self._facts.session)
+        elif self._input.too_slow(now, limits):
+            log.info("client sends its message too slowly", session=self._session.facts.session)
             self.abort()
-        elif now > self._deadline and (self._task is None or self._waiter is not None):
+        elif now > self._deadline and (self._task is None or self._input.awaited):
             # Longer than the half hour that RFC 9051 §5.4 grants, or not logged in in time.
-            if self._ending is not None or self._waiter is not None:
+            if self._ending is not None or self._input.awaited:
                 self.abort()
-            self.end("Autologout; idle for too long" if self._facts.account else "Login took too long")
-
-    def _too_slow(self, now: float) -> bool:
-        return self._rate_octets < (now - self._rate_from) * self._services.limits.min_rate
+            self.end("Autologout; idle for too long" if self._session.facts.account else "Login took too long")
 
     # --- the task
 
@@ -203,7 +190,7 @@ class ImapProtocol(asyncio.Protocol):
         except ConnectionError:
             self.abort()
         except Exception:
-            log.exception("connection failed", session=self._facts.session)
+            log.exception("connection failed", session=self._session.facts.session)
             self.abort()
         finally:
             self._task = None
@@ -211,7 +198,7 @@ class ImapProtocol(asyncio.Protocol):
                 await self._session.close()
 
     async def _greet(self) -> None:
-        verdict = await self._services.hooks.connect(ConnectContext(session=self._facts))
+        verdict = await self._services.hooks.connect(ConnectContext(session=self._session.facts))
         if isinstance(verdict, Reject | Defer):
             self._ending = verdict.reply.text.partition("\n")[0]
             return
@@ -230,12 +217,12 @@ class ImapProtocol(asyncio.Protocol):
                     turn = self._loop.time()
                 continue
             if self._idle is not None:
-                self._tell()
+                await self._tell(expunges=True)
             if self._output.waits or self._ending is not None:
                 await self._output.flush()
                 continue
-            self._resume_reading()
-            if self._eof:
+            self._input.resume()
+            if self._input.eof:
                 break
             return
         await self._output.flush()
@@ -246,26 +233,25 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _handle(self, event: Event) -> None:
         match event:
-            case CommandReceived(tag=tag, name=name, command=command):
-                await self._command(tag, name, command)
+            case CommandReceived():
+                await self._command(event.tag, event.name, event.command)
             case AppendStarted(tag=tag):
                 await self._command(tag, "APPEND", event)
-                self._rate_from = 0.0
+                self._input.upload_ended()
             case BadCommand(tag=tag):
                 self._leave_idle()
                 await self._complete(tag, Completion(event.status, event.text, event.code), expunges=False)
             case ContinuationNeeded():
                 self._output.put(responses.CONTINUE)
-            case IdleDone():
-                if self._idle is not None:
-                    tag, completion = self._idle
-                    self._leave_idle()
-                    await self._complete(tag, completion, expunges=True)
+            case IdleDone() if self._idle is not None:
+                tag, completion = self._idle
+                self._leave_idle()
+                await self._complete(tag, completion, expunges=True)
             case ProtocolClosed(text=text):
                 if text:
                     self._ending = text
                 else:
-                    self._eof = True
+                    self._input.eof = True
             case _:
                 raise TypeError(f"{event!r} out of place")
 
@@ -285,17 +271,10 @@ class ImapProtocol(asyncio.Protocol):
             await self._complete(tag, completion, expunges=spec.expunges)
 
     async def _complete(self, tag: bytes, completion: Completion, *, expunges: bool) -> None:
-        session = self._session
         if completion.after is After.START_TLS:
             await self._start_tls(tag, completion)
             return
-        for piece in session.pending(expunge=expunges):
-            self._output.put(piece)
-            if self._output.full:
-                await self._output.flush()
-        if session.selected is not None and session.selected.mailbox.deleted:
-            # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
-            self._ending = "The selected mailbox was deleted"
+        await self._tell(expunges=expunges)
         if completion.after is After.IDLE:
             self._enter_idle(tag, completion)
             return
@@ -303,6 +282,17 @@ class ImapProtocol(asyncio.Protocol):
         if completion.after is After.CLOSE:
             await self._output.flush()
             self._ending = ""
+
+    async def _tell(self, *, expunges: bool) -> None:
+        """What happened in the selected mailbox and was not told yet."""
+        for piece in self._session.pending(expunge=expunges):
+            self._output.put(piece)
+            if self._output.full:
+                await self._output.flush()
+        selected = self._session.selected
+        if selected is not None and selected.mailbox.deleted:
+            # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
+            self._ending = "The selected mailbox was deleted"
 
     # --- IDLE
 
@@ -325,13 +315,6 @@ class ImapProtocol(asyncio.Protocol):
         if self._task is None and selected is not None and (selected.has_pending() or selected.mailbox.deleted):
             self._start()
 
-    def _tell(self) -> None:
-        for piece in self._session.pending():
-            self._output.put(piece)
-        selected = self._session.selected
-        if selected is not None and selected.mailbox.deleted:
-            self._ending = "The selected mailbox was deleted"
-
     # --- TLS
 
     async def _start_tls(self, tag: bytes, completion: Completion) -> None:
@@ -343,15 +326,10 @@ class ImapProtocol(asyncio.Protocol):
             self._ending = "Out of order"
             return
         transport.write(completion.encode(tag))
-        secured = await self._loop.start_tls(
-            transport, self, context, server_side=True, ssl_handshake_timeout=self._services.limits.tls_handshake
-        )
-        if secured is None:
-            raise ConnectionResetError
-        self._transport = secured
-        self._output.attach(secured)
+        secured = await start_tls(transport, self, context, handshake=self._services.limits.tls_handshake)
+        self._attach(secured)
         self._wire.tls_started()
-        self._session.tls_started(*_tls_of(secured))
+        self._session.tls_started(*tls_facts(secured.get_extra_info("ssl_object")))
 
     # --- the conversation of APPEND and AUTHENTICATE
 
@@ -370,14 +348,7 @@ class ImapProtocol(asyncio.Protocol):
             if self._output.waits:
                 await self._output.flush()
                 continue
-            if self._eof:
-                raise ConnectionResetError
-            self._resume_reading()
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._input.more()
 
     async def ask(self, line: bytes) -> bytes | None:
         """Send a SASL challenge; the client's answer, None when it cancelled."""
@@ -391,7 +362,7 @@ class ImapProtocol(asyncio.Protocol):
     def accept_literal(self) -> None:
         """The message literal that waits may come."""
         self._output.put(self._wire.accept_literal())
-        self._rate_from, self._rate_octets = self._loop.time(), 0
+        self._input.upload_begins()
 
     def refuse_literal(self) -> None:
         """The message literal that waits is not wanted."""
@@ -413,34 +384,17 @@ class ImapProtocol(asyncio.Protocol):
         assert self.session is not None  # noqa: S101
         return self.session
 
-    @property
-    def _facts(self) -> Facts:
-        return self._session.facts
+    def _attach(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
+        self._input.attach(transport)
+        self._output.attach(transport)
 
-    def _wake_waiter(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _resume_reading(self) -> None:
-        if not self._reading and self._transport is not None:
-            self._reading = True
-            self._transport.resume_reading()
-
-    def _goodbye(self, text: str) -> None:
+    def _goodbye(self, text: str, code: str = "") -> None:
         if self._transport is not None:
             if text:
-                self._transport.write(responses.status_line(b"*", "BYE", text))
+                self._transport.write(responses.status_line(b"*", "BYE", text, code))
             self._transport.close()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._services.tasks.add(task)
         task.add_done_callback(self._services.tasks.discard)
-
-
-def _tls_of(transport: asyncio.BaseTransport) -> tuple[str, str]:
-    """Protocol version and cipher, or two empty strings."""
-    tls = transport.get_extra_info("ssl_object")
-    if tls is None:
-        return "", ""
-    cipher = tls.cipher()
-    return tls.version() or "", cipher[0] if cipher else ""

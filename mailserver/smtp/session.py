@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mailserver.hooks.contexts import Session
 from mailserver.model.ids import AccountId, new_session_id
+from mailserver.net.starttls import tls_facts
 
 __all__ = ["SmtpSession"]
 
@@ -46,11 +47,3 @@ class SmtpSession:
     def made_progress(self) -> None:
         """A message was accepted."""
         self.errors = self.junk = 0
-
-
-def tls_facts(tls: ssl.SSLObject | None) -> tuple[str, str]:
-    """Protocol version and cipher of a TLS object, "" without one."""
-    if tls is None:
-        return "", ""
-    cipher = tls.cipher()
-    return tls.version() or "TLS", cipher[0] if cipher else ""

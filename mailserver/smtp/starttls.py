@@ -1,4 +1,4 @@
-"""STARTTLS (RFC 3207), through the loop's own `start_tls`: uvloop's TLS takes a tenth of the library's memory."""
+"""STARTTLS (RFC 3207)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 from typing import cast
 
 from mailserver.model.reply import Reply
-from mailserver.net.tls import is_foreign
+from mailserver.net.starttls import start_tls
 from mailserver.smtp.commands import CommandBase
 from mailserver.smtp.stream import ConnectionEnded, Stream
 from mailserver.smtp.transaction import State, Transaction, refusal
@@ -26,7 +26,6 @@ class StartTls(CommandBase):
     """One command; on success the connection begins anew."""
 
     stream: Stream
-    loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport | None
     #: None where STARTTLS is not offered.
     starttls: ssl.SSLContext | None
@@ -61,21 +60,12 @@ class StartTls(CommandBase):
         self.stream.pause()
         if self.transport is None or self.unread():
             raise ConnectionEnded
-        transport = self.transport
+        protocol = cast("asyncio.Protocol", self)
         try:
-            secured = await self.loop.start_tls(
-                transport, cast("asyncio.Protocol", self), context, server_side=True,
-                ssl_handshake_timeout=limits.tls_handshake, ssl_shutdown_timeout=5.0,
-            )  # fmt: skip
-        except (OSError, TimeoutError) as error:
-            transport.abort()
-            # A connection that is lost during the handshake is reported to TLS only, not to us.
-            self.connection_lost(None)
+            secured = await start_tls(self.transport, protocol, context, handshake=limits.tls_handshake)
+        except ConnectionResetError as error:
             raise ConnectionEnded from error
-        if secured is None or self.stream.lost:
-            raise ConnectionEnded
-        if is_foreign(secured.get_extra_info("ssl_object")):
-            secured.abort()
+        if self.stream.lost:
             raise ConnectionEnded
         self.transport = secured
         self.stream.use(secured, limits.unread_replies)

@@ -44,7 +44,7 @@ async def test_a_slow_upload_is_cut_off() -> None:
         assert (await imap.response_line()).startswith(b"+")
         imap.writer.write(b"x" * 1000)
         (connection,) = server.connections
-        await until(lambda: connection._rate_octets == 1000)
+        await until(lambda: connection._input._uploaded == 1000)
         now = asyncio.get_running_loop().time()
         connection.check(now + 59)
         await imap_alive(connection)

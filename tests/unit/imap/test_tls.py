@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from mailserver.model.events import SessionClosed, SessionOpened
 from tests.helpers.imap import AsyncImap, Closed
-from tests.helpers.imap_service import PASSWORD, ImapHarness
+from tests.helpers.imap_service import PASSWORD, ImapHarness, until
 
 
 def _context() -> ssl.SSLContext:
@@ -133,5 +134,32 @@ def test_c06_what_was_said_before_tls_is_forgotten(run: _Run, tmp_path: Path) ->
     async def main() -> None:
         async with ImapHarness(data_dir=tmp_path) as server, server.client() as imap:
             assert (await imap.command("STARTTLS")).status == "BAD"
+
+    run(main)
+
+
+@pytest.mark.parametrize("octets", [b"x LOGIN in clear\r\n", b""], ids=["no TLS", "closed"])
+def test_a_handshake_that_fails_gives_the_connection_back(run: _Run, tmp_path: Path, octets: bytes) -> None:
+    async def main() -> None:
+        async with ImapHarness(data_dir=tmp_path) as server:
+            async with server.client(None) as imap:
+                await imap.ok("STARTTLS")
+                imap.writer.write(octets)
+            await until(lambda: not server.connections)
+            assert not server.server.services.watch
+            assert [type(event) for event in server.events][-2:] == [SessionOpened, SessionClosed]
+
+    run(main)
+
+
+def test_c08_starttls_of_a_client_that_speaks_another_protocol(run: _Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with ImapHarness(data_dir=tmp_path) as server, server.client(None) as imap:
+            await imap.ok("STARTTLS")
+            other = _context()
+            other.set_alpn_protocols(["http/1.1"])
+            with pytest.raises((ConnectionError, ssl.SSLError, Closed)):
+                await imap.writer.start_tls(other, server_hostname="localhost")
+                await imap.command("NOOP")
 
     run(main)
