@@ -13,13 +13,11 @@ from collections.abc import Iterable, Sequence
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import utf7
 from mailserver.wire.imap.commands import StatusItem
-from mailserver.wire.imap.dates import format_date_time
 
 __all__ = [
-    "CONTINUE", "astring", "capability", "challenge", "continuation", "enabled", "esearch", "exists", "expunged",
-    "fetch", "fetch_flags", "fetch_internal_date", "fetch_modseq", "fetch_size", "fetch_uid", "flags", "id_response",
-    "list_line", "literal", "literal_header", "mailbox", "namespace", "nstring", "quota", "quota_root", "search",
-    "status", "status_line", "string", "text_string", "vanished",
+    "CONTINUE", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line", "mailbox",
+    "namespace", "nstring", "quota", "quota_root", "search", "status", "status_line", "string", "text_string",
+    "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -34,16 +32,6 @@ _NOT_TEXT = re.compile(r"[^\x20-\x7e]")
 
 
 # Strings
-
-
-def literal_header(size: int, *, binary: bool = False) -> bytes:
-    """What announces `size` octets that the caller sends after it; `binary` for literal8, where NUL may occur."""
-    return b"~{%d}\r\n" % size if binary else b"{%d}\r\n" % size
-
-
-def literal(data: bytes) -> bytes:
-    """A literal, or literal8 when there is a NUL in it (BINARY only: nothing else may hold one; RFC 9051 §4.3)."""
-    return literal_header(len(data), binary=b"\0" in data) + data
 
 
 def string(data: bytes) -> bytes:
@@ -98,11 +86,6 @@ def challenge(data: bytes) -> bytes:
 
 
 # Server and mailbox data
-
-
-def capability(names: Iterable[str]) -> bytes:
-    """RFC 9051 §7.2.2."""
-    return f"* CAPABILITY {' '.join(names)}\r\n".encode("ascii")
 
 
 def enabled(names: Iterable[str]) -> bytes:
@@ -176,16 +159,6 @@ def esearch(
     return b" ".join(parts) + b"\r\n"
 
 
-def flags(rendered: bytes) -> bytes:
-    """RFC 9051 §7.3.5; the flags with spaces between."""
-    return b"* FLAGS (%b)\r\n" % rendered
-
-
-def exists(count: int) -> bytes:
-    """RFC 9051 §7.4.1."""
-    return b"* %d EXISTS\r\n" % count
-
-
 def quota(root: str, resources: Iterable[tuple[str, int, int]]) -> bytes:
     """RFC 9208 §4.2.1: name, usage, limit of each resource that has a limit."""
     parts = (f"{name} {usage} {limit}".encode("ascii") for name, usage, limit in resources)
@@ -200,43 +173,8 @@ def quota_root(name: str, roots: Iterable[str], *, utf8: bool) -> bytes:
 # Message data
 
 
-def expunged(number: int) -> bytes:
-    """RFC 9051 §7.5.1."""
-    return b"* %d EXPUNGE\r\n" % number
-
-
 def vanished(uids: NumSet, *, earlier: bool = False) -> bytes:
     """RFC 7162 §3.2.10; nothing at all for an empty set."""
     if not uids:
         return b""
     return (b"* VANISHED (EARLIER) %b\r\n" if earlier else b"* VANISHED %b\r\n") % uids.encode()
-
-
-def fetch(number: int, items: Iterable[bytes]) -> bytes:
-    """RFC 9051 §7.5.2: items as the functions below give them, or a name, a space and a rendered value."""
-    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
-
-
-def fetch_flags(rendered: bytes) -> bytes:
-    """A piece of FETCH; the flags with spaces between, as FlagTable renders them."""
-    return b"FLAGS (%b)" % rendered
-
-
-def fetch_uid(uid: int) -> bytes:
-    """A piece of FETCH."""
-    return b"UID %d" % uid
-
-
-def fetch_modseq(modseq: int) -> bytes:
-    """A piece of FETCH (RFC 7162 §3.1.4.2)."""
-    return b"MODSEQ (%d)" % modseq
-
-
-def fetch_size(octets: int) -> bytes:
-    """A piece of FETCH."""
-    return b"RFC822.SIZE %d" % octets
-
-
-def fetch_internal_date(seconds: int) -> bytes:
-    """A piece of FETCH, from seconds since 1970 UTC."""
-    return b"INTERNALDATE " + format_date_time(seconds)
