@@ -61,6 +61,8 @@ class Commands(CommandBase):
 
     async def _greet(self, argument: bytes, *, esmtp: bool) -> bytes:
         name = parse_helo(argument)
+        if self.session.facts.helo:
+            self.session.junk += 1
         await self.end_transaction()
         self.session.greeted(name, esmtp=esmtp)
         self.transaction = Transaction(State.START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailserver.model.reply import Reply
+from mailserver.net.settings import LimitsSettings
 from mailserver.smtp.commands import CommandBase
 from mailserver.smtp.intake import Intake
 from mailserver.smtp.keeping import ClientGone
@@ -22,7 +23,7 @@ _CHUNK_TOO_BIG = Reply(552, "5.3.4", "The chunk is larger than any message may b
 
 
 class Progress:
-    """How a message arrives, for the deadlines: when it began, how much came, and what of that time was ours."""
+    """How a message arrives, for the deadlines: when it began (loop time), and how much came of it."""
 
     __slots__ = ("octets", "since")
 
@@ -30,16 +31,22 @@ class Progress:
         self.since = since
         self.octets = 0
 
+    def too_slow(self, now: float, limits: LimitsSettings) -> bool:
+        """Does it take too long, or has it come below the lowest rate?"""
+        taken = now - self.since
+        return taken >= limits.message_time or (
+            taken >= limits.min_rate_grace and self.octets < taken * limits.min_rate
+        )
+
 
 class DataCommands(CommandBase):
     """The two ways to send a message. Both end in `Receiver.finish`, so one policy holds for both."""
 
     stream: Stream
-    #: Set while octets of a message are awaited.
+    #: Set while a message comes: for DATA until its end, for BDAT over all chunks, since many small ones are as slow as
+    #: one.
     progress: Progress | None
     _intake: Intake | None = None
-    _chunks_since: float | None = None
-    _chunk_octets = 0
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -91,6 +98,7 @@ class DataCommands(CommandBase):
             return out_of_order or _CHUNK_TOO_BIG
         if out_of_order is not None:
             await self._read_chunk(size, None)
+            self.progress = None
             return out_of_order
         if self._intake is None:
             self._intake = self.receiver.intake(self.session, self.transaction)
@@ -104,35 +112,27 @@ class DataCommands(CommandBase):
             return _CHUNK_OK
         transaction, self.transaction = self.transaction, Transaction(State.READY)
         intake, self._intake = self._intake, None
-        self._chunks_since, self._chunk_octets = None, 0
+        self.progress = None
         try:
             return await self._finish(transaction, intake)
         finally:
             await intake.content.__aexit__(None, None, None)
 
     async def _read_chunk(self, size: int, intake: Intake | None) -> None:
-        # The deadlines run over all chunks of a message: many small ones are as slow as one.
-        if self._chunks_since is None:
-            self._chunks_since = self.now()
-        progress = self.progress = Progress(self._chunks_since)
-        progress.octets = self._chunk_octets
-        try:
-            while size:
-                octets = self.stream.take(size)
-                if not octets:
-                    await self.stream.more()
-                    continue
-                size -= len(octets)
-                progress.octets += len(octets)
-                if intake is not None:
-                    await intake.feed(octets)
-        finally:
-            self.progress = None
-            self._chunk_octets = progress.octets
+        progress = self.progress = self.progress or Progress(self.now())
+        while size:
+            octets = self.stream.take(size)
+            if not octets:
+                await self.stream.more()
+                continue
+            size -= len(octets)
+            progress.octets += len(octets)
+            if intake is not None:
+                await intake.feed(octets)
 
     async def drop_chunks(self) -> None:
         """Forget a message that came in chunks and will not be completed."""
-        self._chunks_since, self._chunk_octets = None, 0
+        self.progress = None
         if self._intake is not None:
             intake, self._intake = self._intake, None
             await intake.content.__aexit__(None, None, None)

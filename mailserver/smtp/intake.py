@@ -11,6 +11,7 @@ from typing import Protocol
 from mailserver.model.errors import MailError
 from mailserver.model.reply import Reply
 from mailserver.ports.store import Content
+from mailserver.smtp.replies import reply_to
 from mailserver.wire.dotstuff import ContentCheck
 
 __all__ = ["HeaderEditor", "Intake"]
@@ -99,4 +100,4 @@ class Intake:
         try:
             await self.content.write(piece)
         except MailError as error:
-            self._refusal = Reply(452 if error.temporary else 552, error.status, error.text)
+            self._refusal = reply_to(error)

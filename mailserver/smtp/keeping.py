@@ -27,6 +27,7 @@ from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore, Target
+from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
 from mailserver.smtp.transaction import Destination
 
@@ -46,12 +47,6 @@ class NotKept(Exception):
         super().__init__(detail)
         self.reply = reply
         self.detail = detail
-
-    @classmethod
-    def of(cls, error: MailError) -> NotKept:
-        """As SMTP says it: 452 for a full mailbox, 451 for what may pass, 554 for what will not."""
-        code = 554 if not error.temporary else 452 if error.status == "4.2.2" else 451
-        return cls(Reply(code, error.status, error.text), error.detail or error.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +94,8 @@ class Keeper:
         items = _remote_items(message)
         if failed:
             if not stored and not items:
-                raise NotKept.of(min((error for _, error in failed), key=lambda error: not error.temporary))
+                error = min((error for _, error in failed), key=lambda error: not error.temporary)
+                raise NotKept(reply_to(error), error.detail or error.text)
             items.append((b"", tuple(self._retry(place) for place, _ in failed)))
         if items:
             await self._enqueue(message, items, fields, stored)

@@ -16,6 +16,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.store import Target
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.keeping import ClientGone, Keeper, LocalPlace, Message, NotKept
+from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import make_fields
 
 __all__ = ["Pipeline"]
@@ -62,7 +63,7 @@ class Pipeline:
         except NotKept as error:
             return self._refused(message, error.reply, error.detail)
         except MailError as error:
-            return self._refused(message, NotKept.of(error).reply, error.detail or error.text)
+            return self._refused(message, reply_to(error), error.detail or error.text)
 
     async def _places(self, message: Message, quarantined: bool) -> list[LocalPlace]:
         """Where each local copy goes; one copy for a mailbox that is reached in several ways."""

@@ -14,6 +14,7 @@ from mailserver.model.errors import MailError
 from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.store import MailStore
+from mailserver.smtp.replies import reply_to
 from mailserver.smtp.transaction import Destination
 
 __all__ = ["UNKNOWN", "Resolver"]
@@ -102,7 +103,7 @@ class Resolver:
                 account = await self._store.open_account(place.account)
                 usage = await account.quota()
             except MailError as error:
-                return Reply(451, error.status, error.text)
+                return reply_to(error)
             full = (usage.octets_limit and usage.octets + size > usage.octets_limit) or (
                 usage.messages_limit and usage.messages >= usage.messages_limit
             )

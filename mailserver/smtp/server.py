@@ -79,7 +79,8 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         self.progress: Progress | None = None
         self._listener = listener
         self.starttls = starttls
-        self._stopping = False
+        #: What is said before the connection ends, once it has to.
+        self._goodbye: bytes | None = None
         #: Loop time until which the next command must be complete; None while we work on one.
         self._deadline: float | None = None
         self._closed_at: float | None = None
@@ -138,9 +139,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
 
     def begin_shutdown(self) -> None:
         """421 when idle; a message in transit is finished first."""
-        self._stopping = True
-        if self._deadline is not None:
-            self._say_and_close(_STOPPING)
+        self._leave(_STOPPING)
 
     def abort(self) -> None:
         """Close now."""
@@ -148,8 +147,13 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
             self.transport.abort()
 
     def end(self, reason: str) -> None:
-        """The account may no longer be used."""
-        self.begin_shutdown()
+        """The account may no longer be used, or not by who logged in so."""
+        self._leave(Reply(421, "4.7.0", reason[:1].upper() + reason[1:]).encode())
+
+    def _leave(self, goodbye: bytes) -> None:
+        self._goodbye = goodbye
+        if self._deadline is not None and not self.closing:
+            self._say_and_close(goodbye)
 
     def tick(self, now: float) -> None:
         """Enforce the deadlines; `now` is loop time."""
@@ -161,11 +165,8 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
             stalled = self._closed_at  # what was said last may not be read either
         if stalled is not None and now - stalled >= limits.write_stall:
             self.abort()
-        elif self.progress is not None:
-            taken = now - self.progress.since
-            too_slow = taken >= limits.min_rate_grace and self.progress.octets < taken * limits.min_rate
-            if too_slow or taken >= limits.message_time:
-                self._say_and_close(_TOO_SLOW)
+        elif self.progress is not None and self.progress.too_slow(now, limits):
+            self._say_and_close(_TOO_SLOW)
         elif self._deadline is not None and now >= self._deadline:
             self._say_and_close(_TIMEOUT)
 
@@ -207,15 +208,17 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
 
     async def _handle_client(self) -> None:
         try:
-            if await self._say_hello():
-                await self._serve()
+            try:
+                if await self._say_hello():
+                    await self._serve()
+            finally:
+                await self.drop_chunks()
         except (ConnectionEnded, ConnectionError):
             pass
         except Exception as error:
             self.stream.push((await self.handle_exception(error)).encode())
         finally:
             self._deadline = None
-            await self.drop_chunks()
             self.forget_login()
             facts = self.session.facts
             self.receiver.parts.hooks.emit(
@@ -248,6 +251,9 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         stream, buffer, session = self.stream, self.stream.buffer, self.session
         limits = self.receiver.parts.limits
         while not self.closing:
+            if self._goodbye is not None:
+                stream.push(self._goodbye)
+                return
             end = buffer.find(b"\r\n")
             if end < 0 or end > limits.command_line:
                 try:
@@ -269,9 +275,6 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
                     return
                 if session.junk > limits.junk_commands and not session.facts.trusted:
                     stream.push(_TOO_MUCH_JUNK)
-                    return
-                if self._stopping:
-                    stream.push(_STOPPING)
                     return
                 if stream.full:
                     await stream.flush()

@@ -125,11 +125,6 @@ class SmtpService:
         busy = any(len(listener) for listener in self.listeners)
         self._timer = loop.call_later(_TICK, self._tick) if busy else None
 
-    def close(self) -> None:
-        """Stop the timer, after the listeners have stopped."""
-        if self._timer is not None:
-            self._timer.cancel()
-
     def tick(self, now: float) -> None:
         """Enforce the deadlines of all connections as of `now` (loop time)."""
         for listener in self.listeners:

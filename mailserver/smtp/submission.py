@@ -13,6 +13,7 @@ from mailserver.smtp.compose import HeaderCompletion, visible_senders
 from mailserver.smtp.headercheck import check_header
 from mailserver.smtp.intake import HeaderEditor, Intake
 from mailserver.smtp.receiver import Parts, Receiver, Refusal
+from mailserver.smtp.replies import reply_to
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import Destination, Transaction
 
@@ -79,5 +80,5 @@ class Submission(Receiver):
         try:
             allowed = await self.parts.hooks.sender_allowed(SenderContext(account=account, address=address))
         except MailError as error:
-            return Reply(451, error.status, error.text)
+            return reply_to(error)
         return None if allowed else _NOT_YOURS

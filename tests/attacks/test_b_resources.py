@@ -110,6 +110,32 @@ async def test_b02_total_deadlines(state: str) -> None:
         await server.settled()
 
 
+async def test_b02_many_small_chunks_are_as_slow_as_one() -> None:
+    """Each chunk is there at once, and each command in time; the message is not."""
+    async with SmtpHarness() as server, server.client() as smtp:
+        await _begin(smtp)
+        before = asyncio.get_running_loop().time()
+        for _ in range(3):
+            assert (await smtp.command(b"BDAT 1\r\nx")).code == 250
+        server.service.tick(before + 59)
+        assert len(server.service.listeners[0]) == 1
+        server.service.tick(before + 65)
+        reply = await smtp.reply()
+        assert reply.code == 421 and "too slowly" in reply.text
+        assert await _rest(smtp) == b""
+
+
+async def test_b02_what_was_refused_or_thrown_away_slows_no_later_message() -> None:
+    async with SmtpHarness() as server, server.client() as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command(b"BDAT 1\r\nx")).code == 503
+        assert _connection(server).progress is None
+        await _begin(smtp)
+        assert (await smtp.command(b"BDAT 1\r\nx")).code == 250
+        assert (await smtp.command("RSET")).code == 250
+        assert _connection(server).progress is None
+
+
 async def test_b02_a_steady_sender_has_twenty_minutes() -> None:
     async with SmtpHarness() as server, server.client() as smtp:
         await _begin(smtp)
@@ -186,6 +212,14 @@ async def test_b04_commands_without_effect(command: str) -> None:
         smtp.writer.write(f"{command}\r\n".encode() * 10_000)
         codes = [(await smtp.reply()).code for _ in range(102)]
         assert codes[:101] == [codes[0]] * 101 and codes[0] < 300 and codes[101] == 421
+        assert await _rest(smtp) == b""
+
+
+async def test_b04_greetings_without_end() -> None:
+    async with SmtpHarness() as server, server.client() as smtp:
+        codes = [(await smtp.command("EHLO client.test")).code for _ in range(102)]
+        assert codes == [250] * 102
+        assert (await smtp.reply()).code == 421
         assert await _rest(smtp) == b""
 
 

@@ -175,7 +175,6 @@ class SmtpHarness:
             for connection in listener.connections:
                 connection.abort()
         await asyncio.gather(*self._tasks)
-        self.service.close()
         await self.hooks.aclose()
 
     def port(self, name: str = "smtp") -> int:

@@ -70,7 +70,9 @@ async def test_several_local_recipients_get_a_copy_each() -> None:
     [
         (OverQuota("The mailbox is full"), 452, "4.2.2"),
         (StorageFailure("The disk failed"), 451, "4.3.0"),
-        (LimitReached("Too many messages"), 554, "5.3.4"),
+        (StorageFailure("The disk is full", status="4.3.1"), 452, "4.3.1"),
+        (MailError("Not now", temporary=True), 451, "4.0.0"),
+        (LimitReached("Too many messages"), 552, "5.3.4"),
     ],
 )
 async def test_when_all_fail_nothing_is_kept(error: MailError, code: int, status: str) -> None:

@@ -13,6 +13,7 @@ from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import Defer, Reject
 from mailserver.smtp.server import SmtpConnection
+from mailserver.storage.memory import MemoryContent
 from tests.helpers.smtp import AsyncSmtp, Closed
 from tests.helpers.smtp_service import DOMAIN, SmtpHarness
 
@@ -148,6 +149,39 @@ async def test_stopping_says_421_to_idle_ones_and_finishes_messages() -> None:
         assert (await busy.command(b"text\r\n.\r\n")).code == 250
         assert (await busy.reply()).code == 421
         assert len(await server.mail("anna")) == 1
+
+
+async def test_stopping_does_not_wait_for_a_client_that_is_being_greeted() -> None:
+    server, asked, answer = SmtpHarness(), asyncio.Event(), asyncio.Event()
+
+    async def on_connect(ctx: ConnectContext) -> None:
+        asked.set()
+        await answer.wait()
+
+    server.registry.on_connect(on_connect)
+    async with server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port())
+        await asked.wait()
+        server.stopping.set()
+        await asyncio.sleep(0)
+        answer.set()
+        assert [line[:3] for line in (await reader.read()).split(b"\r\n")] == [b"220", b"421", b""]
+        writer.close()
+
+
+async def test_content_that_cannot_be_thrown_away_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*arguments: object) -> None:
+        raise OSError("the disk failed")
+
+    async with SmtpHarness() as server:
+        async with server.client() as smtp:
+            assert (await smtp.command("EHLO client.test")).code == 250
+            assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
+            assert (await smtp.command(f"RCPT TO:<{ANNA}>")).code == 250
+            assert (await smtp.command(b"BDAT 1\r\nx")).code == 250
+            monkeypatch.setattr(MemoryContent, "__aexit__", fail)
+        await server.settled()
+        assert isinstance(server.events[-1], SessionClosed)
 
 
 async def test_a_half_closed_connection_gets_its_replies() -> None:

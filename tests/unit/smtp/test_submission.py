@@ -121,7 +121,8 @@ async def test_a_session_ends_when_the_credentials_change() -> None:
     async with SmtpHarness() as server, server.client("submission") as smtp:
         await _login(smtp)
         server.login.credentials_changed(ANNA)  # type: ignore[arg-type]
-        assert (await smtp.reply()).code == 421
+        reply = await smtp.reply()
+        assert (reply.code, reply.text) == (421, "4.7.0 The account's credentials changed")
         await server.settled()
         assert server.login.sessions(ANNA) == 0  # type: ignore[arg-type]
 
