@@ -15,6 +15,7 @@ import functools
 import logging
 import os
 import re
+import sqlite3
 import sys
 import threading
 import traceback
@@ -26,16 +27,21 @@ from typing import Any
 import orjson
 import structlog
 
+from mailserver.model.errors import MailError
+
 __all__ = ["LineWriter", "configure", "safe_text"]
 
 MAX_LINES = 1000
 MAX_VALUE = 2000
 MAX_ITEMS = 50
 MAX_TRACEBACK = 20_000
+MAX_CHAIN = 10
 #: Names of values that are never written.
 SECRET = re.compile(
     r"passw|secret|token|authorization|cookie|credential|private_key|salt|stored_key|server_key", re.IGNORECASE
 )
+#: Exceptions whose words are ours or the system's.
+_TOLD = (MailError, OSError, sqlite3.Error)
 #: Categories that never reach a line: controls, formats (U+202E), surrogates, private, unassigned, separators.
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _PLAIN = re.compile(r"[!#-<>-~]+")
@@ -168,13 +174,26 @@ def _is_secret(name: str) -> bool:
 
 
 def _traceback(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The stack of an exception, without the values of local variables."""
     given = facts.pop("exc_info", None)
     if given:
         error = given if isinstance(given, BaseException) else sys.exc_info()[1]
         if error is not None:
-            facts["exception"] = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+            facts["exception"] = _stack(error)[-MAX_TRACEBACK:]
     return facts
+
+
+def _stack(error: BaseException | None) -> str:
+    """The stack of an exception and of those that led to it, the first one first.
+
+    Without the values of local variables, and without the words of exceptions that quote what they stumbled on
+    (`KeyError`, `ValueError`, …): those may be a password or a piece of a message (ATTACKS N03).
+    """
+    parts: list[str] = []
+    while error is not None and len(parts) < MAX_CHAIN:
+        words = f": {error}" if isinstance(error, _TOLD) else ""
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__ + words + "\n")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "which led to:\n".join(reversed(parts))
 
 
 class _Bridge(logging.Handler):

@@ -202,8 +202,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
 
     async def handle_exception(self, error: Exception) -> str:
         """A bug of ours: the log gets it, the peer does not; no word of the message is in either."""
-        trace = (type(error), error, error.__traceback__)
-        log.error("SMTP session failed", session=self.session.facts.session, exc_info=trace)
+        log.error("SMTP session failed", session=self.session.facts.session, exc_info=error)
         return _FAILED.decode("ascii")
 
     async def _handle_client(self) -> None:

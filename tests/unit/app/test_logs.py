@@ -13,6 +13,7 @@ import structlog
 from mailserver.app import logs
 from mailserver.app.eventlog import log_event
 from mailserver.model import events
+from mailserver.model.errors import StorageFailure
 from mailserver.model.ids import AccountId, QueueId, SessionId
 
 OPEN: list[int] = []
@@ -97,6 +98,20 @@ def test_a_traceback_has_no_values_and_stays_with_its_line(tmp_path: Path) -> No
     lines = log.lines()
     assert all("    " in line for line in lines[1:])
     assert "canary" not in "\n".join(lines).replace('password = "canary"', "")
+
+
+def test_n03_what_an_exception_quotes_is_not_written(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    try:
+        try:
+            int(os.fsdecode(b"c" b"anary"))
+        except ValueError as error:
+            raise StorageFailure("the disk failed", detail=os.fsdecode(b"c" b"anary")) from error
+    except StorageFailure:
+        structlog.get_logger().exception("bug")
+    text = "\n".join(log.lines())
+    assert "canary" not in text
+    assert text.index("ValueError") < text.index("which led to") < text.index("StorageFailure: the disk failed")
 
 
 def test_the_journal_gets_priorities_and_no_time(tmp_path: Path) -> None:
