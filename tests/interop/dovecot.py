@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,24 @@ needs_dovecot = pytest.mark.skipif(
 
 
 class Dovecot:
-    """Serves `maildir` to the user `u`, separator `/`. A context manager; `directory` must be short and open to all."""
+    """Serves `maildir` to the user `u`, separator `/`. A context manager; `directory` must be short and open to all.
 
-    def __init__(self, directory: Path, maildir: Path, owner: int) -> None:
+    With `accounts` anyone may log in and has a Maildir with indexes beneath `maildir`, with these `folders`.
+    """
+
+    def __init__(
+        self, directory: Path, maildir: Path, owner: int, *, accounts: bool = False, folders: Sequence[str] = ()
+    ) -> None:
         self.port = free_port()
         self._directory = directory
         self._config = directory / "dovecot.conf"
         users = directory / "users"
         users.write_text(f"u:{{PLAIN}}{PASSWORD}\n")
+        location = f"{maildir}/%n" if accounts else f"{maildir}:INDEX=MEMORY"
+        passdb = f"static\n  args = password={PASSWORD}" if accounts else f"passwd-file\n  args = {users}"
+        made = "".join(
+            f"  mailbox {name} {{\n    special_use = \\{name}\n    auto = create\n  }}\n" for name in folders
+        )
         self._config.write_text(
             f"""base_dir = {directory}/run
 state_dir = {directory}/state
@@ -50,7 +61,7 @@ protocols = imap
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
-mail_location = maildir:{maildir}:INDEX=MEMORY
+mail_location = maildir:{location}
 first_valid_uid = 1
 maildir_copy_with_hardlinks = yes
 default_internal_user = dovecot
@@ -58,10 +69,9 @@ default_login_user = dovenull
 namespace inbox {{
   inbox = yes
   separator = /
-}}
+{made}}}
 passdb {{
-  driver = passwd-file
-  args = {users}
+  driver = {passdb}
 }}
 userdb {{
   driver = static
