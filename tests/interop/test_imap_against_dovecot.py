@@ -37,7 +37,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "message sets": {"FETCH 1, UID": _SYNTAX},
     "FETCH items": {
         "FETCH 3 BODY.PEEK[1.1]": "RFC 9051 §6.4.5.1: only multiparts and messages have parts; this is text",
-        "FETCH 3 BINARY.PEEK[]": "RFC 3516 §4.2 decodes a part; of no part it is the message as it is, which Dovecot rewrites",
+        "FETCH 3 BINARY.PEEK[]": "RFC 3516 §4.2 decodes parts; without one it is the message as it is",
     },
     "FETCH items that are none": {"FETCH 1 BODY[]<0.0>": _SYNTAX, "FETCH 1 BODY[0]": _SYNTAX},
     "SEARCH": {
