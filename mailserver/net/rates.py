@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import lru_cache
 
 from mailserver.net.networks import parse_ip
 from mailserver.ports.clock import Clock
@@ -15,6 +16,7 @@ _V4_PREFIXES = (32, 26, 21)
 _V6_PREFIXES = (64, 48, 32)
 
 
+@lru_cache(maxsize=4096)
 def network_keys(peer: str) -> tuple[str, ...]:
     """The three networks of an IP address, narrow to wide: IPv4 /32 /26 /21, IPv6 /64 /48 /32. () for what is no IP."""
     address = parse_ip(peer)

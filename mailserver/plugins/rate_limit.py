@@ -3,7 +3,7 @@
 Strangers are counted by their network (IPv4 /32, /26, /21; IPv6 /64, /48, /32: the wider ones may have 3 and 9 times
 as much), our own users by their account. Clients of `limits.trusted` are never counted and never refused. Every
 refusal is temporary, so that honest mail comes a little later. Counts are kept in memory and start anew with the
-process.
+process, and with a reload of the configuration.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ class _RateLimit:
     def __init__(self, settings: RateLimitSettings, host: api.Host) -> None:
         self._settings = settings
         self._failed_logins = host.failed_logins
-        self._trusted = api.NetworkSet(host.trusted)
         clock = host.clock
         self._messages = api.SlidingCounter(_MINUTE, clock)
         self._recipients = api.SlidingCounter(_MINUTE, clock)
@@ -58,7 +57,7 @@ class _RateLimit:
     def connect(self, ctx: api.ConnectContext) -> api.Verdict | None:
         """Those who guessed too much are not listened to."""
         session = ctx.session
-        if self._exempt(session):
+        if session.trusted:
             return None
         if session.service != "smtp" and self._failed_logins.blocked(session.peer):
             return _later(421, "4.7.0", "Too many failed logins from your network, try again later")
@@ -69,7 +68,7 @@ class _RateLimit:
     def mail(self, ctx: api.MailContext) -> api.Verdict | None:
         """One more message."""
         session = ctx.session
-        if self._exempt(session):
+        if session.trusted:
             return None
         if session.account is None:
             if self._over(self._messages, session.peer, self._settings.messages_per_minute):
@@ -83,7 +82,7 @@ class _RateLimit:
     def rcpt(self, ctx: api.RcptContext) -> api.Verdict | None:
         """One more recipient; unknown ones count against those who try out names."""
         session = ctx.session
-        if self._exempt(session):
+        if session.trusted:
             return None
         if session.account is not None:
             if self._account_recipients.count(session.account) >= self._settings.account_recipients_per_day:
@@ -98,9 +97,6 @@ class _RateLimit:
         if self._over(self._recipients, session.peer, self._settings.recipients_per_minute):
             return _later(450, "4.7.1", "Too many recipients from your network, try again in a minute")
         return None
-
-    def _exempt(self, session: api.Session) -> bool:
-        return session.trusted or session.peer in self._trusted
 
     def _guesses(self, peer: str) -> bool:
         limit = self._settings.unknown_recipients_per_day
