@@ -19,11 +19,14 @@ from mailserver.app.life import serve
 from mailserver.app.load import ConfigurationError, Loaded, Problem, find, read, validate
 from mailserver.app.lock import data_lock
 from mailserver.app.plugins import plugins_of
-from mailserver.net.systemd import Notifier, inherited_sockets
+from mailserver.net.systemd import InheritedSockets, Notifier, inherited_sockets
 
 __all__ = ["load_everything", "run"]
 
 log = structlog.get_logger()
+
+#: Seconds for tasks that were cancelled when everything else had ended.
+_LAST_TASKS = 2.0
 
 
 def load_everything(named: str | None) -> Loaded:
@@ -66,7 +69,25 @@ def run(named: str | None, *, demo: bool = False) -> int:
         notifier = Notifier(os.environ.get("NOTIFY_SOCKET", ""))
         stack.callback(notifier.close)
         runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
-        return runner.run(serve(loaded, sockets, notifier, demo=demo))
+        return runner.run(_live(loaded, sockets, notifier, demo=demo))
+
+
+async def _live(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *, demo: bool) -> int:
+    """`serve`, and the end of the process even if a plugin's task swallows its cancellation: asyncio would wait for it.
+
+    By then everything of ours is closed, and the kernel gives back the lock.
+    """
+    code = await serve(loaded, sockets, notifier, demo=demo)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    stuck = (await asyncio.wait(left, timeout=_LAST_TASKS))[1] if left else ()
+    if stuck:
+        log.error("tasks that do not end are left behind", count=len(stuck))
+        # The log is written at the end of the loop's turn.
+        await asyncio.sleep(0)
+        os._exit(code)
+    return code
 
 
 def _raise_file_limit() -> None:

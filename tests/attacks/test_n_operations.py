@@ -259,6 +259,35 @@ def test_n05_a_reload_swaps_certificates_plugins_and_limits_under_open_connectio
         assert "LIMITS RCPTMAX=123" in smtp.ehlo().lines
 
 
+def test_n07_a_plugin_that_swallows_its_cancellation_does_not_keep_the_server(
+    make_daemon: DaemonMaker, tmp_path: Path
+) -> None:
+    plugin = tmp_path / "clingy.py"
+    plugin.write_text(
+        "import asyncio\n"
+        "from contextlib import asynccontextmanager\n"
+        "from mailserver.api import Plugin\n"
+        "async def cling(ctx):\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.sleep(1000)\n"
+        "        except asyncio.CancelledError:\n"
+        "            pass\n"
+        "@asynccontextmanager\n"
+        "async def setup(registry, settings, host):\n"
+        "    registry.on_mail(cling)\n"
+        "    yield\n"
+        "plugin = Plugin(name='clingy', setup=setup)\n"
+    )
+    daemon = make_daemon(settings={"plugins.clingy": f'file = "{plugin}"\ntimeout = "100ms"'})
+    daemon.start()
+    with Smtp(daemon.ports["smtp"]) as smtp:
+        smtp.ehlo()
+        assert smtp.command("MAIL FROM:<a@far.test>").code == 451
+    assert daemon.stop() == 0
+    assert "left behind count=1" in daemon.log_text()
+
+
 # N06 (lag and stuck disks by a fake clock: tests/unit/app/test_health.py)
 
 
