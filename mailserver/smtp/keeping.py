@@ -175,9 +175,13 @@ def _remote_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]
     Delivered-To names the address that forwards, so that it notices the message when it comes back.
     """
     items = []
-    direct = tuple(d.recipient for d in message.destinations if d.remote and not d.forwarded)
+    # Who is named twice gets the message once; the first naming counts.
+    direct: dict[EmailAddress, Recipient] = {}
+    for destination in message.destinations:
+        if destination.remote and not destination.forwarded:
+            direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
-        items.append((b"", direct))
+        items.append((b"", tuple(direct.values())))
     for destination in message.destinations:
         if destination.forwarded:
             header = f"Delivered-To: {destination.recipient.address}\r\n".encode()

@@ -45,6 +45,20 @@ async def test_local_recipients_at_once_and_remote_ones_queued() -> None:
         assert stored.startswith(b"Return-Path: <anna@example.test>\r\n") and b"Return-Path" not in item.message
 
 
+async def test_a_recipient_that_is_named_twice_gets_one_message() -> None:
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        for recipient in ("x@far.test> NOTIFY=NEVER", "X@far.test>", "x@FAR.test>", f"{BEN}>", f"{BEN}>"):
+            assert (await smtp.command(f"RCPT TO:<{recipient}")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command(f"From: {ANNA}\r\n\r\nhello\r\n.\r\n".encode())).code == 250
+        (item,) = server.queue.items
+        assert [str(recipient.address) for recipient in item.envelope.recipients] == ["x@far.test", "X@far.test"]
+        assert item.envelope.recipients[0].notify == {Notify.NEVER}
+        assert len(await server.mail("ben")) == 1
+
+
 async def test_bare_line_ends_are_made_into_crlf_and_bcc_is_taken_away() -> None:
     async with SmtpHarness() as server, server.client("submission") as smtp:
         await _login(smtp)
