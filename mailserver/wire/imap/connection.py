@@ -22,7 +22,6 @@ Memory is bounded by `Limits`: a line, the literals of one command in sum, and w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import ClassVar
 
 from mailserver.wire.imap.events import (
@@ -41,34 +40,14 @@ from mailserver.wire.imap.events import (
 )
 from mailserver.wire.imap.fragments import TOO_LONG, Fragments, HangUp, LiteralHeader, literal_header
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.limits import Limits
+from mailserver.wire.imap.limits import CHUNK, MAX_DISCARD, TAIL, Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
 from mailserver.wire.imap.parse_append import append_mailbox, append_message
 from mailserver.wire.imap.responses import CONTINUE
+from mailserver.wire.imap.states import State
 from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response
 
 __all__ = ["ImapConnection"]
-
-_CHUNK = 65_536
-# What is thrown away of one overlong line before we hang up, and how much of its end tells of a literal.
-_MAX_DISCARD = 1 << 20
-_TAIL = 32
-
-
-class _State(Enum):
-    COMMAND = 1
-    HELD = 2
-    DECIDE = 3
-    STREAM = 4
-    AFTER = 5
-    SKIP = 6
-    SKIP_LINE = 7
-    IDLE = 8
-    SASL = 9
-    TLS = 10
-    CLOSED = 11
-
-    __hash__ = object.__hash__
 
 
 class ImapConnection:
@@ -98,7 +77,7 @@ class ImapConnection:
 
     def _reset(self) -> None:
         """Ready for the next command."""
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         #: The command so far: lines with their CRLF, literals in their places.
         self._parts: list[bytes] = []
         #: Octets of lines and of literals in `_parts`.
@@ -117,7 +96,7 @@ class ImapConnection:
 
     def receive_data(self, data: bytes) -> None:
         """Take in what the peer sent; cheap, nothing is parsed."""
-        if self._state is not _State.CLOSED:
+        if self._state is not State.CLOSED:
             self._fragments.feed(data)
 
     def receive_eof(self) -> None:
@@ -136,14 +115,14 @@ class ImapConnection:
                 return event
             if self._state is state:
                 break
-        if self._eof and state is not _State.CLOSED:
+        if self._eof and state is not State.CLOSED:
             return self._close("")
         return None
 
     def accept_literal(self) -> bytes:
         """Take the message of the last AppendStarted or AppendContinued. Returns what to send now, perhaps nothing."""
         message = self._message_in_hand()
-        self._state = _State.STREAM
+        self._state = State.STREAM
         return CONTINUE if message.synchronizing else b""
 
     def refuse_literal(self) -> None:
@@ -155,17 +134,17 @@ class ImapConnection:
             self._skip(message.size)
 
     def _message_in_hand(self) -> AppendMessage:
-        if self._state is not _State.DECIDE or self._append is None:
+        if self._state is not State.DECIDE or self._append is None:
             raise RuntimeError("there is no message to accept or refuse")
         return self._append
 
     def await_done(self) -> None:
         """IDLE was granted: the next line is DONE, and gives IdleDone (or BadCommand, which ends IDLE as well)."""
-        self._state = _State.IDLE
+        self._state = State.IDLE
 
     def await_sasl(self) -> None:
         """A challenge was sent: the next line is the answer, and gives SaslResponse (or BadCommand, which ends it)."""
-        self._state = _State.SASL
+        self._state = State.SASL
 
     def begin_tls(self) -> bool:
         """STARTTLS is about to be answered OK. False: octets wait that would be taken for TLS-protected ones.
@@ -175,12 +154,12 @@ class ImapConnection:
         """
         if self._fragments:
             return False
-        self._state = _State.TLS
+        self._state = State.TLS
         return True
 
     def tls_started(self) -> None:
         """The handshake is done; commands follow."""
-        if self._state is _State.TLS:
+        if self._state is State.TLS:
             self._reset()
 
     # Commands
@@ -223,7 +202,7 @@ class ImapConnection:
 
     def _line_too_long(self) -> Event:
         bad = self._bad(f"a command has at most {self._limits.line} octets outside literals; name messages as ranges")
-        self._state = _State.SKIP_LINE
+        self._state = State.SKIP_LINE
         return bad
 
     def _bad(self, text: str, status: str = "BAD", code: str = "") -> BadCommand:
@@ -234,7 +213,7 @@ class ImapConnection:
     def _close(self, text: str) -> ProtocolClosed:
         self._reset()
         self._fragments.clear()
-        self._state = _State.CLOSED
+        self._state = State.CLOSED
         return ProtocolClosed(text)
 
     # Literals
@@ -254,14 +233,14 @@ class ImapConnection:
         self._line += len(line) + 2
         self._held += header.size
         self._left = header.size
-        self._state = _State.HELD
+        self._state = State.HELD
         return ContinuationNeeded() if header.synchronizing else None
 
     def _step_held(self) -> Event | None:
         if len(self._fragments) < self._left:
             return None
         self._parts.append(self._fragments.take(self._left))
-        self._state = _State.COMMAND
+        self._state = State.COMMAND
         return None
 
     # APPEND
@@ -276,7 +255,7 @@ class ImapConnection:
         return AppendStarted(self._tag, name, self._decide(message))
 
     def _decide(self, message: AppendMessage) -> AppendMessage:
-        self._append, self._left, self._state = message, message.size, _State.DECIDE
+        self._append, self._left, self._state = message, message.size, State.DECIDE
         self._messages += 1
         self._parts = []
         return message
@@ -294,7 +273,7 @@ class ImapConnection:
         return None
 
     def _step_stream(self) -> Event | None:
-        data = self._fragments.take(min(self._left, _CHUNK))
+        data = self._fragments.take(min(self._left, CHUNK))
         if not data:
             return None
         self._left -= len(data)
@@ -305,7 +284,7 @@ class ImapConnection:
             self._skip(left)
             return bad
         if not self._left:
-            self._state = _State.AFTER
+            self._state = State.AFTER
         return LiteralChunk(data, last=not self._left)
 
     def _step_after(self) -> Event | None:
@@ -341,18 +320,18 @@ class ImapConnection:
         """Throw away a literal, and then the rest of its command."""
         self._reset()
         self._left = octets
-        self._state = _State.SKIP
+        self._state = State.SKIP
 
     def _step_skip(self) -> Event | None:
         self._left -= len(self._fragments.take(self._left))
         if not self._left:
-            self._state = _State.SKIP_LINE
+            self._state = State.SKIP_LINE
         return None
 
     def _step_skip_line(self) -> Event | None:
-        gone, tail = self._fragments.discard_line(_TAIL)
+        gone, tail = self._fragments.discard_line(TAIL)
         self._line += gone
-        if self._line > _MAX_DISCARD:
+        if self._line > MAX_DISCARD:
             raise HangUp("the line does not end")
         if tail is None:
             return None
@@ -363,7 +342,7 @@ class ImapConnection:
         else:
             self._check_skippable(header)
             self._left = header.size
-            self._state = _State.SKIP
+            self._state = State.SKIP
         return None
 
     # Other lines
@@ -402,16 +381,16 @@ class ImapConnection:
     def _step_closed(self) -> Event | None:
         return None
 
-    _STEPS: ClassVar[dict[_State, Callable[[ImapConnection], Event | None]]] = {
-        _State.COMMAND: _step_command,
-        _State.HELD: _step_held,
-        _State.DECIDE: _step_decide,
-        _State.STREAM: _step_stream,
-        _State.AFTER: _step_after,
-        _State.SKIP: _step_skip,
-        _State.SKIP_LINE: _step_skip_line,
-        _State.IDLE: _step_idle,
-        _State.SASL: _step_sasl,
-        _State.TLS: _step_tls,
-        _State.CLOSED: _step_closed,
+    _STEPS: ClassVar[dict[State, Callable[[ImapConnection], Event | None]]] = {
+        State.COMMAND: _step_command,
+        State.HELD: _step_held,
+        State.DECIDE: _step_decide,
+        State.STREAM: _step_stream,
+        State.AFTER: _step_after,
+        State.SKIP: _step_skip,
+        State.SKIP_LINE: _step_skip_line,
+        State.IDLE: _step_idle,
+        State.SASL: _step_sasl,
+        State.TLS: _step_tls,
+        State.CLOSED: _step_closed,
     }

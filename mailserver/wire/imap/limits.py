@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Limits"]
+__all__ = ["CHUNK", "MAX_DISCARD", "TAIL", "Limits"]
+
+#: Octets of a message in one event.
+CHUNK = 65_536
+#: What is thrown away of one overlong line before we hang up, and how much of its end tells of a literal.
+MAX_DISCARD, TAIL = 1 << 20, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

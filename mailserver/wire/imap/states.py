@@ -1,0 +1,26 @@
+"""What a connection waits for; the ways from one to the other are drawn at the head of connection.py."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["State"]
+
+
+class State(Enum):
+    """IDLE, SASL and TLS wait for what is no command; SKIP and SKIP_LINE throw a refused literal and line away."""
+
+    COMMAND = 1
+    HELD = 2
+    DECIDE = 3
+    STREAM = 4
+    AFTER = 5
+    SKIP = 6
+    SKIP_LINE = 7
+    IDLE = 8
+    SASL = 9
+    TLS = 10
+    CLOSED = 11
+
+    # Enum's own hash is Python code, and every event looks its state up.
+    __hash__ = object.__hash__
