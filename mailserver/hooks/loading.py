@@ -202,7 +202,7 @@ def _from_file(name: str, path: Path) -> object:
 
 
 def _check_permissions(real: Path) -> None:
-    """Nobody but its owner, who is us or root, may be able to change the file or to put another in its place."""
+    """Only we, root and our own group may be able to change the file or to put another in its place."""
     if not stat.S_ISREG(os.stat(real).st_mode):
         raise _NotLoadedError(f"{real} is not a file")
     for place in (real, *real.parents):
@@ -212,5 +212,9 @@ def _check_permissions(real: Path) -> None:
         sticky = bool(status.st_mode & stat.S_ISVTX) and place not in (real, real.parent)
         if status.st_mode & stat.S_IWOTH and not sticky:
             raise _NotLoadedError(f"{place} can be written by everyone (chmod o-w)")
-        if place in (real, real.parent) and status.st_uid not in (0, os.geteuid()):
+        if place not in (real, real.parent):
+            continue
+        if status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()):
+            raise _NotLoadedError(f"{place} can be written by another group (chmod g-w)")
+        if status.st_uid not in (0, os.geteuid()):
             raise _NotLoadedError(f"{place} belongs to another user")

@@ -154,6 +154,26 @@ def test_n08_what_everyone_may_write_is_not_loaded(tmp_path: Path, place: str) -
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_n08_what_another_group_may_write_is_not_loaded(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o755)
+    path = write(folder, PLUGIN)
+    (path if place == "file" else folder).chmod(0o775)
+    group = path.stat().st_gid
+    assert read(tmp_path, {"x": {"file": "plugins/x.py"}})[1] == []
+    if group == 0:
+        os.chown(path, -1, 12345)
+        os.chown(folder, -1, 12345)
+    else:
+        monkeypatch.setattr(os, "getegid", lambda: group + 1)
+    loaded, problems = read(tmp_path, {"x": {"file": "plugins/x.py"}})
+    assert loaded == []
+    assert "can be written by another group" in problems[0].text
+
+
 def test_n08_a_link_into_an_open_folder_is_not_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
