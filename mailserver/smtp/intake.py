@@ -45,6 +45,7 @@ class Intake:
         self._header_size = header_size
         self._header = bytearray()
         self._refusal: Reply | None = None
+        self._begun = False
 
     @property
     def far_too_big(self) -> bool:
@@ -77,6 +78,10 @@ class Intake:
     async def _keep(self, piece: bytes) -> None:
         if not piece:
             return
+        if not self._begun and piece.startswith((b" ", b"\t")):
+            # It would continue the last field that we put on top: such a message has no header (ATTACKS A13).
+            piece = b"\r\n" + piece
+        self._begun = True
         if self._editor is None:
             await self._write(piece)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import socket
 import struct
@@ -18,7 +19,7 @@ from mailserver.net.tls import TlsContexts
 from mailserver.wire.dotstuff import ContentCheck, DotReader, stuff
 from tests.helpers.certs import Certificates
 from tests.helpers.smtp import AsyncSmtp, Closed, Reply
-from tests.helpers.smtp_service import DOMAIN, SmtpHarness
+from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
 
 # Each must not end the data. The last two hold a true line end before the dot's line, but not after it.
 FALSE_ENDS = [
@@ -82,6 +83,23 @@ def test_a03_every_split_gives_the_same_verdict(false_end: bytes) -> None:
     assert _read([wire[at : at + 1] for at in range(len(wire))]) == whole
     for cut in range(len(wire)):
         assert _read([wire[:cut], wire[cut:]]) == whole
+
+
+@pytest.mark.parametrize("service", ["smtp", "submission"])
+async def test_a13_a_message_cannot_continue_a_field_of_ours(service: str) -> None:
+    async with SmtpHarness() as server, server.client(service) as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        if service == "submission":
+            plain = base64.b64encode(f"\0anna@{DOMAIN}\0{PASSWORD}".encode()).decode()
+            assert (await smtp.command(f"AUTH PLAIN {plain}")).code == 235
+        assert (await smtp.command(f"MAIL FROM:<anna@{DOMAIN}>")).code == 250
+        assert (await smtp.command(f"RCPT TO:<ben@{DOMAIN}>")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        message = b" , v@victim.test\r\nFrom: v@victim.test\r\nDate: x\r\nMessage-ID: <a@b>\r\n\r\nbody\r\n"
+        assert (await smtp.command(message + b".\r\n")).code == 250
+        (stored,) = await server.mail("ben")
+        assert stored.endswith(b"\r\n\r\n" + message)
+        assert b"victim" not in stored.partition(b"\r\n\r\n")[0]
 
 
 @settings(max_examples=300)
