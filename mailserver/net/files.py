@@ -203,14 +203,22 @@ def copy_durably(source: str, target: str) -> None:
         os.close(reader)
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Another name for `source`, or a copy where there can be none. The new name is not yet durable."""
+def link_or_copy(source: str, target: str, spare: str) -> None:
+    """Another name for `source`, or a copy where there can be none. The new name is not yet durable.
+
+    The copy grows under the name `spare`, of the same file system as `target`: a crash leaves no half message there.
+    """
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        copy_durably(source, target)
+        copy_durably(source, spare)
+        try:
+            os.rename(spare, target)
+        except BaseException:
+            remove_file(spare)
+            raise
 
 
 def _parts(fd: int) -> Iterable[bytes]:

@@ -156,12 +156,19 @@ class Folder:
             state.uid_floor, state.modseq_floor = uid_floor, modseq_floor
             raise
 
-    def settle(self) -> None:
+    @property
+    def lead(self) -> int:
+        """By how much MODSEQs are ahead of UIDs. Messages that become visible never add to it. On the loop."""
+        return self.highest_modseq - self.visible_next
+
+    def settle(self, lead: int) -> None:
         """Write the exact numbers, at a clean stop or when the folder leaves memory. In a thread."""
         with self.lock:
             state = self.state
-            if (state.uid_floor, state.modseq_floor) != (self.next_uid, self.highest_modseq + 1):
-                state.uid_floor, state.modseq_floor = self.next_uid, self.highest_modseq + 1
+            # Messages on their way take MODSEQs when they become visible, and nobody looks at the floor then.
+            modseq_floor = lead + self.next_uid + 1
+            if (state.uid_floor, state.modseq_floor) != (self.next_uid, modseq_floor):
+                state.uid_floor, state.modseq_floor = self.next_uid, modseq_floor
                 state.save(self.path)
 
     def job_done(self) -> None:

@@ -34,6 +34,8 @@ __all__ = [
 #: Maildir's letters for the system flags.
 FLAG_LETTERS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted"}
 MAX_COMPONENT = 255
+#: Octets; a name that claims more is not believed.
+MAX_MESSAGE = (1 << 31) - 1
 
 _FIELD = re.compile(r",([A-Z])=([0-9a-f]{1,20})(?=,|$)")
 _UID_FIELDS = re.compile(r",[UV]=[0-9a-f]{1,20}(?=,|$)")
@@ -70,11 +72,16 @@ def parse(name: str) -> FileName:
     """Take any file name apart; never fails."""
     base, colon, rest = name.partition(":")
     fields = dict(_FIELD.findall(base))
+    size, wire = _number(fields.get("S"), 10), _number(fields.get("W"), 10)
+    if size is not None and size > MAX_MESSAGE:
+        size = None
+    if wire is not None and (size is None or not size <= wire <= 2 * size):
+        wire = None
     return FileName(
         base,
         colon + rest,
-        _number(fields.get("S"), 10),
-        _number(fields.get("W"), 10),
+        size,
+        wire,
         _number(fields.get("U"), 10),
         _number(fields.get("V"), 16),
     )

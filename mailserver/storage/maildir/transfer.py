@@ -81,7 +81,7 @@ class _Work:
             path = f"{target.cur}/{base}{info}"
             try:
                 source = reading.find_message(self.source, row)
-                files.link_or_copy(source, path)
+                files.link_or_copy(source, path, f"{target.tmp}/{stem}")
             except FileNotFoundError:
                 # Another program removed it a moment ago; what is not there cannot be copied.
                 continue

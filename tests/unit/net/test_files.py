@@ -175,7 +175,7 @@ def test_where_there_can_be_no_link_there_is_a_copy(
 
     disk = SimpleNamespace(**vars(os) | {"link": link})
     monkeypatch.setattr(files, "os", disk)
-    files.link_or_copy(str(source), str(tmp_path / "target"))
+    files.link_or_copy(str(source), str(tmp_path / "target"), str(tmp_path / "spare"))
     target = (tmp_path / "target").stat()
     assert (target.st_size, int(target.st_mtime), target.st_nlink) == (3_000_000, 1_000_000_000, 1)
 
@@ -210,5 +210,5 @@ def test_remove_tree_does_not_follow_links_and_can_be_repeated(tmp_path: Path) -
 def test_link_of_a_symlink_is_not_its_target(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
-    files.link_or_copy(str(tmp_path / "link"), str(tmp_path / "target"))
+    files.link_or_copy(str(tmp_path / "link"), str(tmp_path / "target"), str(tmp_path / "spare"))
     assert (tmp_path / "target").is_symlink()

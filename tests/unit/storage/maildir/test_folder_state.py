@@ -56,7 +56,7 @@ def test_a_clean_stop_writes_the_exact_numbers(tmp_path: Path) -> None:
     folder = folder_at(tmp_path)
     for uid in (folder.take_uids(), folder.take_uids()):
         folder.resolve(uid, arrival(uid))
-    folder.settle()
+    folder.settle(folder.lead)
     state = FolderState.load(str(tmp_path))
     assert (state.uid_floor, state.modseq_floor) == (3, folder.highest_modseq + 1)
 
