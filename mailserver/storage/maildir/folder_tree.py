@@ -11,7 +11,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, NotFound, NotPermitted
+from mailserver.model.errors import (
+    AlreadyExists,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    NotPermitted,
+    StorageFailure,
+)
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, rows, tree
@@ -94,8 +101,8 @@ class FolderTree:
             await run(
                 lambda: index.run(lambda db: rows.forget_folder(db, rows.folder_row(db, folder.state, 1).number))
             )
-        except IndexLost:
-            # It was about to forget this folder anyway.
+        except (IndexLost, StorageFailure):
+            # The folder is gone all the same; rows without a folder are only in the way.
             pass
         account.context.background(lambda: run(files.remove_tree, gone), "remove")
 
@@ -124,7 +131,8 @@ class FolderTree:
     async def _rename(self, old: str, new: str) -> None:
         account = self._account
         folders, beneath = account.folders, old + SEPARATOR
-        moving = [name for name in folders if name == old or name.startswith(beneath)]
+        # Parents first: `a/b` to `a` makes room for `a/b/b`.
+        moving = sorted(name for name in folders if name == old or name.startswith(beneath))
         if not moving:
             raise NotFound("there is no such mailbox")
         if new in folders:
@@ -134,7 +142,10 @@ class FolderTree:
         renamed = {name: check_mailbox_name(new + name[len(old) :]) for name in moving}
         if any(name in folders and name not in renamed for name in renamed.values()):
             raise AlreadyExists("a mailbox of that tree exists already")
-        self._check_limits(renamed.values(), len(_parents(new)))
+        missing = [parent for parent in _parents(new) if parent not in folders]
+        self._check_limits(renamed.values(), len(missing))
+        for parent in missing:
+            await self._make(parent, frozenset())
         pairs = [(folders[name].dirname, folder_names.directory(renamed[name])) for name in moving]
         await account.context.reading.run(tree.rename_directories, account.path, pairs)
         taken = [(folders.pop(name), renamed[name]) for name in moving]
@@ -144,9 +155,6 @@ class FolderTree:
             folders[name] = folder
             if folder.mailbox is not None:
                 folder.mailbox.changed()
-        for parent in _parents(new):
-            if parent not in folders:
-                await self._make(parent, frozenset())
 
     async def remove_all(self) -> None:
         """The account and all its mail."""

@@ -28,10 +28,10 @@ __all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPo
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 INDEX_FILE = "index.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE folders (
-    number INTEGER PRIMARY KEY, mailbox_id TEXT NOT NULL UNIQUE, uid_validity INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox_id TEXT NOT NULL UNIQUE, uid_validity INTEGER NOT NULL,
     uid_seen INTEGER NOT NULL DEFAULT 1, modseq INTEGER NOT NULL DEFAULT 1, forgotten INTEGER NOT NULL DEFAULT 0,
     epoch INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0,
     new_mtime INTEGER NOT NULL DEFAULT -1, cur_mtime INTEGER NOT NULL DEFAULT -1);
@@ -200,14 +200,16 @@ class IndexPool:
         with self._lock:
             self._open[index] = None
             self._open.move_to_end(index)
-            surplus = list(self._open)[: max(0, len(self._open) - self._limit)]
-        for oldest in surplus:
-            # One that is in use now has better things to do than to be closed; the next use tries again.
-            if oldest is not index and oldest.lock.acquire(blocking=False):
+            surplus = len(self._open) - self._limit
+            others = list(self._open)[:-1] if surplus > 0 else []
+        for oldest in others:
+            # One that is in use now has better things to do than to be closed.
+            if surplus > 0 and oldest.lock.acquire(blocking=False):
                 try:
                     oldest._close()
                 finally:
                     oldest.lock.release()
+                surplus -= 1
 
     def closed(self, index: AccountIndex) -> None:
         """It is closed."""

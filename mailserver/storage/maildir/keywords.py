@@ -132,20 +132,20 @@ class Keywords:
         """Note the keywords without letter of these messages (base → keywords), durably. Raises OSError."""
         self._load()
         with self._lock:
-            lines = []
-            for base, keywords in changed.items():
-                if keywords != self._further.get(base, frozenset()):
-                    lines.append(_line(base, keywords))
-                    self._further[base] = keywords
-            if lines:
-                self._lines += len(lines)
-                if self._torn:
-                    # What a crash left at the end must not swallow the first of the new lines.
-                    lines = [_line(base, keywords) for base, keywords in self._further.items()]
-                    files.write_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
-                    self._lines, self._torn = len(lines), False
-                else:
-                    files.append_durably(f"{self._folder}/{JOURNAL}", b"".join(lines))
+            news = {base: new for base, new in changed.items() if new != self._further.get(base, frozenset())}
+            if not news:
+                return
+            path = f"{self._folder}/{JOURNAL}"
+            if self._torn:
+                # What stands torn at the end must not swallow the first of the new lines.
+                told = self._further | news
+                files.write_durably(path, b"".join(_line(base, keywords) for base, keywords in told.items()))
+                self._lines, self._torn = len(told), False
+            else:
+                self._torn = True
+                files.append_durably(path, b"".join(_line(base, keywords) for base, keywords in news.items()))
+                self._lines, self._torn = self._lines + len(news), False
+            self._further |= news
 
     def forget(self, present: frozenset[str]) -> None:
         """Messages that are not in `present` (bases) are gone: write the journal anew if most of it is about such."""

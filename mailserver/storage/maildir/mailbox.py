@@ -271,7 +271,8 @@ class MaildirMailbox:
             return await self._places(uids)
 
     async def _indexed(self) -> int:
-        """The folder's number, when everything visible is in the index."""
+        """The folder's number, when everything visible is in the index. Raises NotFound."""
+        self._check()
         folder, upkeep = self.folder, self._upkeep
         if not folder.unindexed and folder.synced == upkeep.index.generation:
             return folder.number

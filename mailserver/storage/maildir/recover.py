@@ -6,17 +6,22 @@ import os
 import time
 from collections import Counter
 
+import structlog
+
 from mailserver.model.mailbox import SpecialUse
 from mailserver.net import files
 from mailserver.storage.maildir import dovecot
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_state import MAX_UID, FolderState
+from mailserver.storage.maildir.index import INDEX_FILE
+from mailserver.storage.maildir.index_contents import BAD_VALUE, connect_readonly
 from mailserver.storage.maildir.layout import NEW_ACCOUNT, AccountState
 from mailserver.storage.maildir.names import parse
 from mailserver.storage.maildir.scan import list_names
 
 __all__ = ["recover_folder", "recovered_state"]
 
+_log = structlog.get_logger()
 #: UIDs that may have been given to messages that are no more; they are skipped.
 _MARGIN = 1_000
 
@@ -29,11 +34,35 @@ def recover_folder(account: str, accounts_state: AccountState, name: str, dirnam
     state = recovered_state(path)
     if state is None:
         state = FolderState(uid_validity=accounts_state.new_uid_validity(account, now))
+    else:
+        _ask_index(account, state)
     use = NEW_ACCOUNT.get(name)
     if use is not None:
         state.special_use = frozenset({SpecialUse(use)})
     state.save(path)
     return Folder(name, dirname, path, state)
+
+
+def _ask_index(account: str, state: FolderState) -> None:
+    """The index may remember UIDs of messages that are no more, and the MAILBOXID; a UIDVALIDITY is given only once."""
+    if not os.path.lexists(f"{account}/{INDEX_FILE}"):
+        return
+    query = (
+        "SELECT mailbox_id, max(uid_seen, coalesce((SELECT max(key) & 0xFFFFFFFF FROM tombstones"
+        " WHERE key BETWEEN number << 32 AND number << 32 | 0xFFFFFFFF), 0) + 1) FROM folders WHERE uid_validity = ?"
+    )
+    try:
+        db = connect_readonly(f"{account}/{INDEX_FILE}", live=True)
+        try:
+            found = db.execute(query, (state.uid_validity,)).fetchall()
+        finally:
+            db.close()
+        if len(found) == 1:
+            (mailbox_id, uid_next), = found
+            state.uid_floor = max(state.uid_floor, min(int(uid_next), MAX_UID))
+            state.mailbox_id = str(mailbox_id)
+    except BAD_VALUE as error:
+        _log.warning("storage.index_of_no_help", path=account, error=str(error))
 
 
 def recovered_state(path: str) -> FolderState | None:

@@ -26,12 +26,14 @@ from mailserver.ports.store import Content, Target
 from mailserver.storage.maildir import names
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
-from mailserver.storage.maildir.commit import Committer, Job, Place
+from mailserver.storage.maildir.commit import Committer
 from mailserver.storage.maildir.content import ContentSpace, MaildirContent
 from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
+from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.mailbox import MaildirMailbox
+from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
@@ -63,7 +65,8 @@ class MaildirStore:
         maker = names.NameMaker(self._hostname)
         committer = Committer(loop, self._committing, settings.commit_threads, maker, self._clock, self.faults)
         indexes = IndexPool(settings.open_indexes)
-        epoch = await self._reading.run(self._enter)
+        # In this pool, so that it has a thread before there is mail.
+        epoch, clean = await self._committing.run(self._enter)
         self._context = Context(
             loop,
             settings,
@@ -78,9 +81,10 @@ class MaildirStore:
         spool = Path(self._root, ".server", "spool")
         self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)
         self._watcher = loop.create_task(self._watch())
+        self._recovery = self._context.start(self._recover(needed=not clean))
         return self
 
-    def _enter(self) -> int:
+    def _enter(self) -> tuple[int, bool]:
         server = f"{self._root}/.server"
         files.make_dir(server)
         files.make_dir(f"{server}/spool")
@@ -88,12 +92,20 @@ class MaildirStore:
         for entry in os.scandir(f"{server}/spool"):
             files.remove_file(entry.path)
         try:
-            epoch = int(read_checked(f"{server}/{CLEAN}", CLEAN)["epoch"])
+            epoch, clean = int(read_checked(f"{server}/{CLEAN}", CLEAN)["epoch"]), True
         except (FileNotFoundError, Damaged, KeyError, ValueError):
-            epoch = secrets.randbits(62) + 1
+            epoch, clean = secrets.randbits(62) + 1, False
+            clear_accounts(self._root)
         if files.remove_file(f"{server}/{CLEAN}"):
             files.fsync_dir(server)
-        return epoch
+        return epoch, clean
+
+    async def _recover(self, *, needed: bool) -> bool:
+        return not needed or await recover_accounts(self)
+
+    async def recovered(self) -> bool:
+        """Wait until every account is as its index says, after a crash; False if one could not be made so."""
+        return await asyncio.shield(self._recovery)
 
     async def _watch(self) -> None:
         """Look again and again at the mailboxes that sessions have open: other programs do not tell us."""
@@ -105,15 +117,18 @@ class MaildirStore:
             for start in range(0, len(boxes), _WATCHED_AT_ONCE):
                 # Two stat calls for each: what an idle session may cost.
                 some = boxes[start : start + _WATCHED_AT_ONCE]
-                for box in await self._reading.run(_changed, some):
-                    with suppress(MailError):
-                        await box.refresh()
+                with suppress(MailError):
+                    for box in await self._reading.run(_changed, some):
+                        with suppress(MailError):
+                            await box.refresh()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watcher.cancel()
-        clean = True
+        self._recovery.cancel()
+        await asyncio.wait([self._recovery])
+        clean = not self._recovery.cancelled() and self._recovery.exception() is None and self._recovery.result()
         # In this order: what is settled is not changed afterwards.
         await self._context.committer.drain()
         await self._context.drain()
@@ -150,13 +165,14 @@ class MaildirStore:
                     results[at] = error
                 else:
                     groups.setdefault(target.date, []).append((at, place))
+            committed = self._commit_groups(own, header, groups) if groups else None
         except BaseException:
             for placed in groups.values():
                 for _, place in placed:
                     place.give_up(octets)
             raise
-        if groups:
-            await self._commit_groups(own, header, groups)
+        if committed is not None:
+            await committed
             for placed in groups.values():
                 for at, place in placed:
                     results[at] = _outcome(place)
@@ -165,7 +181,7 @@ class MaildirStore:
     def _commit_groups(
         self, content: MaildirContent, header: bytes, groups: dict[int | None, list[tuple[int, Place]]]
     ) -> asyncio.Future[None]:
-        """One job for each date; the future is done when all are."""
+        """One job for each date; the future is done when all are. Raises StorageFailure: then none was begun."""
         waiter: asyncio.Future[None] = self._context.loop.create_future()
         left = len(groups)
 
@@ -176,8 +192,16 @@ class MaildirStore:
             if not left and not waiter.done():
                 waiter.set_result(None)
 
-        for date, placed in groups.items():
-            self._context.committer.submit(Job(content, header, [place for _, place in placed], date, done))
+        jobs: list[Job] = []
+        try:
+            for date, placed in groups.items():
+                jobs.append(Job(content, header, [place for _, place in placed], date, done))
+        except OSError as error:
+            for job in jobs:
+                job.discard()
+            raise self.faults.failure(error) from error
+        for job in jobs:
+            self._context.committer.submit(job)
         return waiter
 
     async def commit_all(self, account: AccountId, items: Sequence[tuple[Content, Target]]) -> list[Stored]:
@@ -198,11 +222,13 @@ class MaildirStore:
                 place = await self._place(target, own.size + own.bare)
                 reserved.append((place, own.size + own.bare))
                 jobs.append(Job(own, b"", [place], target.date, done))
-        except BaseException:
+        except BaseException as error:
             for job in jobs:
                 job.discard()
             for place, octets in reserved:
                 place.give_up(octets)
+            if isinstance(error, OSError):
+                raise self.faults.failure(error) from error
             raise
         if not jobs:
             return []
@@ -226,20 +252,21 @@ class MaildirStore:
 
     async def _place(self, target: Target, octets: int) -> Place:
         """Where a target's message goes, with room reserved for it. Raises NotFound, OverQuota, LimitReached."""
-        account = self._context.accounts.get(target.account) or await self._load(target.account)
-        while account.moving is not None:
-            await account.moving.wait()
-            # It may be another object now (`renew`), or none.
-            account = await self.open_account(target.account)
-        folder = account.folders.get(target.mailbox)
-        if folder is None:
-            folder = await account.destination(target)
-        if target.into_new and not target.flags:
-            account.reserve(octets, enforce=target.enforce_quota)
-            return Place(account, folder)
-        flags, info, further = await account.admit(folder, target)
-        account.reserve(octets, enforce=target.enforce_quota)
-        return Place(account, folder, flags, info, further)
+        while True:
+            account = self._context.accounts.get(target.account) or await self._load(target.account)
+            if account.moving is not None:
+                # It may be another object afterwards (`renew`), or none.
+                await account.moving.wait()
+                continue
+            folder = account.folders.get(target.mailbox) or await account.destination(target)
+            flags: frozenset[str] = frozenset()
+            further: frozenset[str] = frozenset()
+            info = None
+            if target.flags or not target.into_new:
+                flags, info, further = await account.admit(folder, target)
+            if account.moving is None and account.folders.get(folder.name) is folder:
+                account.reserve(octets, enforce=target.enforce_quota)
+                return Place(account, folder, flags, info, further)
 
     # -- accounts ----------------------------------------------------------------------------------------------------
 
@@ -275,9 +302,12 @@ class MaildirStore:
             if account.idle:
                 del self._context.accounts[name]
                 account.leaving = True
-                await account.settle()
+                settled = await account.settle()
                 # A session that holds it and uses it brings it back.
                 account.leaving = False
+                if not settled:
+                    # What its files do not say yet must not be forgotten.
+                    self._context.accounts[name] = account
                 return
 
     def loaded(self, name: AccountId) -> MaildirAccount | None:

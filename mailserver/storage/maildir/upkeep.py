@@ -41,6 +41,8 @@ _SMALL = 2_000
 _SHARE = 20
 _MAX_UNINDEXED = 10_000
 _MAX_WAIT = 30.0
+#: Until the next try of renames and unlinks that the disk refused.
+_RETRY = 30.0
 
 
 class Upkeep:
@@ -87,6 +89,9 @@ class Upkeep:
                 for _ in range(_ATTEMPTS):
                     try:
                         for folder in folders:
+                            # While this one waited for the lock, its directory may have become another folder's.
+                            if self._account.folders.get(folder.name) is not folder:
+                                raise NotFound("the mailbox was deleted")
                             if folder.synced != self.index.generation:
                                 await self.look(folder)
                         return await operation()
@@ -192,14 +197,27 @@ class Upkeep:
 
     def _flush_due(self) -> None:
         self._flush_timer = None
-        self.context.background(self.flush, "flush")
+        self.context.background(self._flush_or_retry, "flush")
+
+    async def _flush_or_retry(self) -> None:
+        try:
+            await self.flush()
+        except BaseException:
+            if self.dirty and not self.stopping:
+                self._flush_timer = self.context.loop.call_later(_RETRY, self._flush_due)
+            raise
 
     async def flush(self) -> None:
         """Do what is to be done in the directories."""
         while self.dirty:
             folder = self.dirty.pop()
-            if self._account.folders.get(folder.name) is folder:
+            try:
                 await self.operate(functools.partial(self._flush_folder, folder), folder)
+            except NotFound:
+                continue
+            except BaseException:
+                self.dirty.add(folder)
+                raise
 
     async def _flush_folder(self, folder: Folder) -> None:
         number = await self.transact(folder, _number)
@@ -252,8 +270,11 @@ class Upkeep:
         self._waiting_since = None
         for folder in list(self._account.folders.values()):
             uids = [arrival.uid for arrival in folder.unindexed]
-            if uids and self._account.folders.get(folder.name) is folder:
-                number = await self.operate(functools.partial(self.transact, folder, _number), folder)
+            if uids:
+                try:
+                    number = await self.operate(functools.partial(self.transact, folder, _number), folder)
+                except NotFound:
+                    continue
                 for start in range(0, len(uids) if render else 0, reading.RENDER_BATCH):
                     if self.stopping:
                         break
@@ -289,11 +310,16 @@ class Upkeep:
             return False
         finally:
             self.stopping = False
+            if not self._ended and self.dirty:
+                # It came while this was under way, or was refused; the account may well stay in use.
+                self.note(self.dirty.pop())
         return True
 
     async def _settle_folder(self, folder: Folder) -> None:
+        lead = folder.lead
+
         def work() -> None:
-            folder.settle()
+            folder.settle(lead)
             if folder.synced == self.index.generation:
                 remember(self.index, folder, self.context.epoch, folder.seen)
 
