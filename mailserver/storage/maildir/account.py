@@ -224,10 +224,13 @@ class MaildirAccount:
     async def open(self, name: str) -> AsyncIterator[MaildirMailbox]:
         """The live mailbox."""
         folder = self.existing(name)
-        await self.context.finish(self.upkeep.operate(lambda: self._open(folder), folder))
-        box = folder.mailbox
-        if box is None or self.folders.get(folder.name) is not folder:
-            raise NotFound("there is no such mailbox")
+        box = None
+        while box is None:
+            # It may be let go, as an idle one, before it is counted here.
+            await self.context.finish(self.upkeep.operate(lambda: self._open(folder), folder))
+            box = folder.mailbox
+            if self.folders.get(folder.name) is not folder:
+                raise NotFound("there is no such mailbox")
         box.users += 1
         self.context.idle_boxes.pop(box, None)
         self.context.background(functools.partial(self._tidy, folder), "tidy")

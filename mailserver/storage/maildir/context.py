@@ -57,10 +57,10 @@ class Context:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def idle(self, box: MaildirMailbox) -> None:
-        """Nobody has this mailbox open any more. The tables of the longest unused ones are let go."""
+        """Nobody has this mailbox open any more. The tables of the longest unused ones are let go, never this one."""
         self.idle_boxes[box] = None
         self.idle_boxes.move_to_end(box)
-        while self.idle_boxes and sum(len(idle.table) + _BOX for idle in self.idle_boxes) > _IDLE_MESSAGES:
+        while len(self.idle_boxes) > 1 and sum(len(idle.table) + _BOX for idle in self.idle_boxes) > _IDLE_MESSAGES:
             oldest, _ = self.idle_boxes.popitem(last=False)
             if oldest.folder.mailbox is oldest:
                 oldest.folder.mailbox = None

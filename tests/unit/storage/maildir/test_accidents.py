@@ -19,7 +19,7 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Stored
 from mailserver.net import files
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import flush
+from mailserver.storage.maildir import context, flush
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.storage.maildir.keywords import Keywords
@@ -207,6 +207,17 @@ async def test_what_a_crash_left_of_a_removed_account_goes_at_the_next_start(tmp
     async with open_store(tmp_path) as store:
         await store.recovered()
         assert os.listdir(anna(tmp_path).parent) == []
+
+
+async def test_a_mailbox_larger_than_all_idle_ones_may_be_opens(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "_IDLE_MESSAGES", 0)
+    account = await store.open_account(ANNA)
+    for name in (INBOX, "Sent", INBOX):
+        async with account.open(name) as box:
+            assert len(box.table) == 0
+    assert [box.name for box in store.context.idle_boxes] == [INBOX]
 
 
 # -- commits -----------------------------------------------------------------------------------------------------------
