@@ -25,6 +25,7 @@ from mailserver.net.connections import ConnectionTable
 from mailserver.net.failures import LoginFailures
 from mailserver.net.login import LoginService
 from mailserver.net.passwords import Passwords
+from mailserver.net.space import DiskSpace
 from mailserver.net.systemd import InheritedSockets, Socket
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import SystemClock
@@ -88,9 +89,10 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     table = ConnectionTable(limits, clock)
     logins = LoginService(hooks, config.auth, failures, directory.secret)
     directory.watch(logins.credentials_changed)
+    space = DiskSpace(loaded.data_dir, clock)
     smtp = SmtpService(
         config.smtp, config.submission, limits, hooks, store, queue, logins, tls, table, hostname, directory, clock,
-        inherited=sockets,
+        inherited=sockets, space=space,
     )  # fmt: skip
     imap = ImapServer(
         config.imap,
@@ -104,7 +106,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         contributed=hooks.contributions("imap_command"),
     )
     stack.push_async_callback(imap.close)
-    health = Health(loaded.data_dir, clock)
+    health = Health(space, clock)
     http = _http(loaded, hooks, metrics, health, table, sockets.get("http", ()))
 
     listeners = [*smtp.listeners, *imap.listeners(dict(sockets))]

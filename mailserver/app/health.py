@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 
+from mailserver.net.space import DiskSpace
 from mailserver.net.systemd import Notifier
 from mailserver.ports.clock import Clock
 
@@ -27,15 +27,13 @@ TICK = 0.5
 MAX_LAG = 1.0
 PROBE_INTERVAL = 10.0
 PROBE_LIMIT = 20.0
-MIN_FREE_OCTETS = 64 << 20
-MIN_FREE_INODES = 1000
 
 
 class Health:
     """What is known; plain values, written on the event loop."""
 
-    def __init__(self, data_dir: Path, clock: Clock) -> None:
-        self._data_dir = data_dir
+    def __init__(self, space: DiskSpace, clock: Clock) -> None:
+        self._space = space
         self._clock = clock
         self._written = clock.monotonic()
         self._last_tick = clock.monotonic()
@@ -72,20 +70,8 @@ class Health:
             faults.append("starting or stopping")
         if self._probe_error:
             faults.append(f"the data directory cannot be written: {self._probe_error}")
-        faults.extend(self._space())
-        return faults
-
-    def _space(self) -> list[str]:
-        try:
-            free = shutil.disk_usage(self._data_dir).free
-            inodes = os.statvfs(self._data_dir)
-        except OSError as error:
-            return [f"the data directory cannot be read: {error.strerror}"]
-        faults = []
-        if free < MIN_FREE_OCTETS:
-            faults.append("the disk is full")
-        if inodes.f_files and inodes.f_favail < MIN_FREE_INODES:
-            faults.append("the disk has no free inodes")
+        if fault := self._space.fault():
+            faults.append(fault)
         return faults
 
 

@@ -20,6 +20,7 @@ from mailserver.model.reply import Reply
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
+from mailserver.net.space import DiskSpace
 from mailserver.ports.store import MailStore
 from mailserver.smtp.intake import HeaderEditor, Intake
 from mailserver.smtp.keeping import Message
@@ -34,6 +35,7 @@ __all__ = ["Parts", "Receiver", "Refusal"]
 Stage = Literal["connect", "helo", "mail", "rcpt", "message"]
 
 _TOO_BIG = Reply(552, "5.3.4", "The message is larger than this server takes")
+_NO_ROOM = Reply(452, "4.3.1", "The disk is nearly full, try again later")
 _NO_POSTMASTER = Reply(550, "5.1.1", "No domain is served here")
 
 
@@ -49,6 +51,7 @@ class Parts:
     pipeline: Pipeline
     login: LoginService
     max_size: int
+    space: DiskSpace | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
@@ -90,6 +93,9 @@ class Receiver:
         """MAIL; on success the transaction has begun."""
         if arguments.size is not None and arguments.size > self.parts.max_size:
             return self.refuse(session, "mail", _TOO_BIG, arguments.sender)
+        size = self.parts.max_size if arguments.size is None else arguments.size
+        if self.parts.space is not None and self.parts.space.fault(size):
+            return self.refuse(session, "mail", _NO_ROOM, arguments.sender)
         envelope = make_envelope(arguments)
         refusal = await self.check_sender(session, envelope)
         if refusal is not None:

@@ -12,6 +12,7 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.net.listener import ConnectionTable, Listener
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
+from mailserver.net.space import DiskSpace
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Directory
@@ -51,6 +52,7 @@ class SmtpService:
         clock: Clock | None = None,
         *,
         inherited: Mapping[str, Sequence[socket.socket]] | None = None,
+        space: DiskSpace | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._limits = limits
@@ -61,6 +63,7 @@ class SmtpService:
             hostname=hostname, limits=limits, hooks=hooks, store=store, login=login, max_size=settings.max_size,
             resolver=Resolver(hooks, directory, store, hostname),
             pipeline=Pipeline(hooks, Keeper(hooks, store, queue, directory), hostname, clock),
+            space=space,
         )  # fmt: skip
         ingress, submission = Ingress(parts, settings), Submission(parts, clock)
         #: Also for what is submitted without SMTP.

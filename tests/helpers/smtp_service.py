@@ -30,6 +30,7 @@ from mailserver.net.failures import LoginFailures
 from mailserver.net.listener import ConnectionTable
 from mailserver.net.login import LoginService
 from mailserver.net.settings import AuthSettings, LimitsSettings
+from mailserver.net.space import DiskSpace
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Domain, ScramVerifier
@@ -95,6 +96,7 @@ class SmtpHarness:
         tls: TlsContexts | None = None,
         store: Any = None,
         clock: Clock | None = None,
+        space: DiskSpace | None = None,
         hostname: str = f"mail.{DOMAIN}",
     ) -> None:
         clock = clock or SystemClock()
@@ -117,6 +119,7 @@ class SmtpHarness:
             SubmissionSettings(**{"listen": ["127.0.0.1:0"], "listen_tls": ["127.0.0.1:0"]} | (submission or {})),
         )
         self._rest = (tls, hostname, clock)
+        self._space = space
 
     def _registered(self) -> None:
         registry = self.registry
@@ -154,7 +157,7 @@ class SmtpHarness:
         tls, hostname, clock = self._rest
         self.service = SmtpService(
             *self._arguments, self.limits, self.hooks, self.store, self.queue, self.login, tls, self.table, hostname,
-            _Directory(), clock,  # type: ignore[arg-type]
+            _Directory(), clock, space=self._space,  # type: ignore[arg-type]
         )  # fmt: skip
         self.stopping = asyncio.Event()
         self._tasks = []
