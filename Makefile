@@ -1,4 +1,4 @@
-# make run    start a server on loopback with a demo account      make test   everything that needs no root
+# make run    start a server on loopback with a demo account      make test   style, types, and all that needs no root
 # make lint   types and style                                     make bench  our own workloads
 # make soak   the long runs                                       make lock   pin the dependencies anew (needs uv)
 #
@@ -16,7 +16,7 @@ WORKERS ?= 2
 run: $(VENV)/.run
 	@exec $(BIN)/python cli.py serve --demo
 
-test: $(VENV)/.test
+test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
 lint: $(VENV)/.test

@@ -55,7 +55,8 @@ class Daemon:
     """`python cli.py serve`. Ports stay the same over restarts. A context manager: leaving it stops the process.
 
     `settings` are lines of TOML by section, added to the configuration: `{"limits": "trusted = []"}`; the section ""
-    comes first. `inherit`: listening sockets by listener name, handed over at each start. On leaving, the log must hold no secret and no traceback, unless `allow_tracebacks`.
+    comes first. `inherit`: listening sockets by listener name, handed over at each start. On leaving, the log must
+    hold no secret and no traceback, unless `allow_tracebacks`.
     """
 
     def __init__(
@@ -134,8 +135,9 @@ class Daemon:
             environ = {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
             environ |= {"NOTIFY_SOCKET": f"@{name}", "PYTHONUNBUFFERED": "1"} | self._environ
             self.process = subprocess.Popen(
-                [*self._activation(), *self.argv("serve", *self._arguments)], cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=environ, pass_fds=[sock.fileno() for sock in self._inherit.values()],
+                [*self._activation(), *self.argv("serve", *self._arguments)],
+                cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
+                pass_fds=[sock.fileno() for sock in self._inherit.values()],
             )  # fmt: skip
             if wait:
                 self._wait_ready(notify)
