@@ -249,7 +249,7 @@ class Mailbox(Protocol):
     async def set_flags(
         self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
     ) -> FlagResult:
-        """Change flags in one transaction; a message whose flags do not change keeps its MODSEQ.
+        """Change flags, of many messages slice by slice; a message whose flags do not change keeps its MODSEQ.
 
         Answered flags survive `kill -9`. Raises LimitReached (too many keywords in the mailbox).
         """

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mailserver.model.errors import LimitReached, NotFound, StorageFailure
@@ -32,6 +31,9 @@ __all__ = ["MAX_KEYWORDS", "MaildirMailbox"]
 _T = TypeVar("_T")
 MAX_KEYWORDS = 1_000
 _FILES_AT_ONCE = 1_000
+_FLAGS_AT_ONCE = 10_000
+#: Every removal makes a new table, so these are larger slices.
+_REMOVED_AT_ONCE = 50_000
 
 
 class MaildirMailbox:
@@ -57,15 +59,13 @@ class MaildirMailbox:
         """Read the table from the index, whose folder was just looked at and is held. Raises IndexLost."""
         folder, index = self.folder, self._upkeep.index
         uid_next = folder.visible_next
-        self.table = table = await self._upkeep.transact(
+        loaded = await self._upkeep.transact(
             folder, lambda db, number: rows.load_table(db, index, number, self.flag_table, uid_next)
         )
-        if table.modseqs:
-            folder.highest_modseq = max(folder.highest_modseq, max(table.modseqs))
-        counts = Counter(table.flags)
-        self._account.counted(
-            folder, {self.flag_table.sets[number]: count for number, count in counts.items()}, sum(table.sizes)
-        )
+        self.table = loaded.table
+        folder.highest_modseq = max(folder.highest_modseq, loaded.highest_modseq)
+        counts = {self.flag_table.sets[number]: count for number, count in loaded.flags.items()}
+        self._account.counted(folder, counts, loaded.octets)
         self._note()
         self._log = ChangeLog(folder.highest_modseq)
 
@@ -287,8 +287,19 @@ class MaildirMailbox:
         self._check()
         if how is not FlagChange.REMOVE:
             self.admit_keywords(flags)
-        work = functools.partial(self._set_flags, uids, how, flags, unchanged_since)
-        return await self._upkeep.context.finish(self._operate(work))
+        return await self._upkeep.context.finish(self._set_all_flags(uids, how, flags, unchanged_since))
+
+    async def _set_all_flags(
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None
+    ) -> FlagResult:
+        changed: list[tuple[int, int]] = []
+        modified: list[tuple[int, int]] = []
+        # One after the other, so that the loop and other sessions get their turn (ATTACKS H12).
+        for some in _slices(uids, _FLAGS_AT_ONCE):
+            result = await self._operate(functools.partial(self._set_flags, some, how, flags, unchanged_since))
+            changed += result.changed.ranges
+            modified += result.modified.ranges
+        return FlagResult(changed=NumSet.from_ranges(changed), modified=NumSet.from_ranges(modified))
 
     async def _set_flags(
         self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None
@@ -342,7 +353,13 @@ class MaildirMailbox:
     async def expunge(self, uids: Sequence[int]) -> NumSet:
         """Remove these messages for good."""
         self._check()
-        return await self._upkeep.context.finish(self._operate(functools.partial(self.expunge_held, uids)))
+        return await self._upkeep.context.finish(self._expunge_all(uids))
+
+    async def _expunge_all(self, uids: Sequence[int]) -> NumSet:
+        gone: list[tuple[int, int]] = []
+        for some in _slices(uids, _REMOVED_AT_ONCE):
+            gone += (await self._operate(functools.partial(self.expunge_held, some))).ranges
+        return NumSet.from_ranges(gone)
 
     async def expunge_held(self, uids: Sequence[int]) -> NumSet:
         """As `expunge`, by the one who holds the folder. Raises IndexLost."""
@@ -385,6 +402,10 @@ class MaildirMailbox:
 
     async def _operate(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await self._upkeep.operate(work, self.folder)
+
+
+def _slices(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (uids[start : start + size] for start in range(0, len(uids), size))
 
 
 def _unreadable(error: OSError) -> StorageFailure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from array import array
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +17,17 @@ from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.storage.maildir.index import AccountIndex, key_range
 
 __all__ = [
-    "FileRow", "FolderRow", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row", "forget_folder",
-    "is_whole", "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags", "store_rendered",
-    "tombstones_since", "trust", "usage",
+    "FileRow", "FolderRow", "LoadedTable", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row",
+    "forget_folder", "is_whole", "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags",
+    "store_rendered", "tombstones_since", "trust", "usage",
 ]  # fmt: skip
 
 _UID = 0xFFFFFFFF
 _MAX_TOMBSTONES = 100_000
 _COLUMNS = [field.value for field in Rendered]
 _MANY = 500
+#: Rows that become columns at once; small enough that the loop gets its turn between two of them.
+_PIECE = 5_000
 
 
 @dataclass(slots=True)
@@ -107,39 +109,58 @@ def add_messages(
     first = number << 32
     db.executemany(
         "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
-        [
+        (
             (
                 first | a.uid, index.flag_number(db, a.flags), a.modseq, a.size, a.wire, a.date, a.saved, a.in_new,
                 os.fsencode(a.base), os.fsencode(a.info),
             )
             for a in arrivals
-        ],
+        ),
     )  # fmt: skip
     db.execute("UPDATE folders SET uid_seen = max(uid_seen, ?) WHERE number = ?", (uid_seen, number))
 
 
+@dataclass(slots=True)
+class LoadedTable:
+    """A table, and what is known of it as a whole: how many messages have which number of the flag table, octets."""
+
+    table: MessageTable
+    flags: Counter[int]
+    octets: int
+    highest_modseq: int
+
+
 def load_table(
     db: sqlite3.Connection, index: AccountIndex, number: int, flag_table: FlagTable, uid_next: int
-) -> MessageTable:
+) -> LoadedTable:
     """The folder's table, ready to be shown; every UID is below `uid_next`.
 
     Raises ValueError, KeyError, OverflowError: values are damaged.
     """
-    rows = db.execute(
+    out = LoadedTable(MessageTable(), Counter(), 0, 0)
+    table, first, last = out.table, number << 32, 0
+    numbers: dict[int, int] = {}
+    cursor = db.execute(
         "SELECT key, flags, modseq, wire, date, saved FROM messages WHERE key BETWEEN ? AND ? ORDER BY key",
         key_range(number),
-    ).fetchall()
-    if not rows:
-        return MessageTable()
-    keys, flags, modseqs, wires, dates, saved = zip(*rows, strict=True)
-    numbers = {name: flag_table.intern(index.flag_set(name)) for name in set(flags)}
-    first = number << 32
-    if list(keys) != sorted(keys) or keys[-1] - first >= uid_next:
-        raise ValueError("the index has a UID that was never given, or is out of order")
-    return MessageTable(
-        0, array("I", [key - first for key in keys]), array("I", [numbers[name] for name in flags]),
-        array("Q", modseqs), array("I", wires), array("q", dates), array("q", saved),
-    )  # fmt: skip
+    )
+    while rows := cursor.fetchmany(_PIECE):
+        keys, flags, modseqs, wires, dates, saved = zip(*rows, strict=True)
+        for name in set(flags).difference(numbers):
+            numbers[name] = flag_table.intern(index.flag_set(name))
+        uids = [key - first for key in keys]
+        if uids != sorted(uids) or uids[0] <= last or uids[-1] >= uid_next:
+            raise ValueError("the index has a UID that was never given, or is out of order")
+        last = uids[-1]
+        columns = (uids, [numbers[name] for name in flags], modseqs, wires, dates, saved)
+        for column, values in zip(
+            (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved), columns, strict=True
+        ):
+            column.extend(values)
+        out.flags.update(columns[1])
+        out.octets += sum(wires)
+        out.highest_modseq = max(out.highest_modseq, *modseqs)
+    return out
 
 
 def load_counts(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from mailserver.storage.maildir.gently import in_order
 from mailserver.storage.maildir.index import key_range
 from mailserver.storage.maildir.names import parse
 
@@ -35,7 +36,7 @@ class Moved:
 
 @dataclass(slots=True)
 class Difference:
-    """`appeared`: (in new/, name) of files the index does not know, sorted by name. `gone`: UIDs without a file."""
+    """`appeared`: (in new/, name) of files the index does not know, sorted by base. `gone`: UIDs without a file."""
 
     appeared: list[tuple[bool, bytes]] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
@@ -86,9 +87,11 @@ def _union(
 def _compare(
     db: sqlite3.Connection, number: int, uid_validity: int, listed: list[tuple[bool, set[bytes]]]
 ) -> Difference:
-    out = Difference()
+    # Row by row and name by name, and never all at once: the folder may have a million of each (ATTACKS H12).
+    out = Difference(entries=sum(len(names) for _, names in listed))
+    left = dict(listed)
     missing: dict[bytes, Moved] = {}
-    known: dict[bool, dict[bytes, int]] = {in_new: {} for in_new, _ in listed}
+    any_known = False
     where = " AND in_new" if len(listed) == 1 else ""
     for key, base, info, in_new, flags, dirty in db.execute(
         f"SELECT key, base, info, in_new, flags, dirty FROM messages WHERE key BETWEEN ? AND ?{where}",  # noqa: S608
@@ -96,17 +99,21 @@ def _compare(
     ):
         if not base.endswith(b",U=%d,V=%x" % (key & _UID, uid_validity)) and _own_uid(base, uid_validity) != key & _UID:
             raise ValueError(f"the index has a wrong name for UID {key & _UID}")
-        known[bool(in_new)][base + info] = key
-        missing[base] = Moved(key & _UID, base, info, bool(in_new), flags, dirty == FLAGS_CHANGED)
-    for in_new, names in listed:
-        out.entries += len(names)
-        for name in names.intersection(known[in_new]):
-            del missing[name.partition(b":")[0]]
-        out.appeared += [(in_new, name) for name in names.difference(known[in_new])]
+        any_known = True
+        name = base + info
+        if name in left[bool(in_new)]:
+            left[bool(in_new)].remove(name)
+        else:
+            missing[base] = Moved(key & _UID, base, info, bool(in_new), flags, dirty == FLAGS_CHANGED)
+    out.appeared = [(in_new, name) for in_new, names in left.items() for name in names]
     if out.appeared:
         removed = {base for (base,) in db.execute(
             "SELECT base FROM unlinks WHERE key BETWEEN ? AND ?", key_range(number))}  # fmt: skip
         out.appeared = [entry for entry in out.appeared if entry[1].partition(b":")[0] not in removed]
+
+        def known(base: bytes) -> tuple[bool, bytes] | None:
+            return _row_of(db, number, base, uid_validity) if any_known else None
+
         _match(out, missing, known)
         if missing and out.appeared:
             _claim(out, missing, uid_validity)
@@ -114,10 +121,19 @@ def _compare(
     return out
 
 
-def _match(out: Difference, missing: dict[bytes, Moved], known: dict[bool, dict[bytes, int]]) -> None:
-    present = {name.partition(b":")[0]: (in_new, name) for in_new, names in known.items() for name in names}
+def _row_of(db: sqlite3.Connection, number: int, base: bytes, uid_validity: int) -> tuple[bool, bytes] | None:
+    """(in new/, name) of the row of this base, which has its UID in it."""
+    query = "SELECT in_new, base || info FROM messages WHERE key = ? AND base = ?"
+    row = db.execute(query, (number << 32 | min(_own_uid(base, uid_validity) or 0, _UID), base)).fetchone()
+    return None if row is None else (bool(row[0]), bytes(row[1]))
+
+
+def _match(
+    out: Difference, missing: dict[bytes, Moved], known: Callable[[bytes], tuple[bool, bytes] | None]
+) -> None:
+    present: dict[bytes, tuple[bool, bytes]] = {}
     unknown = []
-    for in_new, name in sorted(out.appeared, key=lambda entry: entry[1]):
+    for in_new, name in in_order(out.appeared, key=_base_and_name):
         base, colon, info = name.partition(b":")
         moved = missing.pop(base, None)
         if moved is not None:
@@ -125,11 +141,16 @@ def _match(out: Difference, missing: dict[bytes, Moved], known: dict[bool, dict[
             out.moved.append(moved)
             present[base] = (in_new, name)
             continue
-        if base in present:
-            out.doubled[name] = present[base]
+        other = present.get(base) or known(base)
+        if other is not None:
+            out.doubled[name] = other
         present.setdefault(base, (in_new, name))
         unknown.append((in_new, name))
     out.appeared = unknown
+
+
+def _base_and_name(entry: tuple[bool, bytes]) -> tuple[bytes, bytes]:
+    return entry[1].partition(b":")[0], entry[1]
 
 
 def _claim(out: Difference, missing: dict[bytes, Moved], uid_validity: int) -> None:

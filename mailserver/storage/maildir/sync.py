@@ -25,6 +25,7 @@ __all__ = ["Look", "Memory", "Synced", "remember", "sync"]
 
 #: An mtime that was younger than this when it was read may hide a later change of the same tick.
 _TRUST_AFTER_NS = 2_000_000_000
+_ADOPTED_AT_ONCE = 20_000
 
 
 @dataclass(slots=True)
@@ -104,15 +105,16 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         return Synced(Seen(*before, True, 0, 0.0, started), row.number, before=counted, pending=pending)
     adopted = look.adopted
     if found.appeared:
-        _adopt(look, row, found, taken)
+        _adopt(index, look, row, found, taken)
         if adopted.new or adopted.abandoned:
             before, trusted = mtimes(folder.path), False
     if look.memory is not None:
         # What the table has and no file is went while nobody looked, or was never there but in a damaged index.
-        there = {arrival.uid for arrival in adopted.known}.union(taken).difference(found.gone)
+        there = set(taken).difference(found.gone)
         found.gone = sorted(look.memory.flags.keys() - there)
     seen = Seen(*before, trusted, found.entries, time.monotonic() - started, started)
     out = Synced(seen, row.number, found.gone, {}, adopted, before=counted)
+    out.modseq_used = bool(adopted.known_before)
     if look.first or found.gone or found.moved or adopted.known:
         index.run(lambda db: _write(db, index, look, row, found, out))
     out.pending = look.first and _has_pending(index, row.number)
@@ -124,7 +126,7 @@ def _has_pending(index: AccountIndex, number: int) -> bool:
     return bool(index.run(lambda db: db.execute(query, key_range(number)).fetchone()[0]))
 
 
-def _adopt(look: Look, row: rows.FolderRow, found: Difference, taken: list[int]) -> None:
+def _adopt(index: AccountIndex, look: Look, row: rows.FolderRow, found: Difference, taken: list[int]) -> None:
     folder, memory = look.folder, look.memory
 
     def keeps(uid: int) -> bool:
@@ -134,18 +136,33 @@ def _adopt(look: Look, row: rows.FolderRow, found: Difference, taken: list[int])
 
     uidlist = dovecot.uids(folder.path) if look.first and dovecot.is_adopting(folder.state) else None
     adopted = look.adopted
-    adopt(folder, found, adopted, look.folder.keywords.flags_of, keeps, taken, uidlist)
-    if memory is not None:
-        # The index was lost under a table that is in use: of what was removed, only the index knew the files. A file
-        # that is neither in the table nor known to have been removed gets a new UID: better twice seen than lost.
-        for arrival in adopted.known:
-            if arrival.uid not in memory.flags:
-                files.remove_file(f"{folder.new if arrival.in_new else folder.cur}/{arrival.base}{arrival.info}")
-        adopted.known = [arrival for arrival in adopted.known if arrival.uid in memory.flags]
+    used = set(taken)
+    for start in range(0, len(found.appeared), _ADOPTED_AT_ONCE):
+        if adopted.known:
+            # What is told of a million files at once is more than memory and collector should see.
+            index.run(lambda db: _write_known(db, index, look, row.number))
+            adopted.known_before += len(adopted.known)
+            adopted.known.clear()
+        some = Difference(found.appeared[start : start + _ADOPTED_AT_ONCE], doubled=found.doubled)
+        adopt(folder, some, adopted, look.folder.keywords.flags_of, keeps, used, uidlist)
+        if memory is not None:
+            _forget_removed(folder, memory, adopted)
+        taken += [arrival.uid for arrival in adopted.known]
     if uidlist is not None:
         with folder.lock:
             dovecot.adopting_done(folder.state)
             folder.state.save(folder.path)
+
+
+def _forget_removed(folder: Folder, memory: Memory, adopted: Adopted) -> None:
+    """The index was lost under a table that is in use: of what was removed, only the index knew the files.
+
+    A file that is neither in the table nor known to have been removed gets a new UID: better twice seen than lost.
+    """
+    for arrival in adopted.known:
+        if arrival.uid not in memory.flags:
+            files.remove_file(f"{folder.new if arrival.in_new else folder.cur}/{arrival.base}{arrival.info}")
+    adopted.known = [arrival for arrival in adopted.known if arrival.uid in memory.flags]
 
 
 def _write(
@@ -153,29 +170,32 @@ def _write(
 ) -> None:
     rows.folder_row(db, look.folder.state, look.modseq - 1)
     out.changed.clear()
-    out.modseq_used = False
+    out.modseq_used = bool(out.adopted.known_before)
     _write_moved(db, index, look, row.number, found.moved, out)
     if found.gone:
         rows.remove_messages(db, row.number, found.gone, look.modseq, unlink=False)
         out.modseq_used = True
-    known = out.adopted.known
-    if known:
-        dirty = []
-        for arrival in known:
-            arrival.modseq = look.modseq
-            if look.memory is not None:
-                if arrival.flags != look.memory.flags[arrival.uid]:
-                    arrival.flags = look.memory.flags[arrival.uid]
-                    dirty.append((row.number << 32 | arrival.uid,))
-                arrival.modseq = look.memory.modseqs[arrival.uid]
-        rows.add_messages(db, index, row.number, known, 0)
-        db.executemany("UPDATE messages SET dirty = 1 WHERE key = ?", dirty)
+    if out.adopted.known:
+        _write_known(db, index, look, row.number)
         out.modseq_used = True
     db.execute("UPDATE folders SET uid_seen = max(uid_seen, ?) WHERE number = ?", (look.visible_next, row.number))
     if out.seen.trusted:
         rows.trust(db, row.number, look.epoch, out.seen.new_mtime, out.seen.cur_mtime)
     else:
         rows.trust(db, row.number, look.epoch, -1, -1)
+
+
+def _write_known(db: sqlite3.Connection, index: AccountIndex, look: Look, number: int) -> None:
+    dirty = []
+    for arrival in look.adopted.known:
+        arrival.modseq = look.modseq
+        if look.memory is not None:
+            if arrival.flags != look.memory.flags[arrival.uid]:
+                arrival.flags = look.memory.flags[arrival.uid]
+                dirty.append((number << 32 | arrival.uid,))
+            arrival.modseq = look.memory.modseqs[arrival.uid]
+    rows.add_messages(db, index, number, look.adopted.known, 0)
+    db.executemany("UPDATE messages SET dirty = 1 WHERE key = ?", dirty)
 
 
 def _write_moved(

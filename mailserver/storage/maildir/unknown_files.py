@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -17,6 +17,7 @@ from mailserver.model.errors import LimitReached
 from mailserver.net import files
 from mailserver.storage.maildir.content import bare_newlines
 from mailserver.storage.maildir.folder import Arrival, Folder
+from mailserver.storage.maildir.gently import by_number
 from mailserver.storage.maildir.names import FileName, is_ours, parse, with_uid
 from mailserver.storage.maildir.scan import Difference
 
@@ -28,9 +29,13 @@ _CHUNK = 256 << 10
 
 @dataclass(slots=True)
 class Adopted:
-    """`known`: files that keep their UID; `new`: files with a new one, to be resolved; `abandoned`: UIDs."""
+    """`known`: files that keep their UID; `new`: files with a new one, to be resolved; `abandoned`: UIDs.
+
+    Of `known`, `known_before` are in the index already, and no longer here.
+    """
 
     known: list[Arrival] = field(default_factory=list)
+    known_before: int = 0
     new: list[Arrival] = field(default_factory=list)
     abandoned: list[int] = field(default_factory=list)
 
@@ -48,20 +53,23 @@ def adopt(
     out: Adopted,
     flags_of: Callable[[str, str], frozenset[str]],
     keeps: Callable[[int], bool],
-    taken: Iterable[int] = (),
+    used: set[int],
     uidlist: Mapping[str, int] | None = None,
 ) -> None:
     """Take in what appeared, and say so in `out` (also when it raises half way).
 
-    `keeps(uid)` tells whether a file may keep this UID of its name; UIDs in flight are passed over before this. `taken`
-    are the UIDs of the index. `uidlist` is Dovecot's (base → UID), for the one time when its folder becomes ours.
+    What appeared is sorted by base. `keeps(uid)` tells whether a file may keep this UID of its name; UIDs in flight are
+    passed over before this. `used` are the UIDs that are taken, and grows. `uidlist` is Dovecot's (base → UID), for the
+    one time when its folder becomes ours.
     """
-    used = set(taken)
     strangers: list[_Candidate] = []
-    candidates = [_Candidate(in_new, name := os.fsdecode(raw), parse(name)) for in_new, raw in found.appeared]
-    # First, while both names of a pair are still what they were.
-    candidates = [candidate for candidate in candidates if not _is_same_file(folder, candidate, found)]
-    for candidate in sorted(candidates, key=lambda item: item.parsed.base):
+    candidates: Iterator[_Candidate] = (
+        _Candidate(in_new, name := os.fsdecode(raw), parse(name)) for in_new, raw in found.appeared
+    )
+    if found.doubled:
+        # First, while both names of a pair are still what they were.
+        candidates = iter([candidate for candidate in candidates if not _is_same_file(folder, candidate, found)])
+    for candidate in candidates:
         parsed, uid = candidate.parsed, candidate.parsed.uid
         ours = uid is not None and parsed.uid_validity == folder.state.uid_validity
         if uid is not None and ours and folder.waiting(uid):
@@ -79,7 +87,7 @@ def adopt(
         else:
             strangers.append(candidate)
     _number(folder, strangers, flags_of, out)
-    out.known.sort(key=lambda arrival: arrival.uid)
+    out.known = [*by_number(out.known, lambda arrival: arrival.uid)]
 
 
 def _is_same_file(folder: Folder, candidate: _Candidate, found: Difference) -> bool:

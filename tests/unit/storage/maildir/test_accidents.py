@@ -16,10 +16,10 @@ import pytest
 from mailserver.model.errors import MailError, NotFound, StorageFailure
 from mailserver.model.flags import FLAGGED, SEEN, FlagChange
 from mailserver.model.ids import AccountId
-from mailserver.model.mailbox import INBOX, Stored
+from mailserver.model.mailbox import INBOX, Rendered, Stored
 from mailserver.net import files
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import context, flush
+from mailserver.storage.maildir import context, flush, sync
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.storage.maildir.keywords import Keywords
@@ -364,6 +364,36 @@ async def test_an_account_that_could_not_be_settled_stays_in_memory(
             patch.setattr(account, "settle", refuse)
             await store.open_account(BERTA)
         assert store.context.accounts.get(ANNA) is account
+
+
+async def test_many_files_are_taken_in_slice_by_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_store(tmp_path) as store:
+        for number in range(10):
+            flags = frozenset({SEEN}) if number % 2 else frozenset()
+            await put(store, Target(account=ANNA, flags=flags))
+    (anna(tmp_path) / "index.db").unlink()
+    (anna(tmp_path) / "cur" / "1000000000.stranger:2,F").write_bytes(MESSAGE)
+    monkeypatch.setattr(sync, "_ADOPTED_AT_ONCE", 3)
+    async with open_store(tmp_path) as store, (await store.open_account(ANNA)).open(INBOX) as box:
+        assert list(box.table.uids) == list(range(1, 12))
+        flags = [box.flag_table.sets[number] for number in box.table.flags]
+        assert dict(zip(box.table.uids, flags, strict=True)) == {uid: {SEEN} if uid % 2 == 0 else set() for uid in range(1, 11)} | {11: {FLAGGED}}
+        assert all(modseq <= box.highest_modseq for modseq in box.table.modseqs)
+
+
+async def test_nothing_is_read_from_a_deleted_mailbox(store: MaildirStore) -> None:
+    account = await store.open_account(ANNA)
+    await account.create("x")
+    await put(store, Target(account=ANNA, mailbox="x"))
+    async with account.open("x") as box:
+        await account.delete("x")
+        await account.create("y")
+        await put(store, Target(account=ANNA, mailbox="y"))
+        await account.status("y")
+        with pytest.raises(NotFound):
+            await box.rendered([1], [Rendered.ENVELOPE])
+        with pytest.raises(NotFound):
+            await anext(aiter(box.read_many([1])))
 
 
 # -- names of strangers ------------------------------------------------------------------------------------------------
