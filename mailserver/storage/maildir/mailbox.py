@@ -33,7 +33,7 @@ MAX_KEYWORDS = 1_000
 _FILES_AT_ONCE = 1_000
 _FLAGS_AT_ONCE = 10_000
 #: Every removal makes a new table, so these are larger slices.
-_REMOVED_AT_ONCE = 50_000
+_REMOVED_AT_ONCE = 20_000
 
 
 class MaildirMailbox:
