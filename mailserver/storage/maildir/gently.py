@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 __all__ = ["by_number", "in_order"]
@@ -13,10 +13,18 @@ _PIECE = 20_000
 _BUCKET_BITS = 14
 
 
-def in_order(items: Sequence[_T], key: Callable[[_T], Any]) -> Sequence[_T]:
-    """As `sorted`."""
-    pieces = [sorted(items[start : start + _PIECE], key=key) for start in range(0, len(items), _PIECE)]
-    return pieces[0] if len(pieces) == 1 else [*heapq.merge(*pieces, key=key)]
+def in_order(items: list[_T], key: Callable[[_T], Any]) -> Iterator[_T]:
+    """As `sorted`; `items` is empty afterwards, and nothing is left that must be freed all at once."""
+    pieces = []
+    while items:
+        pieces.append(sorted(items[-_PIECE:], key=key, reverse=True))
+        del items[-_PIECE:]
+    return _drain(pieces[0]) if len(pieces) == 1 else heapq.merge(*map(_drain, pieces), key=key)
+
+
+def _drain(piece: list[_T]) -> Iterator[_T]:
+    while piece:
+        yield piece.pop()
 
 
 def by_number(items: Iterable[_T], number: Callable[[_T], int]) -> Iterator[_T]:

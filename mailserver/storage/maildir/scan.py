@@ -131,21 +131,25 @@ def _row_of(db: sqlite3.Connection, number: int, base: bytes, uid_validity: int)
 def _match(
     out: Difference, missing: dict[bytes, Moved], known: Callable[[bytes], tuple[bool, bytes] | None]
 ) -> None:
-    present: dict[bytes, tuple[bool, bytes]] = {}
     unknown = []
-    for in_new, name in in_order(out.appeared, key=_base_and_name):
+    #: The last base, and its first file; files of one base follow each other.
+    last: bytes | None = None
+    first = (False, b"")
+    for entry in in_order(out.appeared, key=_base_and_name):
+        in_new, name = entry
         base, colon, info = name.partition(b":")
         moved = missing.pop(base, None)
         if moved is not None:
             moved.in_new, moved.info = in_new, colon + info
             out.moved.append(moved)
-            present[base] = (in_new, name)
+            last, first = base, entry
             continue
-        other = present.get(base) or known(base)
+        other = first if base == last else known(base)
         if other is not None:
             out.doubled[name] = other
-        present.setdefault(base, (in_new, name))
-        unknown.append((in_new, name))
+        if base != last:
+            last, first = base, other or entry
+        unknown.append(entry)
     out.appeared = unknown
 
 

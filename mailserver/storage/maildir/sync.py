@@ -137,13 +137,14 @@ def _adopt(index: AccountIndex, look: Look, row: rows.FolderRow, found: Differen
     uidlist = dovecot.uids(folder.path) if look.first and dovecot.is_adopting(folder.state) else None
     adopted = look.adopted
     used = set(taken)
-    for start in range(0, len(found.appeared), _ADOPTED_AT_ONCE):
+    while found.appeared:
         if adopted.known:
             # What is told of a million files at once is more than memory and collector should see.
             index.run(lambda db: _write_known(db, index, look, row.number))
             adopted.known_before += len(adopted.known)
             adopted.known.clear()
-        some = Difference(found.appeared[start : start + _ADOPTED_AT_ONCE], doubled=found.doubled)
+        some = Difference(found.appeared[:_ADOPTED_AT_ONCE], doubled=found.doubled)
+        del found.appeared[:_ADOPTED_AT_ONCE]
         adopt(folder, some, adopted, look.folder.keywords.flags_of, keeps, used, uidlist)
         if memory is not None:
             _forget_removed(folder, memory, adopted)
