@@ -376,9 +376,9 @@ async def test_many_files_are_taken_in_slice_by_slice(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sync, "_ADOPTED_AT_ONCE", 3)
     async with open_store(tmp_path) as store, (await store.open_account(ANNA)).open(INBOX) as box:
         assert list(box.table.uids) == list(range(1, 12))
-        flags = [box.flag_table.sets[number] for number in box.table.flags]
-        seen = {uid: {SEEN} if uid % 2 == 0 else set() for uid in range(1, 11)}
-        assert dict(zip(box.table.uids, flags, strict=True)) == seen | {11: {FLAGGED}}
+        found = [box.flag_table.sets[number] for number in box.table.flags]
+        seen = {uid: frozenset({SEEN} if uid % 2 == 0 else ()) for uid in range(1, 11)}
+        assert dict(zip(box.table.uids, found, strict=True)) == seen | {11: frozenset({FLAGGED})}
         assert all(modseq <= box.highest_modseq for modseq in box.table.modseqs)
 
 
