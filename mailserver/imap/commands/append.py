@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 from mailserver.imap.replies import Completion, Responses, from_error, ok, try_create
 from mailserver.imap.session import Session
-from mailserver.model.errors import MailError, NotFound, OverQuota
+from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
+from mailserver.model.mailbox import check_mailbox_name
 from mailserver.model.numset import NumSet
 from mailserver.ports.store import Content, Target
 from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
@@ -70,11 +71,19 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
 async def _check(session: Session, mailbox: str, messages: int, octets: int) -> str:
     """The store's name of the mailbox, if all is well: a client that waits need not send what cannot be kept.
 
+    The mailbox is not opened for that: most of an APPEND's time would go into looking at what is in it.
+
     Raises NotFound, OverQuota.
     """
     name = session.services.layout.to_store(mailbox)
-    async with session.folders.open(name):
-        usage = await session.folders.quota()
+    if messages == 1:
+        try:
+            checked = check_mailbox_name(name)
+        except InvalidInput as error:
+            raise NotFound(error.text) from None
+        if not any(info.name == checked and info.selectable for info in await session.folders.list_mailboxes()):
+            raise NotFound("there is no such mailbox")
+    usage = await session.folders.quota()
     if 0 < usage.octets_limit < usage.octets + octets or 0 < usage.messages_limit < usage.messages + messages:
         raise OverQuota("the account is over its quota")
     return name
