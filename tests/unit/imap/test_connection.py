@@ -333,3 +333,15 @@ async def test_the_answers_to_a_peer_that_is_refused() -> None:
         AsyncImap(server.port()) as imap,
     ):
         assert imap.greeting.startswith(b"* BYE [UNAVAILABLE] too many connections")
+
+
+async def test_append_opens_no_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ImapHarness() as server, server.client() as imap:
+
+        def opened(self: Any, name: str) -> Any:
+            raise StorageFailure("it was opened")
+
+        monkeypatch.setattr("mailserver.storage.memory_account.MemoryAccount.open", opened)
+        await imap.ok("APPEND inbox {14+}\r\nSubject: x\r\n\r\n {14+}\r\nSubject: y\r\n\r\n")
+        answer = await imap.command("APPEND Nowhere {14+}\r\nSubject: x\r\n\r\n")
+        assert answer.code("TRYCREATE") == ""
