@@ -39,7 +39,7 @@ remotepass = {PASSWORD}
 
 
 def synchronize(home: Path) -> Done:
-    """One run. Under load offlineimap now and then hangs after STARTTLS, in threads of its own as far as seen: once more."""
+    """One run. Under load offlineimap now and then hangs after STARTTLS, in its own threads as far as seen: again."""
     for _ in range(3):
         done = run(["offlineimap", "-o"], home, timeout=25)
         if done.code != -1:
