@@ -39,7 +39,7 @@ remotepass = {PASSWORD}
 
 
 def synchronize(home: Path) -> Done:
-    """One run. Under load offlineimap was seen to hang after STARTTLS; the cause was not found. It gets two more tries."""
+    """One run. Under load offlineimap was seen to hang after STARTTLS; the cause is not known. Two more tries."""
     for _ in range(3):
         done = run(["offlineimap", "-o"], home, timeout=25)
         if done.code != -1:
