@@ -34,6 +34,7 @@ listen_tls = []
 [imap]
 listen = ["127.0.0.1:{2}"]
 listen_tls = ["127.0.0.1:{3}"]
+connections_per_account = 5000
 [http]
 listen = ["127.0.0.1:{4}"]
 """

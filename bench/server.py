@@ -10,102 +10,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import signal
-import ssl
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PORT = 23025
-SMTP, IMAP, IMAPS, HTTP = PORT, PORT + 2, PORT + 3, PORT + 4
+from bench.process import SMTP, Server, idle
+
 MESSAGE = (
     b"From: a@example.net\r\nTo: b@example.test\r\nSubject: benchmark\r\nMessage-ID: <1@example.net>\r\n\r\n"
     + b"abcdefghijklmnopqrstuvwxyz abcdefghijklmnopqrstuvwxyz abcdefghijklmnopqrstuvwxyz\r\n" * 49
 )
 
 
-class Server:
-    """The process that `bench/serve.py` becomes."""
-
-    def __init__(self, directory: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.serve", str(directory), str(PORT)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def wait_ready(self) -> None:
-        """Until /health/ready answers 200."""
-        for _ in range(3000):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/health/ready", timeout=1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return
-        raise RuntimeError("the server did not get ready")
-
-    def restart(self, directory: Path) -> float:
-        """Seconds from start to ready, with the data that is there."""
-        self.stop()
-        start = time.perf_counter()
-        self.process = subprocess.Popen(
-            [sys.executable, "cli.py", "--config", str(directory / "config.toml"), "serve"],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.wait_ready()
-        return time.perf_counter() - start
-
-    def rss(self) -> int:
-        """KiB of resident memory."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
-
-    def cpu(self) -> float:
-        """Seconds of CPU so far, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(40)
-
-
-async def idle(number: int, mode: str) -> asyncio.StreamWriter:
-    """A connection that is logged in, has INBOX selected, and is in IDLE."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    implicit = mode == "TLS"
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", IMAPS if implicit else IMAP, ssl=context if implicit else None
-    )
-    await reader.readline()
-    if mode == "STARTTLS":
-        writer.write(b"a STARTTLS\r\n")
-        await reader.readline()
-        await writer.start_tls(context)
-    writer.write(b"b LOGIN user%d@example.test secret\r\nc SELECT INBOX\r\nd IDLE\r\n" % (number % 50))
-    while not (line := await reader.readline()).startswith(b"+"):
-        if not line:
-            raise RuntimeError("the server closed the connection")
-    return writer
-
-
 async def measure_idle(server: Server, count: int) -> None:
     for mode in ("plain", "TLS", "STARTTLS"):
         # The first fifty open the mailboxes and fill the caches; only what comes after them is a connection's own.
-        writers = [await idle(number, mode) for number in range(50)]
+        writers = [(await idle(number, mode))[1] for number in range(50)]
         before = server.rss()
         for start in range(0, count, 20):
-            writers += await asyncio.gather(*(idle(start + n, mode) for n in range(20)))
+            writers += [writer for _, writer in await asyncio.gather(*(idle(start + n, mode) for n in range(20)))]
         await asyncio.sleep(1)
         print(f"idle IMAP, {mode}: {(server.rss() - before) / count:.1f} KiB each ({count} connections)")
         for writer in writers:
