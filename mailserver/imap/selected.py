@@ -25,6 +25,7 @@ from mailserver.imap.replies import BadArguments
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.mailbox import MessageTable
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import ALL_RIGHTS, Rights
 from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.commands import Copy, Fetch, Move, Store
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
@@ -74,12 +75,16 @@ class Selected:
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
     __slots__ = (
-        "_keywords_told", "_lease", "_sets_told", "_told", "count", "mailbox", "modseq", "read_only", "result", "table",
+        "_keywords_told", "_lease", "_sets_told", "_told", "count", "mailbox", "modseq", "read_only", "result",
+        "rights", "table",
     )  # fmt: skip
 
-    def __init__(self, mailbox: Mailbox, lease: AsyncExitStack, *, read_only: bool) -> None:
+    def __init__(
+        self, mailbox: Mailbox, lease: AsyncExitStack, *, read_only: bool, rights: Rights = ALL_RIGHTS
+    ) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
+        self.rights = rights
         self.table: MessageTable = mailbox.table
         self.count = len(self.table)
         self.modseq = mailbox.highest_modseq

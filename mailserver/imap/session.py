@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from mailserver.hooks.contexts import Session as Facts
 from mailserver.hooks.dispatch import Hooks
+from mailserver.imap.access import Access
 from mailserver.imap.layout import Layout
 from mailserver.imap.places import Places
 from mailserver.imap.replies import Responses
@@ -25,6 +26,7 @@ from mailserver.imap.settings import ImapSettings
 from mailserver.imap.watch import Watch
 from mailserver.model.errors import LimitReached, NotFound
 from mailserver.model.ids import AccountId
+from mailserver.model.rights import ALL_RIGHTS, Right
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
 from mailserver.ports.store import AccountStore, Mailbox, MailStore
@@ -241,16 +243,30 @@ class Session:
             return iter(())
         return self.selected.pending(self.shown, expunge=expunge, vanished=self.qresync)
 
-    async def select(self, name: str, *, read_only: bool) -> Selected:
-        """Open a mailbox (a store's name). Raises NotFound; what was selected before must be left already."""
+    def place(self, client_name: str) -> Access:
+        """Where a mailbox that a client calls so is, or would be. Raises NotFound: no mailbox can be called so."""
+        return Access(self.owner, self.folders, self.services.layout.to_store(client_name), ALL_RIGHTS)
+
+    async def access(self, client_name: str, *need: Right) -> Access:
+        """The mailbox that a client calls so, for somebody who `need`s these rights on it.
+
+        Raises:
+            NotFound: there is none, or this user may not know of it.
+            NotPermitted: a right is missing.
+        """
+        place = self.place(client_name)
+        return replace(place, name=(await place.folders.find(place.name)).name)
+
+    async def select(self, access: Access, *, read_only: bool) -> Selected:
+        """Open a mailbox. Raises NotFound; what was selected before must be left already."""
         lease = AsyncExitStack()
-        mailbox: Mailbox = await lease.enter_async_context(self.folders.open(name))
+        mailbox: Mailbox = await lease.enter_async_context(access.folders.open(access.name))
         try:
             await mailbox.refresh()
         except BaseException:
             await lease.aclose()
             raise
-        self.selected = Selected(mailbox, lease, read_only=read_only)
+        self.selected = Selected(mailbox, lease, read_only=read_only, rights=access.rights)
         return self.selected
 
     async def refresh(self) -> None:

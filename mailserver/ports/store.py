@@ -139,6 +139,10 @@ class AccountStore(Protocol):
         """Every mailbox and every parent that only has children (`selectable` False), sorted by name, INBOX first."""
         ...
 
+    async def find(self, name: str) -> MailboxInfo:
+        """One mailbox, without opening it. Raises NotFound, also for a name that only has children."""
+        ...
+
     async def subscriptions(self) -> frozenset[str]:
         """Subscribed names, also those of mailboxes that do not exist (RFC 9051 §6.3.7)."""
         ...

@@ -144,6 +144,10 @@ class MemoryAccount:
             names.update(_parents(name))
         return [self._info(name) for name in sorted(names, key=lambda name: (name != INBOX, name))]
 
+    async def find(self, name: str) -> MailboxInfo:
+        """One mailbox."""
+        return self._info(self.existing(name).name)
+
     def _info(self, name: str) -> MailboxInfo:
         mailbox, subscribed = self._mailboxes.get(name), name in self._subscribed
         if mailbox is None:

@@ -247,3 +247,14 @@ async def test_a_durable_store_finds_everything_again(open_store: OpenStore, req
             assert flags_of(inbox, 1) == {SEEN, "kw"}
             assert list((await inbox.changes_since(known)).vanished) == [2, 4]
         assert await deliver(harness.store) == [5]
+
+
+async def test_find_a_mailbox_without_opening_it(harness: Harness) -> None:
+    account = await harness.store.open_account(ANNA)
+    made = await account.create("A/B")
+    assert await account.find("A/B") == made
+    assert (await account.find("inBox")).name == INBOX
+    await account.delete("A")
+    for name in ("A", "nothing", "", "a//b", "*"):
+        with pytest.raises(NotFound):
+            await account.find(name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from mailserver.imap.access import Access
 from mailserver.imap.replies import Completion, Responses, from_error, ok, try_create
 from mailserver.imap.session import Session
-from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
-from mailserver.model.mailbox import check_mailbox_name
+from mailserver.model.errors import MailError, NotFound, OverQuota
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Right
 from mailserver.ports.store import Content, Target
 from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
 
@@ -32,7 +33,7 @@ async def append(session: Session, command: AppendStarted) -> Responses:
             yield refused.completion
             return
         try:
-            stored = await session.services.store.commit_all(session.owner, items)
+            stored = await session.services.store.commit_all(items[0][1].account, items)
         except MailError as error:
             yield _refusal(session, command, error)
             return
@@ -47,7 +48,7 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
     while True:
         octets += message.size
         try:
-            name = await _check(session, command.mailbox, len(items) + 1, octets)
+            access = await _check(session, command.mailbox, len(items) + 1, octets)
             content = await stack.enter_async_context(session.services.store.begin(message.size))
         except MailError as error:
             talk.refuse_literal()
@@ -61,32 +62,27 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
             if isinstance(event, AppendContinued):
                 talk.refuse_literal()
             raise _Refused(from_error(failed))
-        target = Target(account=session.owner, mailbox=name, flags=message.flags, date=message.date, into_new=False)
+        target = Target(
+            account=access.account, mailbox=access.name, flags=message.flags, date=message.date, into_new=False
+        )
         items.append((content, target))
         if not isinstance(event, AppendContinued):
             return items
         message = event.message
 
 
-async def _check(session: Session, mailbox: str, messages: int, octets: int) -> str:
-    """The store's name of the mailbox, if all is well: a client that waits need not send what cannot be kept.
+async def _check(session: Session, mailbox: str, messages: int, octets: int) -> Access:
+    """The mailbox, if all is well: a client that waits need not send what cannot be kept.
 
     The mailbox is not opened for that: most of an APPEND's time would go into looking at what is in it.
 
-    Raises NotFound, OverQuota.
+    Raises NotFound, NotPermitted, OverQuota.
     """
-    name = session.services.layout.to_store(mailbox)
-    if messages == 1:
-        try:
-            checked = check_mailbox_name(name)
-        except InvalidInput as error:
-            raise NotFound(error.text) from None
-        if not any(info.name == checked and info.selectable for info in await session.folders.list_mailboxes()):
-            raise NotFound("there is no such mailbox")
-    usage = await session.folders.quota()
+    access = await session.access(mailbox, Right.INSERT)
+    usage = await access.folders.quota()
     if 0 < usage.octets_limit < usage.octets + octets or 0 < usage.messages_limit < usage.messages + messages:
         raise OverQuota("the account is over its quota")
-    return name
+    return access
 
 
 def _refusal(session: Session, command: AppendStarted, error: MailError) -> Completion:

@@ -9,6 +9,7 @@ from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import CopyResult
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 
 __all__ = ["copy", "move"]
@@ -48,9 +49,9 @@ async def _transfer(
     uids = view.uids_at(spans)
     if view.lacks(command, spans, len(uids)):
         return GONE
-    destination = layout.to_store(command.mailbox)
     try:
-        return await change(uids, destination)
+        access = await session.access(command.mailbox, Right.INSERT)
+        return await change(uids, access.name)
     except NotFound as error:
         return try_create(error, command.mailbox, layout)
 

@@ -19,6 +19,6 @@ async def create(session: Session, command: commands.Create) -> Responses:
         yield no("a mailbox of that use cannot be made", "USEATTR")
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).
-    name = session.services.layout.to_store(command.mailbox.removesuffix(session.services.layout.separator))
-    await session.folders.create(name, command.special_use)
+    place = session.place(command.mailbox.removesuffix(session.services.layout.separator))
+    await place.folders.create(place.name, command.special_use)
     yield ok("CREATE completed")

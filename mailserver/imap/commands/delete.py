@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.imap.replies import Responses, no
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotPermitted
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 
 __all__ = ["delete"]
@@ -12,9 +13,9 @@ __all__ = ["delete"]
 
 async def delete(session: Session, command: commands.Delete) -> Responses:
     """Delete a mailbox with its messages; children stay."""
-    name = session.services.layout.to_store(command.mailbox)
+    access = await session.access(command.mailbox, Right.DELETE)
     try:
-        await session.folders.delete(name)
+        await access.folders.delete(access.name)
     except NotPermitted as error:
         yield no(error.text, "CANNOT")
         return

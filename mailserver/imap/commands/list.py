@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mailserver.imap.access import Access
 from mailserver.imap.commands.status import status_response
 from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import SEPARATOR, MailboxInfo
+from mailserver.model.rights import ALL_RIGHTS
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
 from mailserver.wire.imap.responses import list_line
@@ -63,8 +65,9 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
         attributes, below = _attributes(entry, command), _child_info(entry, command)
         yield list_line(attributes, layout.separator, shown, utf8=session.utf8, extended=below)
         if command.status and entry.info is not None and entry.info.selectable:
+            access = Access(session.owner, session.folders, entry.name, ALL_RIGHTS)
             try:
-                yield await status_response(session, entry.name, shown, command.status)
+                yield await status_response(session, access, shown, command.status)
             except NotFound:
                 yield b""
 

@@ -23,8 +23,7 @@ async def get_quota(session: Session, command: commands.GetQuota) -> Responses:
 
 async def get_quota_root(session: Session, command: commands.GetQuotaRoot) -> Responses:
     """The root of a mailbox (which need not exist, RFC 9208 §4.1.2), and its QUOTA."""
-    session.services.layout.to_store(command.mailbox)
-    resources = _resources(await session.folders.quota())
+    resources = _resources(await session.place(command.mailbox).folders.quota())
     # QUOTA names one resource at least (RFC 9208 §7), so an account without limits has no root.
     yield responses.quota_root(command.mailbox, (_ROOT,) if resources else (), utf8=session.utf8)
     if resources:

@@ -11,6 +11,6 @@ __all__ = ["rename"]
 
 async def rename(session: Session, command: commands.Rename) -> Responses:
     """Rename a mailbox with all beneath it; INBOX gives its messages to the new mailbox and stays."""
-    layout = session.services.layout
-    await session.folders.rename(layout.to_store(command.old), layout.to_store(command.new))
+    old, new = session.place(command.old), session.place(command.new)
+    await old.folders.rename(old.name, new.name)
     yield ok("RENAME completed")

@@ -10,6 +10,7 @@ from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import SEEN
 from mailserver.model.numset import MAX_NUMBER, NumSet
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.responses import list_line, vanished
 
@@ -28,8 +29,8 @@ async def select(session: Session, command: commands.Select) -> Responses:
         await session.unselect()
         yield b"* OK [CLOSED] The mailbox before this one is closed\r\n"
     # Also when the mailbox cannot be opened, nothing is selected afterwards (§6.3.2).
-    name = session.services.layout.to_store(command.mailbox)
-    view = await session.select(name, read_only=command.read_only)
+    access = await session.access(command.mailbox, Right.READ)
+    view = await session.select(access, read_only=command.read_only)
     if command.condstore:
         session.condstore = True
     yield _description(session, view)

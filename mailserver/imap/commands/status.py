@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailserver.imap.access import Access
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.model.flags import DELETED
 from mailserver.model.mailbox import MailboxStatus
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands, responses
 from mailserver.wire.imap.commands import StatusItem
 
@@ -16,21 +18,21 @@ __all__ = ["status", "status_response"]
 
 async def status(session: Session, command: commands.Status) -> Responses:
     """Numbers of a mailbox that need not be selected."""
-    name = session.services.layout.to_store(command.mailbox)
+    access = await session.access(command.mailbox, Right.READ)
     if StatusItem.HIGHESTMODSEQ in command.items:
         yield session.enable_condstore()
-    yield await status_response(session, name, command.mailbox, command.items)
+    yield await status_response(session, access, command.mailbox, command.items)
 
 
-async def status_response(session: Session, name: str, shown_name: str, items: Sequence[StatusItem]) -> bytes:
-    """The response for the store's `name`, which the client calls `shown_name`. Raises NotFound."""
-    found = await session.folders.status(name)
+async def status_response(session: Session, access: Access, shown_name: str, items: Sequence[StatusItem]) -> bytes:
+    """The response for a mailbox that the client calls `shown_name`. Raises NotFound."""
+    found = await access.folders.status(access.name)
     values: list[tuple[StatusItem, int | None]] = []
     for item in items:
         if item is StatusItem.APPENDLIMIT:
             values.append((item, session.services.max_message_size))
         elif item is StatusItem.DELETED_STORAGE:
-            values.append((item, await _deleted_storage(session, name)))
+            values.append((item, await _deleted_storage(access)))
         else:
             values.append((item, _value(found, item)))
     return responses.status(shown_name, values, utf8=session.utf8)
@@ -49,7 +51,7 @@ def _value(found: MailboxStatus, item: StatusItem) -> int:
     }[item]
 
 
-async def _deleted_storage(session: Session, name: str) -> int:
-    async with session.folders.open(name) as box:
+async def _deleted_storage(access: Access) -> int:
+    async with access.folders.open(access.name) as box:
         deleted = box.flag_table.having(DELETED)
         return sum(size for size, flags in zip(box.table.sizes, box.table.flags, strict=True) if flags in deleted)

@@ -11,7 +11,6 @@ __all__ = ["subscribe"]
 
 async def subscribe(session: Session, command: commands.Subscribe | commands.Unsubscribe) -> Responses:
     """Keep or drop the subscription; the mailbox need not exist."""
-    name = session.services.layout.to_store(command.mailbox)
     wanted = isinstance(command, commands.Subscribe)
-    await session.folders.subscribe(name, wanted)
+    await session.folders.subscribe(session.place(command.mailbox).name, wanted)
     yield ok("SUBSCRIBE completed" if wanted else "UNSUBSCRIBE completed")

@@ -158,6 +158,10 @@ class MaildirAccount:
             names.update(SEPARATOR.join(parts[:count]) for count in range(1, len(parts)))
         return [self.info(name) for name in sorted(names, key=lambda name: (name != INBOX, name))]
 
+    async def find(self, name: str) -> MailboxInfo:
+        """One mailbox."""
+        return self.info(self.existing(name).name)
+
     def info(self, name: str) -> MailboxInfo:
         """One mailbox as LIST sees it."""
         folder, subscribed = self.folders.get(name), name in self._subscribed
