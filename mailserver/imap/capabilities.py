@@ -5,12 +5,14 @@ Before login a client is told only what it may use then; that also keeps strange
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
+from mailserver.imap.offers import is_off
 from mailserver.imap.session import CommandSpec, Session
 from mailserver.net.login import LoginService
 
-__all__ = ["capability_list", "switched_off"]
+__all__ = ["capability_list"]
 
 #: In the order of announcement; protocol versions first, as some clients look for them there.
 _BEFORE_LOGIN = ("IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID")
@@ -22,37 +24,26 @@ _BUILT_IN = (
 )  # fmt: skip
 
 
-def switched_off(name: str, disabled: Collection[str]) -> bool:
-    """Whether the operator switched this capability off; what stands on another one goes with it."""
-    return name.upper() in disabled or (name == "QRESYNC" and "CONDSTORE" in disabled)
-
-
 def capability_list(
-    commands: Iterable[CommandSpec],
-    login: LoginService,
-    *,
-    disabled: Iterable[str],
-    append_limit: int,
-    contributed: Iterable[str] = (),
+    commands: Iterable[CommandSpec], login: LoginService, *, append_limit: int, contributed: Iterable[str] = ()
 ) -> Callable[[Session], str]:
     """A function that gives a session's capabilities, separated by spaces."""
-    off = {name.upper() for name in disabled}
-
-    def left(names: Iterable[str]) -> str:
-        return " ".join(dict.fromkeys(name for name in names if name and not switched_off(name, off)))
-
-    before = left(_BEFORE_LOGIN)
     brought = (spec.capability for spec in commands)
-    after = left((*_BEFORE_LOGIN, *brought, *_BUILT_IN, f"APPENDLIMIT={append_limit}", *contributed))
+    after = (*_BEFORE_LOGIN, *brought, *_BUILT_IN, f"APPENDLIMIT={append_limit}", *contributed)
+
+    @lru_cache(maxsize=64)
+    def left(logged_in: bool, off: frozenset[str]) -> str:
+        names = after if logged_in else _BEFORE_LOGIN
+        return " ".join(dict.fromkeys(name for name in names if name and not is_off(name.upper(), off)))
 
     def announce(session: Session) -> str:
         if session.account is not None:
-            return after
-        names = [before]
-        if session.starttls and not switched_off("STARTTLS", off):
+            return left(True, session.off)
+        names = [left(False, session.off)]
+        if session.starttls and session.offers("STARTTLS"):
             names.append("STARTTLS")
-        mechanisms = login.mechanisms(session.facts)
-        names.extend(f"AUTH={mechanism}" for mechanism in mechanisms)
+        mechanisms = [f"AUTH={mechanism}" for mechanism in login.mechanisms(session.facts)]
+        names.extend(name for name in mechanisms if session.offers(name))
         if not mechanisms:
             # RFC 9051 §6.2.3: no LOGIN over a connection that others can read.
             names.append("LOGINDISABLED")

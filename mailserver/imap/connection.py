@@ -256,12 +256,9 @@ class ImapProtocol(asyncio.Protocol):
                 raise TypeError(f"{event!r} out of place")
 
     async def _command(self, tag: bytes, name: str, command: object) -> None:
-        session, spec = self._session, self._services.commands.get(name)
+        session, spec = self._session, self._services.commands[name]
         session.tag = tag
-        if spec is None:
-            # Switched off by the operator.
-            await self._complete(tag, bad(f"{name} is not known here"), expunges=False)
-        elif (refused := may_run(session, spec)) is not None:
+        if (refused := may_run(session, spec, command)) is not None:
             await self._complete(tag, refused, expunges=False)
         else:
             completion = await run_command(session, spec, command, self._output)

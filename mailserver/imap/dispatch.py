@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import structlog
 
+from mailserver.imap.needs import needed
 from mailserver.imap.output import Output
 from mailserver.imap.replies import BadArguments, Completion, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
@@ -23,8 +24,14 @@ BROKEN = no("Internal error; it was logged", "SERVERBUG")
 log = structlog.get_logger()
 
 
-def may_run(session: Session, spec: CommandSpec) -> Completion | None:
-    """None, or why the command cannot be given in the session's state (RFC 9051 §3)."""
+def may_run(session: Session, spec: CommandSpec, command: object) -> Completion | None:
+    """None, or why it cannot be given: a capability that is not offered, or the session's state (RFC 9051 §3)."""
+    if session.off:
+        if not session.offers(spec.capability):
+            return bad(f"{spec.name} is not offered here")
+        for capability in needed(command):
+            if not session.offers(capability):
+                return bad(f"{capability} is not offered here")
     if session.state in spec.states:
         return None
     if session.account is None:

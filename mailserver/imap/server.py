@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Contribution
-from mailserver.imap.capabilities import capability_list, switched_off
+from mailserver.imap.capabilities import capability_list
 from mailserver.imap.commands import COMMANDS
 from mailserver.imap.connection import ImapProtocol
 from mailserver.imap.layout import Layout
+from mailserver.imap.offers import Offers
 from mailserver.imap.places import Places
 from mailserver.imap.session import AccountCounts, CommandSpec, Services
 from mailserver.imap.settings import ImapSettings
@@ -61,7 +62,7 @@ class ImapServer:
         self._limits = limits
         self._table = table
         self._tls = tls
-        commands, parsers, capabilities = _commands(settings.disabled_capabilities, contributed)
+        commands, parsers, capabilities = _commands(contributed)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="imap")
         self.services = Services(
             settings=settings,
@@ -75,9 +76,9 @@ class ImapServer:
             places=Places(),
             max_message_size=max_message_size,
             capabilities=capability_list(
-                commands.values(), login, disabled=settings.disabled_capabilities, append_limit=max_message_size,
-                contributed=capabilities,
+                commands.values(), login, append_limit=max_message_size, contributed=capabilities,
             ),
+            offers=Offers(settings.disabled_capabilities, settings.disabled_for),
             commands=commands,
             counts=AccountCounts(settings.connections_per_account),
             watch=Watch(),
@@ -137,20 +138,20 @@ def _wire_limits(limits: LimitsSettings, append: int) -> Limits:
 
 
 def _commands(
-    disabled: Iterable[str], contributed: Sequence[Contribution]
+    contributed: Sequence[Contribution],
 ) -> tuple[dict[str, CommandSpec], dict[bytes, Parser], list[str]]:
     """The commands that are served, their parsers, and the capabilities that plugins bring.
 
-    A plugin's command is a `PluginCommand`. Raises ValueError: its name is taken.
+    A plugin's command is a `PluginCommand`; it goes with the first of its capabilities when that is switched off.
+    Raises ValueError: its name is taken.
     """
-    off: Collection[str] = {name.upper() for name in disabled}
-    commands = {name: spec for name, spec in COMMANDS.items() if not switched_off(spec.capability, off)}
-    parsers, capabilities = dict(PARSERS), list[str]()
+    commands, parsers, capabilities = dict(COMMANDS), dict(PARSERS), list[str]()
     for contribution in contributed:
         name = contribution.name.upper()
         if name in COMMANDS or name.encode("ascii") in PARSERS:
             raise ValueError(f"plugin {contribution.plugin}: {name} is an IMAP command already")
         command, brings = contribution.value
-        commands[name], parsers[name.encode("ascii")] = command.spec, command.parser
+        spec = command.spec if command.spec.capability else replace(command.spec, capability="".join(brings[:1]))
+        commands[name], parsers[name.encode("ascii")] = spec, command.parser
         capabilities.extend(brings)
     return commands, parsers, capabilities

@@ -19,6 +19,7 @@ from mailserver.hooks.contexts import Session as Facts
 from mailserver.hooks.dispatch import Hooks
 from mailserver.imap.access import Access
 from mailserver.imap.layout import Layout
+from mailserver.imap.offers import Offers, is_off
 from mailserver.imap.places import Places
 from mailserver.imap.replies import Responses
 from mailserver.imap.selected import FlagsShown, Selected
@@ -51,7 +52,7 @@ class CommandSpec:
 
     Attributes:
         run: gives the untagged responses and the completion, from the session and the command's value.
-        capability: the capability that brings it; when the operator disabled that, the command is unknown.
+        capability: the capability that brings it; where that is switched off, the command is refused.
         expunges: whether EXPUNGE may be told at its end (RFC 9051 §7.5.1).
     """
 
@@ -111,6 +112,7 @@ class Services:
     #: APPENDLIMIT, in octets.
     max_message_size: int
     capabilities: Callable[[Session], str]
+    offers: Offers
     commands: Mapping[str, CommandSpec]
     counts: AccountCounts
     watch: Watch
@@ -147,8 +149,8 @@ class Session:
     """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
 
     __slots__ = (
-        "_unregister", "account", "condstore", "conversation", "facts", "qresync", "rev2", "selected", "services",
-        "starttls", "store", "tag", "utf8",
+        "_client", "_unregister", "account", "condstore", "conversation", "facts", "off", "qresync", "rev2", "selected",
+        "services", "starttls", "store", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(self, services: Services, facts: Facts, conversation: Conversation, *, starttls: bool) -> None:
@@ -164,6 +166,22 @@ class Session:
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = False
         self._unregister: Callable[[], None] | None = None
+        #: Name and version of the client, as it says.
+        self._client = ("", "")
+        #: The capabilities that are switched off here, in capitals.
+        self.off = services.offers.off(None)
+
+    def offers(self, capability: str) -> bool:
+        """False: the operator switched this capability (in capitals) off, for all or for this account or client.
+
+        What belongs to it is refused then; what was enabled before stays enabled.
+        """
+        return not self.off or not is_off(capability.upper(), self.off)
+
+    def identified(self, name: str, version: str) -> None:
+        """The client said what it is (RFC 2971)."""
+        self._client = (name, version)
+        self.off = self.services.offers.off(self.account, *self._client)
 
     @property
     def state(self) -> State:
@@ -214,6 +232,7 @@ class Session:
         self._unregister = unregister
         self.account = account
         self.facts = replace(self.facts, account=account)
+        self.off = self.services.offers.off(account, *self._client)
         self.conversation.logged_in()
 
     def tls_started(self, version: str, cipher: str) -> None:

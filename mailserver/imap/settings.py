@@ -7,6 +7,7 @@ import re
 from pydantic import Field, field_validator
 
 from mailserver.hooks.settings import Duration, Settings
+from mailserver.imap.offers import CLIENT
 from mailserver.net.settings import check_address
 
 __all__ = ["ImapSettings"]
@@ -29,7 +30,13 @@ class ImapSettings(Settings):
     disabled_capabilities: list[str] = Field(
         [],
         description='Capabilities that are neither announced nor served, such as "CONDSTORE";'
-        " for clients that stumble over one.",
+        " for clients that stumble over one. A name takes with it what is written NAME=….",
+    )
+    disabled_for: dict[str, list[str]] = Field(
+        {},
+        description='The same for some only: {"anna@example.test" = ["COMPRESS"], "client:Foo Mail*" = ["QRESYNC"]}.'
+        ' A key is the address of an account, or "client:" and the name that a mail program gives itself (ID), or'
+        ' name/version; * and ? stand for any text and any character.',
     )
     namespace_prefix: str = Field(
         "",
@@ -55,6 +62,16 @@ class ImapSettings(Settings):
             if not _CAPABILITY.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a capability")
         return names
+
+    @field_validator("disabled_for")
+    @classmethod
+    def _some(cls, table: dict[str, list[str]]) -> dict[str, list[str]]:
+        for key, names in table.items():
+            client = key[len(CLIENT) :].strip() if key.lower().startswith(CLIENT) else None
+            if client == "" or (client is None and "@" not in key):
+                raise ValueError(f'{key!r} is neither the address of an account nor "{CLIENT}" with a name')
+            cls._capabilities(names)
+        return table
 
     @field_validator("separator")
     @classmethod

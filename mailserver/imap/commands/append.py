@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from mailserver.imap.access import Access
-from mailserver.imap.replies import Completion, Responses, from_error, ok, try_create
+from mailserver.imap.replies import Completion, Responses, bad, from_error, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError, NotFound, OverQuota
 from mailserver.model.numset import NumSet
@@ -38,7 +38,8 @@ async def append(session: Session, command: AppendStarted) -> Responses:
             yield _refusal(session, command, error)
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
-        yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}")
+        told = session.offers("UIDPLUS")
+        yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}" if told else "")
 
 
 async def _receive(session: Session, command: AppendStarted, stack: AsyncExitStack) -> list[tuple[Content, Target]]:
@@ -69,6 +70,9 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
         if not isinstance(event, AppendContinued):
             return items
         message = event.message
+        if not session.offers("MULTIAPPEND"):
+            talk.refuse_literal()
+            raise _Refused(bad("MULTIAPPEND is not offered here: one message at a time"))
 
 
 async def _check(session: Session, mailbox: str, messages: int, octets: int) -> Access:

@@ -11,6 +11,7 @@ from mailserver.model.mailbox import CopyResult
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
+from mailserver.wire.imap.responses import status_line
 
 __all__ = ["copy", "move"]
 
@@ -18,7 +19,7 @@ __all__ = ["copy", "move"]
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
     result = await _transfer(session, command, session.view.mailbox.copy)
-    yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(result))
+    yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(session, result))
 
 
 async def move(session: Session, command: commands.Move) -> Responses:
@@ -31,7 +32,7 @@ async def move(session: Session, command: commands.Move) -> Responses:
         yield result
         return
     if result.source:
-        yield f"* OK [{_copyuid(result)}] Moved\r\n".encode("ascii")
+        yield status_line(b"*", "OK", "Moved", _copyuid(session, result))
     for piece in session.pending():
         yield piece
     code = f"HIGHESTMODSEQ {session.view.mailbox.highest_modseq}" if result.source and session.qresync else ""
@@ -56,7 +57,7 @@ async def _transfer(
         return try_create(error, command.mailbox, layout)
 
 
-def _copyuid(result: CopyResult) -> str:
-    if not result.source:
+def _copyuid(session: Session, result: CopyResult) -> str:
+    if not result.source or not session.offers("UIDPLUS"):
         return ""
     return f"COPYUID {result.uid_validity} {NumSet.from_numbers(result.source)} {NumSet.from_numbers(result.target)}"

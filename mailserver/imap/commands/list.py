@@ -62,7 +62,7 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
             # A piece now and then lets others have their turn while thousands of names are looked at.
             yield b""
             continue
-        attributes, below = _attributes(entry, command), _child_info(entry, command)
+        attributes, below = _attributes(session, entry, command), _child_info(entry, command)
         yield list_line(attributes, layout.separator, shown, utf8=session.utf8, extended=below)
         if command.status and entry.info is not None and entry.info.selectable:
             access = Access(session.owner, session.folders, entry.name, ALL_RIGHTS)
@@ -132,7 +132,7 @@ def _look_below(names: list[_Name], select: frozenset[ListSelect], matches: Call
             by_name[parent].hidden_below |= hidden
 
 
-def _attributes(entry: _Name, command: commands.List) -> list[bytes]:
+def _attributes(session: Session, entry: _Name, command: commands.List) -> list[bytes]:
     attributes = []
     if entry.info is None or not entry.info.selectable:
         # RFC 5258 §3: \NonExistent means \Noselect as well; older clients only know the latter.
@@ -141,7 +141,9 @@ def _attributes(entry: _Name, command: commands.List) -> list[bytes]:
     if entry.subscribed and (ListReturn.SUBSCRIBED in command.returns or ListSelect.SUBSCRIBED in command.select):
         attributes.append(b"\\Subscribed")
     if entry.info is not None and (
-        not command.extended or ListReturn.SPECIAL_USE in command.returns or ListSelect.SPECIAL_USE in command.select
+        (not command.extended and session.offers("SPECIAL-USE"))
+        or ListReturn.SPECIAL_USE in command.returns
+        or ListSelect.SPECIAL_USE in command.select
     ):
         attributes += sorted(use.value.encode("ascii") for use in entry.info.special_use)
     return attributes

@@ -53,7 +53,8 @@ def _description(session: Session, view: Selected) -> bytes:
             lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % first)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % box.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % box.uid_next)
-    lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
+    if session.offers("CONDSTORE"):
+        lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
     if session.rev2:
         layout = session.services.layout
         lines.append(list_line((), layout.separator, layout.to_client(box.name), utf8=session.utf8))

@@ -1,0 +1,131 @@
+"""The capabilities that a command's arguments belong to; where one of them is not offered, the command is refused.
+
+The capability that brings a whole command stands in its CommandSpec. A new kind of argument is a line here. Asked only
+for sessions from which something was taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.commands import ListReturn, ListSelect, SearchReturn, StatusItem
+from mailserver.wire.imap.events import AppendStarted
+from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
+from mailserver.wire.imap.search_keys import And, ModSeq, Not, Or, SearchKey
+from mailserver.wire.imap.sequence_set import SavedResult
+
+__all__ = ["needed"]
+
+_FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
+    FetchAttribute.MODSEQ: "CONDSTORE",
+    BinarySection: "BINARY",
+    BinarySize: "BINARY",
+}
+_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE"}
+_SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES"}
+_STATUS = {
+    StatusItem.SIZE: "STATUS=SIZE",
+    StatusItem.HIGHESTMODSEQ: "CONDSTORE",
+    StatusItem.APPENDLIMIT: "APPENDLIMIT",
+    StatusItem.DELETED_STORAGE: "QUOTA=RES-STORAGE",
+}
+_LIST_SELECTS = {ListSelect.SPECIAL_USE: "SPECIAL-USE"}
+_LIST_RETURNS = {ListReturn.SPECIAL_USE: "SPECIAL-USE", ListReturn.CHILDREN: "CHILDREN"}
+
+
+def needed(command: object) -> Iterator[str]:
+    """The capabilities, in capitals, perhaps more than once."""
+    if isinstance(getattr(command, "messages", None), SavedResult):
+        yield "SEARCHRES"
+    look = _NEEDS.get(type(command))
+    if look is not None:
+        yield from look(command)
+
+
+def _among(table: Mapping[Any, str], asked: Iterable[object]) -> Iterator[str]:
+    return (table[one] for one in asked if one in table)
+
+
+def _append(command: AppendStarted) -> Iterator[str]:
+    if command.message.binary:
+        yield "BINARY"
+    if command.message.utf8:
+        yield "UTF8=ACCEPT"
+
+
+def _authenticate(command: commands.Authenticate) -> Iterator[str]:
+    yield f"AUTH={command.mechanism}"
+    if command.initial_response is not None:
+        yield "SASL-IR"
+
+
+def _create(command: commands.Create) -> Iterator[str]:
+    if command.special_use:
+        yield "CREATE-SPECIAL-USE"
+
+
+def _fetch(command: commands.Fetch) -> Iterator[str]:
+    yield from _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in command.items))
+    if command.vanished:
+        yield "QRESYNC"
+
+
+def _list(command: commands.List) -> Iterator[str]:
+    if command.extended:
+        yield "LIST-EXTENDED"
+    if command.status:
+        yield "LIST-STATUS"
+    yield from _among(_LIST_SELECTS, command.select)
+    yield from _among(_LIST_RETURNS, command.returns)
+    yield from _among(_STATUS, command.status)
+
+
+def _search(command: commands.Search) -> Iterator[str]:
+    if command.returns is not None:
+        yield "ESEARCH"
+        yield from _among(_SEARCH_RETURNS, command.returns)
+    keys = [command.key]
+    while keys:
+        key = keys.pop()
+        if type(key) in _SEARCH:
+            yield _SEARCH[type(key)]
+        if isinstance(getattr(key, "messages", None), SavedResult):
+            yield "SEARCHRES"
+        match key:
+            case And():
+                keys.extend(key.keys)
+            case Or():
+                keys.extend((key.left, key.right))
+            case Not():
+                keys.append(key.key)
+
+
+def _select(command: commands.Select) -> Iterator[str]:
+    if command.condstore:
+        yield "CONDSTORE"
+    if command.qresync is not None:
+        yield "QRESYNC"
+
+
+def _status(command: commands.Status) -> Iterator[str]:
+    return _among(_STATUS, command.items)
+
+
+def _store(command: commands.Store) -> Iterator[str]:
+    if command.unchanged_since is not None:
+        yield "CONDSTORE"
+
+
+_NEEDS: Mapping[type, Callable[[Any], Iterator[str]]] = {
+    AppendStarted: _append,
+    commands.Authenticate: _authenticate,
+    commands.Create: _create,
+    commands.Fetch: _fetch,
+    commands.List: _list,
+    commands.Search: _search,
+    commands.Select: _select,
+    commands.Status: _status,
+    commands.Store: _store,
+}
