@@ -3,7 +3,7 @@
 A plan is one template and a column function per item: answering a batch is one list comprehension over columns.
 
     table      UID, FLAGS, INTERNALDATE, RFC822.SIZE, MODSEQ           from the shared arrays
-    index      ENVELOPE, BODYSTRUCTURE, BODY, listed header fields     from the store's rendered pieces
+    index      ENVELOPE, BODYSTRUCTURE, EMAILID, listed header fields  from the store's rendered pieces
     message    everything else                                         from the octets of the message
 
 `Piece` columns hold what the index and the message gave for each row, in the order of `Plan.rendered` and then of
@@ -50,6 +50,8 @@ _INDEX = {
     FetchAttribute.ENVELOPE: Rendered.ENVELOPE,
     FetchAttribute.BODYSTRUCTURE: Rendered.BODYSTRUCTURE,
     FetchAttribute.BODY: Rendered.BODY,
+    FetchAttribute.EMAILID: Rendered.EMAILID,
+    FetchAttribute.THREADID: Rendered.THREADID,
 }
 
 

@@ -13,21 +13,24 @@ from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, SearchReturn, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
-from mailserver.wire.imap.search_keys import And, ModSeq, Not, Or, SearchKey
+from mailserver.wire.imap.search_keys import And, ModSeq, Not, ObjectId, Or, SearchKey
 from mailserver.wire.imap.sequence_set import SavedResult
 
 __all__ = ["needed"]
 
 _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     FetchAttribute.MODSEQ: "CONDSTORE",
+    FetchAttribute.EMAILID: "OBJECTID",
+    FetchAttribute.THREADID: "OBJECTID",
     BinarySection: "BINARY",
     BinarySize: "BINARY",
 }
-_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE"}
+_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID"}
 _SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES"}
 _STATUS = {
     StatusItem.SIZE: "STATUS=SIZE",
     StatusItem.HIGHESTMODSEQ: "CONDSTORE",
+    StatusItem.MAILBOXID: "OBJECTID",
     StatusItem.APPENDLIMIT: "APPENDLIMIT",
     StatusItem.DELETED_STORAGE: "QUOTA=RES-STORAGE",
 }

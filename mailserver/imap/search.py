@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import calendar
 import collections.abc
+import operator
 from concurrent.futures import Executor
 from functools import partial
 from itertools import compress
@@ -29,6 +30,8 @@ from mailserver.wire.imap.search_keys import (
     Larger,
     ModSeq,
     Not,
+    ObjectId,
+    ObjectKind,
     Or,
     SearchKey,
     Sequence,
@@ -43,6 +46,8 @@ __all__ = ["Found", "asks_modseq", "find"]
 _DAY = 86_400
 #: Rows whose index pieces are asked for at a time.
 _BATCH = 1000
+
+_OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.THREADID}
 
 _TextKey = Header | BodyText | Text
 
@@ -107,6 +112,8 @@ def _cost(key: SearchKey) -> int:
         return 1 if key.field is DateField.SENT else 0
     if isinstance(key, Header):
         return 1 if is_listed(key) else 2
+    if isinstance(key, ObjectId):
+        return 1
     return 3 if isinstance(key, BodyText | Text) else 0
 
 
@@ -132,7 +139,9 @@ class _Evaluation:
             return found | await self.matching(second, among & ~found)
         if isinstance(key, Not):
             return among & ~await self.matching(key.key, among)
-        if isinstance(key, Header | BodyText | Text) or (isinstance(key, DateKey) and key.field is DateField.SENT):
+        if isinstance(key, Header | BodyText | Text | ObjectId):
+            return await self._by_text(key, among)
+        if isinstance(key, DateKey) and key.field is DateField.SENT:
             return await self._by_text(key, among)
         return among & int.from_bytes(self._by_array(key), "little")
 
@@ -180,20 +189,23 @@ class _Evaluation:
 
     # --- text
 
-    async def _by_text(self, key: _TextKey | DateKey, among: int) -> int:
+    async def _by_text(self, key: _TextKey | DateKey | ObjectId, among: int) -> int:
         places = list(compress(range(len(self._rows)), among.to_bytes(len(self._rows), "little")))
         mask = bytearray(len(self._rows))
-        if isinstance(key, DateKey) or (isinstance(key, Header) and is_listed(key)):
-            await self._by_index(listed_test(key), places, mask)
+        if isinstance(key, ObjectId):
+            same = partial(operator.eq, b"(%b)" % key.value.encode("ascii"))
+            await self._by_index(same, _OBJECT_IDS[key.kind], places, mask)
+        elif isinstance(key, DateKey) or (isinstance(key, Header) and is_listed(key)):
+            await self._by_index(listed_test(key), Rendered.LISTED_HEADERS, places, mask)
         else:
             await self._by_octets(octets_test(key), places, mask, header_only=isinstance(key, Header))
         return int.from_bytes(mask, "little")
 
-    async def _by_index(self, test: TextTest, places: list[int], mask: bytearray) -> None:
+    async def _by_index(self, test: TextTest, piece: Rendered, places: list[int], mask: bytearray) -> None:
         uids = self._rows.uids
         for start in range(0, len(places), _BATCH):
             batch = places[start : start + _BATCH]
-            pieces = await self._view.mailbox.rendered([uids[at] for at in batch], (Rendered.LISTED_HEADERS,))
+            pieces = await self._view.mailbox.rendered([uids[at] for at in batch], (piece,))
             here = [at for at in batch if uids[at] in pieces]
             found = await self._in_thread(test, [pieces[uids[at]][0] for at in here])
             for at, hit in zip(here, found, strict=True):

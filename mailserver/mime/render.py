@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.mime.bodystructure import body_structures
 from mailserver.mime.envelope import envelope_of
 from mailserver.mime.headers import LISTED_FIELDS, select
+from mailserver.mime.identity import email_id, thread_id
 from mailserver.mime.structure import parse
 from mailserver.model.mailbox import Rendered
 
@@ -15,9 +16,12 @@ def render(message: bytes) -> dict[Rendered, bytes]:
     """Every piece of a message (as presented, with CRLF). Never raises."""
     root = parse(message)
     body, extended = body_structures(message, root)
+    own = email_id(message)
     return {
         Rendered.ENVELOPE: envelope_of(message, root.fields),
         Rendered.BODY: body,
         Rendered.BODYSTRUCTURE: extended,
         Rendered.LISTED_HEADERS: select(message, root.fields, LISTED_FIELDS),
+        Rendered.EMAILID: b"(%b)" % own,
+        Rendered.THREADID: b"(%b)" % thread_id(message, root.fields, own),
     }

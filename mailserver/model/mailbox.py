@@ -43,6 +43,9 @@ class Rendered(Enum):
     BODY = "body"
     #: The fields that clients list: the raw header lines of `mime.headers.LISTED_FIELDS`, CRLF each, in message order.
     LISTED_HEADERS = "listed_headers"
+    #: RFC 8474 §5, each with its parentheses.
+    EMAILID = "emailid"
+    THREADID = "threadid"
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -1,4 +1,4 @@
-"""CREATE (RFC 9051 §6.3.4, RFC 6154 §3)."""
+"""CREATE (RFC 9051 §6.3.4, RFC 6154 §3, RFC 8474 §4.1)."""
 
 from __future__ import annotations
 
@@ -20,5 +20,6 @@ async def create(session: Session, command: commands.Create) -> Responses:
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).
     place = session.place(command.mailbox.removesuffix(session.services.layout.separator))
-    await place.folders.create(place.name, command.special_use)
-    yield ok("CREATE completed")
+    made = await place.folders.create(place.name, command.special_use)
+    # RFC 8474 §4.1
+    yield ok("CREATE completed", f"MAILBOXID ({made.mailbox_id})" if session.offers("OBJECTID") else "")

@@ -53,6 +53,9 @@ def _description(session: Session, view: Selected) -> bytes:
             lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % first)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % box.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % box.uid_next)
+    if session.offers("OBJECTID"):
+        # RFC 8474 §4.2
+        lines.append(b"* OK [MAILBOXID (%b)] Its id, whatever its name\r\n" % box.mailbox_id.encode("ascii"))
     if session.offers("CONDSTORE"):
         lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
     if session.rev2:

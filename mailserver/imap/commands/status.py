@@ -27,7 +27,7 @@ async def status(session: Session, command: commands.Status) -> Responses:
 async def status_response(session: Session, access: Access, shown_name: str, items: Sequence[StatusItem]) -> bytes:
     """The response for a mailbox that the client calls `shown_name`. Raises NotFound."""
     found = await access.folders.status(access.name)
-    values: list[tuple[StatusItem, int | None]] = []
+    values: list[tuple[StatusItem, int | str | None]] = []
     for item in items:
         if item is StatusItem.APPENDLIMIT:
             values.append((item, session.services.max_message_size))
@@ -38,8 +38,8 @@ async def status_response(session: Session, access: Access, shown_name: str, ite
     return responses.status(shown_name, values, utf8=session.utf8)
 
 
-def _value(found: MailboxStatus, item: StatusItem) -> int:
-    return {
+def _value(found: MailboxStatus, item: StatusItem) -> int | str:
+    values: dict[StatusItem, int | str] = {
         StatusItem.MESSAGES: found.messages,
         StatusItem.RECENT: 0,  # see select.py
         StatusItem.UIDNEXT: found.uid_next,
@@ -48,7 +48,9 @@ def _value(found: MailboxStatus, item: StatusItem) -> int:
         StatusItem.DELETED: found.deleted,
         StatusItem.SIZE: found.size,
         StatusItem.HIGHESTMODSEQ: found.highest_modseq,
-    }[item]
+        StatusItem.MAILBOXID: found.mailbox_id,
+    }
+    return values[item]
 
 
 async def _deleted_storage(access: Access) -> int:

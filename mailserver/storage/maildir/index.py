@@ -21,6 +21,7 @@ from typing import TypeVar
 import structlog
 
 from mailserver.model.errors import StorageFailure
+from mailserver.model.mailbox import Rendered
 from mailserver.net import files
 
 __all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPool", "key_range"]
@@ -28,8 +29,9 @@ __all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPo
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 INDEX_FILE = "index.db"
-SCHEMA_VERSION = 3
-_SCHEMA = """
+SCHEMA_VERSION = 4
+_PIECES = ", ".join(f"{piece.value} BLOB" for piece in Rendered)
+_SCHEMA = f"""
 CREATE TABLE folders (
     number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox_id TEXT NOT NULL UNIQUE, uid_validity INTEGER NOT NULL,
     uid_seen INTEGER NOT NULL DEFAULT 1, modseq INTEGER NOT NULL DEFAULT 1, forgotten INTEGER NOT NULL DEFAULT 0,
@@ -41,8 +43,7 @@ CREATE TABLE messages (
     dirty INTEGER NOT NULL, base BLOB NOT NULL, info BLOB NOT NULL);
 CREATE INDEX dirty_messages ON messages (key) WHERE dirty;
 CREATE INDEX new_messages ON messages (key) WHERE in_new;
-CREATE TABLE rendered (key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, envelope BLOB, bodystructure BLOB, body BLOB,
-    listed_headers BLOB);
+CREATE TABLE rendered (key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, {_PIECES});
 CREATE TABLE tombstones (key INTEGER PRIMARY KEY, modseq INTEGER NOT NULL);
 CREATE TABLE unlinks (key INTEGER PRIMARY KEY, in_new INTEGER NOT NULL, base BLOB NOT NULL, info BLOB NOT NULL);
 CREATE TABLE flag_sets (number INTEGER PRIMARY KEY, flags TEXT NOT NULL UNIQUE);

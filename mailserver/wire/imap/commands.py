@@ -162,6 +162,8 @@ class StatusItem(Enum):
     HIGHESTMODSEQ = b"HIGHESTMODSEQ"
     #: RFC 7889 §3.1
     APPENDLIMIT = b"APPENDLIMIT"
+    #: RFC 8474 §4.3
+    MAILBOXID = b"MAILBOXID"
     #: RFC 9208 §4.1.4: what EXPUNGE would free.
     DELETED_STORAGE = b"DELETED-STORAGE"
 

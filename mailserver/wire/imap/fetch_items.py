@@ -21,6 +21,9 @@ class FetchAttribute(Enum):
     UID = b"UID"
     #: RFC 7162 §3.1.4.2; asking for it enables CONDSTORE.
     MODSEQ = b"MODSEQ"
+    #: RFC 8474 §5.3
+    EMAILID = b"EMAILID"
+    THREADID = b"THREADID"
 
     # Enum's own hash is Python code, and FETCH looks items up per message.
     __hash__ = object.__hash__

@@ -1,4 +1,4 @@
-"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5).
+"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -6,6 +6,7 @@ an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result opti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -26,6 +27,8 @@ from mailserver.wire.imap.search_keys import (
     Larger,
     ModSeq,
     Not,
+    ObjectId,
+    ObjectKind,
     Or,
     Recent,
     SearchKey,
@@ -39,6 +42,7 @@ __all__ = ["search", "uid_search"]
 
 _MAX_KEYS: Final = 2_000
 _CHARSETS: Final = (b"US-ASCII", b"UTF-8")
+_OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RETURNS: Final = {option.value: option for option in SearchReturn}
 
 
@@ -170,6 +174,17 @@ def _date(field: DateField, relation: DateRelation) -> Callable[[Lexer], SearchK
     return parse
 
 
+def _object_id(kind: ObjectKind) -> Callable[[Lexer], SearchKey]:
+    def parse(lexer: Lexer) -> SearchKey:
+        # RFC 8474 §7; an id of other characters is none, and would find nothing.
+        value = lexer.atom()
+        if _OBJECT_ID.fullmatch(value) is None:
+            raise ParseError("an object id has 1 to 255 letters, digits, _ and -")
+        return ObjectId(kind, value)
+
+    return parse
+
+
 def _modseq(lexer: Lexer) -> SearchKey:
     if lexer.data.startswith(b'"', lexer.at):
         lexer.quoted()
@@ -184,6 +199,7 @@ _WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
     **{name.upper().encode(): _field(name) for name in ("bcc", "cc", "from", "subject", "to")},
     **{relation.value.encode(): _date(DateField.INTERNAL, relation) for relation in DateRelation},
     **{b"SENT" + relation.value.encode(): _date(DateField.SENT, relation) for relation in DateRelation},
+    **{kind.value.encode(): _object_id(kind) for kind in ObjectKind},
     b"BODY": lambda lexer: BodyText(lexer.text()),
     b"HEADER": _header,
     b"KEYWORD": lambda lexer: HasFlag(lexer.atom()),

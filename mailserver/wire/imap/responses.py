@@ -122,10 +122,16 @@ def list_line(
     return b"* %b (%b) %b %b%b\r\n" % (command, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8), tail)
 
 
-def status(name: str, values: Iterable[tuple[StatusItem, int | None]], *, utf8: bool) -> bytes:
-    """RFC 9051 §7.3.3; None is NIL (APPENDLIMIT only)."""
-    parts = (b"%b NIL" % item.value if value is None else b"%b %d" % (item.value, value) for item, value in values)
+def status(name: str, values: Iterable[tuple[StatusItem, int | str | None]], *, utf8: bool) -> bytes:
+    """RFC 9051 §7.3.3; None is NIL (APPENDLIMIT only), text is an object id (RFC 8474 §4.3)."""
+    parts = (b"%b %b" % (item.value, _status_value(value)) for item, value in values)
     return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(parts))
+
+
+def _status_value(value: int | str | None) -> bytes:
+    if value is None:
+        return b"NIL"
+    return b"(%b)" % value.encode("ascii") if isinstance(value, str) else b"%d" % value
 
 
 def search(numbers: Sequence[int], modseq: int | None = None) -> bytes:

@@ -15,7 +15,7 @@ from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = [
     "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "HasFlag", "Header", "Larger", "ModSeq", "Not",
-    "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids",
+    "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids",
 ]  # fmt: skip
 
 
@@ -144,7 +144,22 @@ class ModSeq:
     at_least: int
 
 
+class ObjectKind(Enum):
+    """What an object id names (RFC 8474 §5)."""
+
+    EMAIL = "EMAILID"
+    THREAD = "THREADID"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """EMAILID and THREADID (RFC 8474 §6): exactly this id."""
+
+    kind: ObjectKind
+    value: str
+
+
 SearchKey = (
     All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Larger | Smaller
-    | ModSeq
+    | ModSeq | ObjectId
 )
