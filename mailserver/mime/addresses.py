@@ -8,6 +8,7 @@ D08). Reading ends where the list makes no sense any more. At most `MAX_ADDRESSE
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ def read_addresses(value: bytes) -> tuple[list[Address], bool]:
     return found[:MAX_ADDRESSES], pos == end and closed and sound and len(found) <= MAX_ADDRESSES
 
 
-def render_addresses(found: list[Address]) -> bytes:
+def render_addresses(found: Sequence[Address]) -> bytes:
     """The parenthesised list of ENVELOPE, or NIL for no addresses."""
     if not found:
         return b"NIL"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailserver.mime.envelope import envelope_of
+from mailserver.mime.envelope import envelope_of, read_fields
 from mailserver.mime.params import Parameters
 from mailserver.mime.quote import nstring, string
 from mailserver.mime.structure import Part
@@ -71,7 +71,7 @@ def _single(buf: bytes, part: Part) -> tuple[bytes, bytes, bytes]:
         head += b" %d" % buf.count(b"\n", part.body, part.end)
     elif part.is_message:
         inner = part.children[0] if part.children else None
-        head += b" %b " % envelope_of(buf, inner.fields if inner else ())
+        head += b" %b " % envelope_of(read_fields(buf, inner.fields if inner else ()))
         if inner is None:
             head += _NO_PART + b")"
         tail = b" %d" % buf.count(b"\n", part.body, part.end)

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["MailDate", "format_date", "parse_date"]
+__all__ = ["MailDate", "format_date", "parse_date", "sent_date"]
 
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -23,6 +23,10 @@ _DATE = re.compile(
     rb"\s*+(?:[a-z]++\s*+,?\s*+)?(\d{1,2})[\s-]\s*+([a-z]{3})[a-z]*+[\s-]\s*+(\d{2,4})\s++"
     rb"(\d{1,2})\s*+[:.]\s*+(\d{2})(?:\s*+[:.]\s*+(\d{2}))?+\s*+([+-]\d++|[a-z]++)?+",
     re.IGNORECASE,
+)
+# The day alone, for dates whose time makes no sense.
+_DAY = re.compile(
+    rb"\s*+(?:[a-z]++\s*+,?\s*+)?(\d{1,2})[\s-]\s*+([a-z]{3})[a-z]*+[\s-]\s*+(\d{2,4})(?!\d)", re.IGNORECASE
 )
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
@@ -37,32 +41,62 @@ class MailDate(NamedTuple):
 
 def parse_date(raw: bytes) -> MailDate | None:
     """The date of a Date field's value, None when it is none."""
+    match = _DATE.match(_without_comments(raw))
+    if match is None:
+        return None
+    offset, seconds, day = _offset(match[7] or b""), _time(match), _day(match)
+    if offset is None or seconds is None or day is None:
+        return None
+    return MailDate((day.toordinal() - _EPOCH) * 86_400 + seconds - offset, day)
+
+
+def sent_date(raw: bytes) -> int | None:
+    """The sent date of SORT and THREAD (RFC 5256 §2.2), seconds since 1970 UTC: a zone that is none is UTC, a time that
+    is none is midnight. None without a day."""
+    text = _without_comments(raw)
+    match = _DATE.match(text)
+    found = match or _DAY.match(text)
+    day = None if found is None else _day(found)
+    if day is None:
+        return None
+    midnight = (day.toordinal() - _EPOCH) * 86_400
+    seconds = None if match is None else _time(match)
+    if match is None or seconds is None:
+        return midnight
+    return midnight + seconds - (_offset(match[7] or b"") or 0)
+
+
+def _without_comments(raw: bytes) -> bytes:
     text = raw[:_LONGEST]
     while b"(" in text:
         shorter = _COMMENT.sub(b" ", text)
         if shorter == text:
             break
         text = shorter
-    match = _DATE.match(text)
-    if match is None:
-        return None
-    day, year, hour, minute = int(match[1]), int(match[3]), int(match[4]), int(match[5])
-    second = int(match[6] or b"0")
+    return text
+
+
+def _day(match: re.Match[bytes]) -> datetime.date | None:
+    year, name = int(match[3]), match[2].lower()
     if len(match[3]) == 2:
         year += 2000 if year < 50 else 1900
     elif len(match[3]) == 3:
         year += 1900
-    offset = _offset(match[7] or b"")
-    name = match[2].lower()
-    # 60 is a leap second (RFC 5322 §3.3).
-    if name not in _MONTHS or year < 1900 or hour > 23 or minute > 59 or second > 60 or offset is None:
+    if name not in _MONTHS or year < 1900:
         return None
     try:
-        date = datetime.date(year, _MONTHS.index(name) + 1, day)
+        return datetime.date(year, _MONTHS.index(name) + 1, int(match[1]))
     except ValueError:
         return None
-    seconds = (date.toordinal() - _EPOCH) * 86_400 + hour * 3_600 + minute * 60 + second
-    return MailDate(seconds - offset, date)
+
+
+def _time(match: re.Match[bytes]) -> int | None:
+    """Seconds since midnight."""
+    hour, minute, second = int(match[4]), int(match[5]), int(match[6] or b"0")
+    # 60 is a leap second (RFC 5322 §3.3).
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    return hour * 3_600 + minute * 60 + second
 
 
 def _offset(zone: bytes) -> int | None:

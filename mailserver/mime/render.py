@@ -1,11 +1,12 @@
-"""What the store's index keeps of a message, as the bytes that FETCH sends."""
+"""What the store's index keeps of a message, as the bytes that FETCH sends, and what SORT and THREAD compare."""
 
 from __future__ import annotations
 
 from mailserver.mime.bodystructure import body_structures
-from mailserver.mime.envelope import envelope_of
+from mailserver.mime.envelope import envelope_of, read_fields
 from mailserver.mime.headers import LISTED_FIELDS, select
 from mailserver.mime.identity import email_id, thread_id
+from mailserver.mime.sorting import sorting_of
 from mailserver.mime.structure import parse
 from mailserver.model.mailbox import Rendered
 
@@ -17,11 +18,13 @@ def render(message: bytes) -> dict[Rendered, bytes]:
     root = parse(message)
     body, extended = body_structures(message, root)
     own = email_id(message)
+    found = read_fields(message, root.fields)
     return {
-        Rendered.ENVELOPE: envelope_of(message, root.fields),
+        Rendered.ENVELOPE: envelope_of(found),
         Rendered.BODY: body,
         Rendered.BODYSTRUCTURE: extended,
         Rendered.LISTED_HEADERS: select(message, root.fields, LISTED_FIELDS),
         Rendered.EMAILID: b"(%b)" % own,
         Rendered.THREADID: b"(%b)" % thread_id(message, root.fields, own),
+        Rendered.SORTING: sorting_of(found),
     }

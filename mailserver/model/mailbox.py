@@ -46,6 +46,8 @@ class Rendered(Enum):
     #: RFC 8474 §5, each with its parentheses.
     EMAILID = "emailid"
     THREADID = "threadid"
+    #: What SORT and THREAD compare, as `mime.sorting` packs it. It never goes out.
+    SORTING = "sorting"
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -29,7 +29,7 @@ __all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPo
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 INDEX_FILE = "index.db"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _PIECES = ", ".join(f"{piece.value} BLOB" for piece in Rendered)
 _SCHEMA = f"""
 CREATE TABLE folders (

@@ -1,0 +1,33 @@
+"""Message-IDs in Message-ID, In-Reply-To and References (RFC 5322 §3.6.4), in one spelling (RFC 5256 §3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+__all__ = ["first_message_id", "message_ids"]
+
+# A backslash outside of quotes ends the try: else `<\"` over and over would be read to the end each time.
+_ID = re.compile(rb'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\\])*+)>', re.DOTALL)
+_SPACE = re.compile(rb"[ \t\r\n]+")
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"@', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
+
+def message_ids(value: bytes) -> Iterator[bytes]:
+    """The valid Message-IDs of a field's value, without `<>`, in order; quoting that need not be is undone."""
+    for match in _ID.finditer(value):
+        text = match[1]
+        if b" " in text or b"\n" in text or b"\t" in text:
+            text = _SPACE.sub(b"", text)
+        quoted = _QUOTED.match(text) if text.startswith(b'"') else None
+        if quoted is not None:
+            text = _ESCAPE.sub(rb"\1", quoted[1]) + text[quoted.end() - 1 :]
+        left, at, right = text.rpartition(b"@")
+        if left and at and right:
+            yield text
+
+
+def first_message_id(value: bytes) -> bytes | None:
+    """The first valid Message-ID of a field's value."""
+    return next(message_ids(value), None)

@@ -1,0 +1,127 @@
+"""What SORT and THREAD compare (RFC 5256, RFC 5957), taken from a header once and kept by the index.
+
+A piece is one line for each `SortField`, and behind them the hashes of Message-IDs: of the message's own, and of those
+that it refers to, eight octets each. Texts are keys of i;unicode-casemap, so comparing octets compares as the RFC wants
+it. To read one field is one `split`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from hashlib import blake2b
+
+from mailserver.mime.addresses import Address
+from mailserver.mime.base_subject import base_subject
+from mailserver.mime.casemap import casemap, casemap_octets
+from mailserver.mime.dates import sent_date
+from mailserver.mime.envelope import EnvelopeFields
+from mailserver.mime.message_ids import first_message_id, message_ids
+from mailserver.mime.words import decode_words
+
+__all__ = ["MAX_REFERENCES", "NO_ID", "SortField", "field_of", "ids_of", "sent_of", "sorting_of"]
+
+#: A message may name more ancestors than these: the first one and the last count, as RFC 5537 §3.4.4 would have them
+#: trimmed.
+MAX_REFERENCES = 1_000
+#: Stands for the Message-ID of a message without one.
+NO_ID = 0
+_LONGEST = 1_000
+_HASH = 8
+
+
+class SortField(IntEnum):
+    """The lines of a piece, in order. Dates are seconds since 1970 UTC in decimal, nothing when there is no date."""
+
+    SENT = 0
+    #: `1` when the subject says that the message is a reply or forward.
+    IS_REPLY = 1
+    SUBJECT = 2
+    FROM = 3
+    TO = 4
+    CC = 5
+    DISPLAY_FROM = 6
+    DISPLAY_TO = 7
+
+
+_IDS = len(SortField)
+
+
+def sorting_of(found: EnvelopeFields) -> bytes:
+    """The piece of a message, from its fields. Never raises."""
+    texts = found.texts
+    sent = sent_date(texts.get(b"date", b""))
+    subject, reply = base_subject(texts.get(b"subject", b""))
+    author, to, cc = (next(iter(found.lists.get(name, ())), None) for name in (b"from", b"to", b"cc"))
+    lines = (
+        b"" if sent is None else b"%d" % sent,
+        b"1" if reply else b"",
+        _line(casemap(subject)),
+        _line(_mailbox(author)),
+        _line(_mailbox(to)),
+        _line(_mailbox(cc)),
+        _line(_display(author)),
+        _line(_display(to)),
+        _ids(texts),
+    )
+    return b"\n".join(lines)
+
+
+def _line(key: bytes) -> bytes:
+    """One line; what is long is cut so that equal ones stay equal, and different ones different."""
+    if len(key) > _LONGEST:
+        key = key[:_LONGEST] + blake2b(key, digest_size=_HASH).hexdigest().encode("ascii")
+    return key.replace(b"\n", b" ")
+
+
+def _mailbox(address: Address | None) -> bytes:
+    return b"" if address is None else casemap_octets(address.mailbox or b"")
+
+
+def _display(address: Address | None) -> bytes:
+    """RFC 5957 §3."""
+    if address is None:
+        return b""
+    name = decode_words(address.name).strip() if address.name else ""
+    if name:
+        return casemap(name)
+    if address.mailbox is not None and address.domain is not None:
+        return casemap_octets(address.mailbox + b"@" + address.domain)
+    return casemap_octets(address.mailbox or b"")
+
+
+def _ids(texts: Mapping[bytes, bytes]) -> bytes:
+    own = first_message_id(texts.get(b"message-id", b""))
+    named = list(message_ids(texts.get(b"references", b"")))
+    if not named:
+        # RFC 5256 §3 THREAD: only then, and only the first of them.
+        parent = first_message_id(texts.get(b"in-reply-to", b""))
+        named = [] if parent is None else [parent]
+    if len(named) > MAX_REFERENCES:
+        named = [named[0], *named[1 - MAX_REFERENCES :]]
+    return b"".join([bytes(_HASH) if own is None else _hash(own), *map(_hash, named)])
+
+
+def _hash(message_id: bytes) -> bytes:
+    return blake2b(message_id, digest_size=_HASH).digest()
+
+
+# --- reading
+
+
+def field_of(piece: bytes, field: SortField) -> bytes:
+    """One line of a piece."""
+    return piece.split(b"\n", field + 1)[field]
+
+
+def sent_of(piece: bytes) -> int | None:
+    """The sent date (RFC 5256 §2.2), None where INTERNALDATE has to do."""
+    line = piece.split(b"\n", 1)[0]
+    return int(line) if line else None
+
+
+def ids_of(piece: bytes) -> tuple[int, ...]:
+    """Numbers that stand for Message-IDs: first the message's own or NO_ID, then those that it refers to."""
+    octets = piece.split(b"\n", _IDS)[_IDS]
+    return struct.unpack(f"<{len(octets) // _HASH}Q", octets)
