@@ -16,10 +16,11 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
+from mailserver.imap.dialogue import Dialogue
 from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
 from mailserver.imap.input import Input
 from mailserver.imap.output import Output
-from mailserver.imap.replies import After, BadArguments, Completion, bad
+from mailserver.imap.replies import After, Completion, bad
 from mailserver.imap.session import Services, Session
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.ids import new_session_id
@@ -36,7 +37,6 @@ from mailserver.wire.imap.events import (
     Event,
     IdleDone,
     ProtocolClosed,
-    SaslResponse,
 )
 
 __all__ = ["ImapProtocol"]
@@ -86,7 +86,10 @@ class ImapProtocol(asyncio.Protocol):
             local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else 0,
             trusted=self._listener.table.trusted(peer),
         )  # fmt: skip
-        self.session = Session(self._services, facts, self, starttls=not version and self._services.tls is not None)
+        self.session = Session(
+            self._services, facts, self, Dialogue(self._input, self._output),
+            starttls=not version and self._services.tls is not None,
+        )  # fmt: skip
         # Until login the time is for everything together: a client that trickles octets wins nothing.
         self._deadline = self._loop.time() + self._services.settings.login_timeout
         self._services.watch.add(self)
@@ -164,6 +167,7 @@ class ImapProtocol(asyncio.Protocol):
     def check(self, now: float) -> None:
         """The shared timer looks: what took too long ends here."""
         limits = self._services.limits
+        self._output.rest()
         stalled = self._output.stalled_since()
         if stalled is not None and now - stalled > limits.write_stall:
             log.info("client does not read its answers", session=self._session.facts.session)
@@ -212,9 +216,13 @@ class ImapProtocol(asyncio.Protocol):
             event = self._wire.next_event()
             if event is not None:
                 await self._handle(event)
-                if self._loop.time() - turn > SLICE:
-                    await asyncio.sleep(0)
-                    turn = self._loop.time()
+                if self._output.full:
+                    # Many small answers: a client that does not read them gets no more of them made.
+                    await self._output.flush()
+                turn = await self._share(turn)
+                continue
+            if self._input.fill():
+                turn = await self._share(turn)
                 continue
             if self._idle is not None:
                 await self._tell(expunges=True)
@@ -230,6 +238,13 @@ class ImapProtocol(asyncio.Protocol):
             self._goodbye(self._ending)
         elif self._transport is not None:
             self._transport.close()
+
+    async def _share(self, turn: float) -> float:
+        """Let others have their turn when ours was long; when the present one began."""
+        if self._loop.time() - turn <= SLICE:
+            return turn
+        await asyncio.sleep(0)
+        return self._loop.time()
 
     async def _handle(self, event: Event) -> None:
         match event:
@@ -276,6 +291,9 @@ class ImapProtocol(asyncio.Protocol):
             self._enter_idle(tag, completion)
             return
         self._output.put(completion.encode(tag))
+        if completion.after is After.COMPRESS:
+            self._output.deflate(self._services.settings.compression_level)
+            self._input.inflate()
         if completion.after is After.CLOSE:
             await self._output.flush()
             self._ending = ""
@@ -328,42 +346,7 @@ class ImapProtocol(asyncio.Protocol):
         self._wire.tls_started()
         self._session.tls_started(*tls_facts(secured.get_extra_info("ssl_object")))
 
-    # --- the conversation of APPEND and AUTHENTICATE
-
-    async def next_event(self) -> Event:
-        """The next event of the wire; everything that was answered so far goes out first."""
-        while True:
-            event = self._wire.next_event()
-            if isinstance(event, ProtocolClosed):
-                self._ending = event.text
-                raise ConnectionResetError
-            if isinstance(event, ContinuationNeeded):
-                self._output.put(responses.CONTINUE)
-                continue
-            if event is not None:
-                return event
-            if self._output.waits:
-                await self._output.flush()
-                continue
-            await self._input.more()
-
-    async def ask(self, line: bytes) -> bytes | None:
-        """Send a SASL challenge; the client's answer, None when it cancelled."""
-        self._wire.await_sasl()
-        self._output.put(responses.challenge(line))
-        event = await self.next_event()
-        if isinstance(event, BadCommand):
-            raise BadArguments(event.text)
-        return event.data if isinstance(event, SaslResponse) else None
-
-    def accept_literal(self) -> None:
-        """The message literal that waits may come."""
-        self._output.put(self._wire.accept_literal())
-        self._input.upload_begins()
-
-    def refuse_literal(self) -> None:
-        """The message literal that waits is not wanted."""
-        self._wire.refuse_literal()
+    # --- what the session tells
 
     def logged_in(self) -> None:
         """From now on the limits of authenticated clients hold."""
@@ -389,7 +372,8 @@ class ImapProtocol(asyncio.Protocol):
     def _goodbye(self, text: str, code: str = "") -> None:
         if self._transport is not None:
             if text:
-                self._transport.write(responses.status_line(b"*", "BYE", text, code))
+                self._output.put(responses.status_line(b"*", "BYE", text, code))
+            self._output.write_out()
             self._transport.close()
 
     def _keep(self, task: asyncio.Task[None]) -> None:

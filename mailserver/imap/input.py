@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
+from mailserver.imap.deflate import Inflater
 from mailserver.imap.output import CHUNK
 from mailserver.net.settings import LimitsSettings
 from mailserver.wire.imap.connection import ImapConnection
@@ -19,12 +21,16 @@ class Input:
         eof: the client sends no more.
     """
 
-    __slots__ = ("_loop", "_reading", "_transport", "_uploaded", "_uploading_since", "_waiter", "eof", "wire")
+    __slots__ = (
+        "_inflater", "_loop", "_reading", "_transport", "_uploaded", "_uploading_since", "_waiter", "eof",
+        "wire",
+    )  # fmt: skip
 
     def __init__(self, wire: ImapConnection, loop: asyncio.AbstractEventLoop) -> None:
         self.wire = wire
         self.eof = False
         self._loop = loop
+        self._inflater: Inflater | None = None
         self._transport: asyncio.ReadTransport | None = None
         self._reading = True
         self._waiter: asyncio.Future[None] | None = None
@@ -42,15 +48,43 @@ class Input:
 
     def receive(self, data: bytes) -> None:
         """Octets came."""
-        self._uploaded += len(data)
-        self.wire.receive_data(data)
+        if self._inflater is not None:
+            self._inflater.receive(data)
+        else:
+            self._uploaded += len(data)
+            self.wire.receive_data(data)
         self._wake()
 
     def end(self) -> None:
         """No more will come."""
         self.eof = True
-        self.wire.receive_eof()
+        if self._inflater is None:
+            self.wire.receive_eof()
         self._wake()
+
+    def inflate(self) -> None:
+        """From now on, and with what is here already, octets are compressed."""
+        self._inflater = Inflater(self.wire.unread_octets())
+
+    def fill(self) -> bool:
+        """The wire wants more: give it some of what was received and held back. False: nothing was."""
+        if self._inflater is None:
+            return False
+        try:
+            data = self._inflater.take(CHUNK)
+        except zlib.error:
+            self.wire.hang_up("What you sent is not DEFLATE")
+            return True
+        if data:
+            self._uploaded += len(data)
+            self.wire.receive_data(data)
+            return True
+        if self.eof or self._inflater.ended:
+            # What was compressed is with the wire, all of it; so it may hear of the end.
+            self._inflater, self.eof = None, True
+            self.wire.receive_eof()
+            return True
+        return False
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -58,7 +92,8 @@ class Input:
 
     def hold(self) -> None:
         """Take no more in when much of it waits already: a command is running."""
-        if self._reading and self.wire.unread > CHUNK and self._transport is not None:
+        held = self.wire.unread + (self._inflater.held if self._inflater is not None else 0)
+        if self._reading and held > CHUNK and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from mailserver.imap.deflate import Deflater
+
 __all__ = ["CHUNK", "Output"]
 
 #: Octets that are gathered before they are written, and that may wait in the transport.
@@ -13,13 +15,15 @@ CHUNK = 64 << 10
 class Output:
     """One connection's answers. The connection passes on what its transport says of its buffer."""
 
-    __slots__ = ("_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport")
+    __slots__ = ("_busy", "_deflater", "_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.WriteTransport | None = None
         self._gathered: list[bytes] = []
         self._size = 0
+        self._deflater: Deflater | None = None
+        self._busy = False
         self._paused_at = 0.0
         self._drained: asyncio.Future[None] | None = None
 
@@ -54,7 +58,21 @@ class Output:
         """Hand over what was gathered, without waiting."""
         gathered, self._gathered, self._size = self._gathered, [], 0
         if gathered and self._transport is not None:
-            self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+            data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            if self._deflater is not None:
+                self._busy, data = True, self._deflater.deflate(data)
+            self._transport.write(data)
+
+    def deflate(self, level: int) -> None:
+        """What was gathered goes out as it is; from then on octets are compressed."""
+        self.write_out()
+        self._deflater = Deflater(level)
+
+    def rest(self) -> None:
+        """Called now and then: a compressor that had nothing to do since the last time gives its memory back."""
+        if self._deflater is not None and not self._busy:
+            self._deflater.rest()
+        self._busy = False
 
     async def flush(self) -> None:
         """Hand over what was gathered, and wait while the client does not read."""

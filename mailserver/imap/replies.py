@@ -32,6 +32,7 @@ class After(Enum):
     GO_ON = "go on"
     CLOSE = "close"
     START_TLS = "start TLS"
+    COMPRESS = "compress"
     IDLE = "idle"
 
 

@@ -35,7 +35,7 @@ from mailserver.wire.imap.events import Event
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import Parser
 
-__all__ = ["CommandSpec", "Conversation", "Services", "Session", "State"]
+__all__ = ["CommandSpec", "Connection", "Conversation", "Services", "Session", "State"]
 
 
 class State(Enum):
@@ -64,7 +64,7 @@ class CommandSpec:
 
 
 class Conversation(Protocol):
-    """What a command that talks back and forth needs of its connection (APPEND, AUTHENTICATE)."""
+    """What a command that talks back and forth uses (APPEND, AUTHENTICATE)."""
 
     async def ask(self, line: bytes) -> bytes | None:
         """Send a SASL challenge (base64 is done here); the client's answer, None when it cancelled."""
@@ -81,6 +81,10 @@ class Conversation(Protocol):
     def refuse_literal(self) -> None:
         """The message literal that waits is not wanted; if it comes anyway, it is thrown away."""
         ...
+
+
+class Connection(Protocol):
+    """What a session tells its connection."""
 
     def logged_in(self) -> None:
         """From now on the limits of authenticated clients hold."""
@@ -149,13 +153,16 @@ class Session:
     """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
 
     __slots__ = (
-        "_client", "_unregister", "account", "condstore", "conversation", "facts", "off", "qresync", "rev2", "selected",
-        "services", "starttls", "store", "tag", "utf8",
+        "_client", "_unregister", "account", "compressed", "condstore", "connection", "conversation", "facts", "off",
+        "qresync", "rev2", "selected", "services", "starttls", "store", "tag", "utf8",
     )  # fmt: skip
 
-    def __init__(self, services: Services, facts: Facts, conversation: Conversation, *, starttls: bool) -> None:
+    def __init__(
+        self, services: Services, facts: Facts, connection: Connection, conversation: Conversation, *, starttls: bool
+    ) -> None:  # fmt: skip
         self.services = services
         self.facts = facts
+        self.connection = connection
         self.conversation = conversation
         #: Whether STARTTLS is offered (still).
         self.starttls = starttls
@@ -164,7 +171,7 @@ class Session:
         self.account: AccountId | None = None
         self.store: AccountStore | None = None
         self.selected: Selected | None = None
-        self.rev2 = self.utf8 = self.condstore = self.qresync = False
+        self.rev2 = self.utf8 = self.condstore = self.qresync = self.compressed = False
         self._unregister: Callable[[], None] | None = None
         #: Name and version of the client, as it says.
         self._client = ("", "")
@@ -218,7 +225,7 @@ class Session:
     async def authenticate(self, account: AccountId) -> None:
         """Enter the authenticated state. Raises LimitReached (connections of the account)."""
         # Registered before anything else happens: a password change from now on ends this session too.
-        unregister = self.services.login.register(account, self.conversation.end)
+        unregister = self.services.login.register(account, self.connection.end)
         try:
             self.services.counts.enter(account)
             try:
@@ -233,7 +240,7 @@ class Session:
         self.account = account
         self.facts = replace(self.facts, account=account)
         self.off = self.services.offers.off(account, *self._client)
-        self.conversation.logged_in()
+        self.connection.logged_in()
 
     def tls_started(self, version: str, cipher: str) -> None:
         """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
@@ -245,7 +252,7 @@ class Session:
         """From now on mailbox names and strings are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""
         if not self.utf8:
             self.utf8 = True
-            self.conversation.enabled_utf8()
+            self.connection.enabled_utf8()
 
     def enable_condstore(self) -> bytes:
         """A command that enables CONDSTORE came; what is to be told of a selected mailbox (RFC 7162 §3.1.2)."""

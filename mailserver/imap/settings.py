@@ -46,6 +46,9 @@ class ImapSettings(Settings):
     separator: str = Field("/", description='What divides the parts of a folder name, as clients see it: "/" or ".".')
     login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time of connecting.")
     connections_per_account: int = Field(200, ge=1, description="Connections at one time of one account.")
+    compression_level: int = Field(
+        3, ge=1, le=9, description="How well to compress for clients that ask for it (COMPRESS): 1 is fast, 9 slow.",
+    )
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 
     @field_validator("listen", "listen_tls")

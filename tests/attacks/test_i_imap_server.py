@@ -1,16 +1,19 @@
-"""ATTACKS I07, I10, I12, I13, I15 and J06, J08 on the server, over real sockets."""
+"""ATTACKS I07, I10, I11, I12, I13, I15 and J06, J08 on the server, over real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
+import zlib
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from mailserver.imap.deflate import Inflater
 from mailserver.imap.output import CHUNK
 from mailserver.storage.memory_mailbox import MemoryMailbox
+from mailserver.wire.imap.limits import MAX_DISCARD
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, PASSWORD, ImapHarness, until
 
@@ -50,6 +53,38 @@ async def test_i07_a_client_that_does_not_read() -> None:
         stuck.check(loop.time() + 61)
         await server.settled()
         sock.close()
+
+
+async def test_i11_a_bomb_of_deflate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 MB in 50 KB: as a line it is cut off after the megabyte that any long line gets, 64 KiB at a time."""
+    taken, take = list[int](), Inflater.take
+
+    def counted(self: Inflater, most: int) -> bytes:
+        data = take(self, most)
+        taken.append(len(data))
+        return data
+
+    monkeypatch.setattr(Inflater, "take", counted)
+    stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = b"".join(stream.compress(bytes(1 << 20)) for _ in range(50)) + stream.flush()
+    assert len(bomb) < 60_000
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok("COMPRESS DEFLATE")
+        (connection,) = server.connections
+        imap.writer.write(bomb)
+        answer = zlib.decompressobj(-zlib.MAX_WBITS).decompress(await imap.reader.read())
+        assert b"* BYE the line does not end\r\n" in answer
+        await server.settled()
+        assert max(taken) == CHUNK and sum(taken) <= MAX_DISCARD + 3 * CHUNK
+        assert connection._wire.unread == 0
+    # As a message it is taken in as such, and the limit of messages counts what it becomes.
+    async with ImapHarness(max_message_size=1 << 20) as server, server.client() as imap:
+        await imap.ok("COMPRESS DEFLATE")
+        stream = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        data = b"a APPEND INBOX ~{1048576+}\r\n" + bytes(1 << 20) + b"\r\nb APPEND INBOX {1048577}\r\nc LOGOUT\r\n"
+        imap.writer.write(stream.compress(data) + stream.flush())
+        answer = zlib.decompressobj(-zlib.MAX_WBITS).decompress(await imap.reader.read())
+        assert b"a OK [APPENDUID" in answer and b"b NO [TOOBIG]" in answer and b"c OK" in answer
 
 
 async def test_i13_a_thousand_pipelined_commands_in_order() -> None:

@@ -60,7 +60,7 @@ class ImapConnection:
 
     __slots__ = (
         "_append", "_at", "_eof", "_fragments", "_held", "_left", "_limits", "_line", "_messages", "_name", "_parsers",
-        "_parts", "_state", "_tag", "authenticated", "utf8",
+        "_parts", "_state", "_tag", "_verdict", "authenticated", "utf8",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, parsers: Mapping[bytes, Parser] = PARSERS) -> None:
@@ -69,6 +69,7 @@ class ImapConnection:
         self._parsers = parsers
         self._fragments = Fragments()
         self._eof = False
+        self._verdict = ""
         self.authenticated = False
         self.utf8 = False
         self._tag = self._name = b""
@@ -103,8 +104,19 @@ class ImapConnection:
         """The peer will send nothing more. Whole commands that are here still come out, then ProtocolClosed("")."""
         self._eof = True
 
+    def unread_octets(self) -> bytes:
+        """Take back what was received and not yet read: it is not what it seems (compressed, RFC 4978 §3)."""
+        return self._fragments.take(len(self._fragments))
+
+    def hang_up(self, text: str) -> None:
+        """What comes in can no longer be read: the next event is ProtocolClosed(text)."""
+        self._verdict = text
+
     def next_event(self) -> Event | None:
         """The next event, or None: more input is needed."""
+        if self._verdict:
+            text, self._verdict = self._verdict, ""
+            return self._close(text)
         while True:
             state = self._state
             try:

@@ -55,6 +55,7 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"ID": parse_session.identification,
     b"AUTHENTICATE": parse_session.authenticate,
     b"LOGIN": parse_session.login,
+    b"COMPRESS": parse_session.compress,
     b"ENABLE": parse_session.enable,
     b"GETQUOTA": parse_session.get_quota,
     b"GETQUOTAROOT": parse_session.get_quota_root,

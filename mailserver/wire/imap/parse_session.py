@@ -6,10 +6,11 @@ import re
 
 from mailserver.wire.imap.commands import Authenticate, Enable, GetQuota, GetQuotaRoot, Id, Login, SetQuota
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.session_commands import Compress
 from mailserver.wire.sasl import SaslError, decode_initial
 
 __all__ = [
-    "authenticate", "enable", "get_quota", "get_quota_root", "identification", "login", "set_quota",
+    "authenticate", "compress", "enable", "get_quota", "get_quota_root", "identification", "login", "set_quota",
 ]  # fmt: skip
 
 # RFC 2971 §3.3
@@ -60,6 +61,14 @@ def authenticate(lexer: Lexer) -> Authenticate:
     except SaslError:
         pass
     raise ParseError("the initial response is not base64 (= for an empty one)")
+
+
+def compress(lexer: Lexer) -> Compress:
+    """RFC 4978 §5."""
+    lexer.space()
+    if lexer.word("DEFLATE") != b"DEFLATE":
+        raise ParseError("COMPRESS knows the mechanism DEFLATE")
+    return Compress()
 
 
 def enable(lexer: Lexer) -> Enable:

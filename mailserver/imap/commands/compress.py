@@ -1,0 +1,18 @@
+"""COMPRESS (RFC 4978 §3)."""
+
+from __future__ import annotations
+
+from mailserver.imap.replies import After, Completion, Responses, no
+from mailserver.imap.session import Session
+from mailserver.wire.imap.session_commands import Compress
+
+__all__ = ["compress"]
+
+
+async def compress(session: Session, _: Compress) -> Responses:
+    """Everything behind this command and its OK is compressed. TLS never compresses here (net/tls.py)."""
+    if session.compressed:
+        yield no("DEFLATE is active already", "COMPRESSIONACTIVE")
+        return
+    session.compressed = True
+    yield Completion("OK", "DEFLATE active", after=After.COMPRESS)
