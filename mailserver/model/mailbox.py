@@ -11,6 +11,7 @@ from enum import Enum
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Acl
 
 __all__ = [
     "INBOX", "Changes", "CopyResult", "FlagResult", "MailboxInfo", "MailboxStatus", "MessageTable", "QuotaUsage",
@@ -193,6 +194,7 @@ class MailboxInfo:
     special_use: frozenset[SpecialUse] = frozenset()
     subscribed: bool = False
     selectable: bool = True
+    acl: Acl = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

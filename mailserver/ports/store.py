@@ -41,6 +41,7 @@ from mailserver.model.mailbox import (
     Stored,
 )
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Acl, Rights, RightsChange
 
 __all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
 
@@ -123,8 +124,21 @@ class MailStore(Protocol):
         """The account's folders; made with INBOX and the special-use folders, all subscribed, when it has none yet."""
         ...
 
+    async def existing_account(self, account: AccountId) -> AccountStore:
+        """As `open_account`, and never makes anything. Raises NotFound: it has no mail here."""
+        ...
+
+    async def sharers(self, account: AccountId) -> Sequence[AccountId]:
+        """The other accounts that have a mailbox whose ACL names this one in any way, sorted; perhaps some that have
+        none any more. Opens no account."""
+        ...
+
+    async def revoke(self, account: AccountId) -> None:
+        """Take this account out of everybody's ACLs, and empty its own: its address may become another person's."""
+        ...
+
     async def remove_account(self, account: AccountId) -> None:
-        """Delete all mail of an account, for good."""
+        """Delete all mail of an account, for good, and `revoke` it."""
         ...
 
     async def accounts(self) -> list[AccountId]:
@@ -152,7 +166,8 @@ class AccountStore(Protocol):
         ...
 
     async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
-        """Make a mailbox (and missing parents); a name that only has children can be made one.
+        """Make a mailbox (and missing parents); a name that only has children can be made one. It gets the ACL of the
+        nearest mailbox above it (RFC 4314 §4).
 
         Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes on disk, too many folders).
         """
@@ -170,10 +185,15 @@ class AccountStore(Protocol):
     async def rename(self, old: str, new: str) -> None:
         """Rename a mailbox with all beneath it, atomic over crashes; INBOX instead moves its messages into a new
         mailbox (RFC 9051 §6.3.6). Missing parents are made; messages, UIDs, UIDVALIDITY, MAILBOXID and special use go
-        with a mailbox, and so do sessions that have it open; subscriptions do not.
+        with a mailbox, and so do its ACL and sessions that have it open; subscriptions do not.
 
         Raises NotFound, AlreadyExists, InvalidInput, LimitReached.
         """
+        ...
+
+    async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
+        """Durably change what a mailbox's ACL says of one identifier (see `model.rights`); sessions that have the
+        mailbox open are woken. Raises NotFound, LimitReached."""
         ...
 
     async def status(self, name: str) -> MailboxStatus:
@@ -210,6 +230,11 @@ class Mailbox(Protocol):
     flag_table: FlagTable
     #: True once the mailbox was deleted (or replaced by a new one of the same name).
     deleted: bool
+
+    @property
+    def acl(self) -> Acl:
+        """Who may do what, without the owner; another object after every change."""
+        ...
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake` (on the loop, no arguments, soon after and at least once) when anything changed; returns the

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from mailserver.model.errors import MailError
+from mailserver.model.errors import MailError, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
+from mailserver.model.rights import NO_RIGHTS, RightsChange, identifiers_of
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.store import Content, Target
 from mailserver.storage.memory_account import MemoryAccount, Pause
@@ -119,8 +120,31 @@ class MemoryStore:
         """The account's folders; made when it has none yet."""
         return self._account(account)
 
+    async def existing_account(self, account: AccountId) -> MemoryAccount:
+        """The account's folders, if it has any."""
+        found = self._accounts.get(account)
+        if found is None:
+            raise NotFound("there is no such account")
+        return found
+
+    async def sharers(self, account: AccountId) -> list[AccountId]:
+        """The other accounts that have a mailbox whose ACL names this one."""
+        return [
+            name for name, other in sorted(self._accounts.items())
+            if name != account and not other.shared_with().isdisjoint(identifiers_of(account))
+        ]  # fmt: skip
+
+    async def revoke(self, account: AccountId) -> None:
+        """Take this account out of everybody's ACLs, and empty its own."""
+        for name, other in self._accounts.items():
+            for mailbox in await other.list_mailboxes():
+                for identifier in mailbox.acl:
+                    if name == account or identifier.removeprefix("-") == account:
+                        await other.grant(mailbox.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
+
     async def remove_account(self, account: AccountId) -> None:
         """Delete all mail of an account."""
+        await self.revoke(account)
         removed = self._accounts.pop(account, None)
         if removed is not None:
             removed.remove()

@@ -25,6 +25,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
     check_mailbox_name,
 )
+from mailserver.model.rights import Rights, RightsChange, changed_acl, shared_with
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Target
 from mailserver.storage.memory_mailbox import MemoryMailbox, Message
@@ -153,8 +154,9 @@ class MemoryAccount:
         if mailbox is None:
             return MailboxInfo(name=name, mailbox_id="", subscribed=subscribed, selectable=False)
         return MailboxInfo(
-            name=name, mailbox_id=mailbox.mailbox_id, special_use=mailbox.special_use, subscribed=subscribed
-        )
+            name=name, mailbox_id=mailbox.mailbox_id, special_use=mailbox.special_use, subscribed=subscribed,
+            acl=mailbox.acl,
+        )  # fmt: skip
 
     async def subscriptions(self) -> frozenset[str]:
         """Subscribed names."""
@@ -187,7 +189,9 @@ class MemoryAccount:
     def _make(self, name: str, special_use: Collection[SpecialUse]) -> MemoryMailbox:
         # Never one that was given before: DELETE and CREATE within a second are two mailboxes.
         self._last_uid_validity = max(self._last_uid_validity + 1, int(self.clock.time()))
-        mailbox = MemoryMailbox(self, name, self._last_uid_validity, frozenset(special_use))
+        above = [self._mailboxes[parent].acl for parent in _parents(name) if parent in self._mailboxes]
+        acl = above[-1] if above else {}
+        mailbox = MemoryMailbox(self, name, self._last_uid_validity, frozenset(special_use), acl)
         self._mailboxes[name] = mailbox
         return mailbox
 
@@ -235,6 +239,12 @@ class MemoryAccount:
             mailbox.changed()
         self._mailboxes.update(moved)
 
+    async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
+        """Change what a mailbox's ACL says of one identifier."""
+        mailbox = self.existing(name)
+        mailbox.acl = changed_acl(mailbox.acl, identifier, how, rights)
+        mailbox.changed()
+
     async def status(self, name: str) -> MailboxStatus:
         """Counts and numbers of a mailbox."""
         return self.existing(name).status()
@@ -243,6 +253,10 @@ class MemoryAccount:
     async def open(self, name: str) -> AsyncIterator[MemoryMailbox]:
         """The live mailbox."""
         yield self.existing(name)
+
+    def shared_with(self) -> frozenset[str]:
+        """The identifiers that stand in any ACL."""
+        return frozenset().union(*(shared_with(mailbox.acl) for mailbox in self._mailboxes.values()))
 
     # -- the whole account -------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
 )
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Acl
 from mailserver.ports.clock import Clock
 
 __all__ = ["MemoryMailbox", "Message"]
@@ -64,8 +65,11 @@ class Message:
 class MemoryMailbox:
     """One mailbox, one object for all its sessions."""
 
-    def __init__(self, account: Owner, name: str, uid_validity: int, special_use: frozenset[SpecialUse]) -> None:
+    def __init__(
+        self, account: Owner, name: str, uid_validity: int, special_use: frozenset[SpecialUse], acl: Acl
+    ) -> None:
         self.name = name
+        self.acl = acl
         self.mailbox_id = str(new_queue_id())
         self.uid_validity = uid_validity
         self.special_use = special_use

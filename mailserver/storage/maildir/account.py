@@ -23,6 +23,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
     check_mailbox_name,
 )
+from mailserver.model.rights import Rights, RightsChange, shared_with
 from mailserver.ports.store import Target
 from mailserver.storage.maildir import cleaning, flush, layout, recover, tree
 from mailserver.storage.maildir.context import Context
@@ -169,8 +170,9 @@ class MaildirAccount:
             return MailboxInfo(name=name, mailbox_id="", subscribed=subscribed, selectable=False)
         state = folder.state
         return MailboxInfo(
-            name=name, mailbox_id=state.mailbox_id, special_use=state.special_use, subscribed=subscribed
-        )
+            name=name, mailbox_id=state.mailbox_id, special_use=state.special_use, subscribed=subscribed,
+            acl=state.acl,
+        )  # fmt: skip
 
     async def subscriptions(self) -> frozenset[str]:
         """Subscribed names."""
@@ -203,6 +205,18 @@ class MaildirAccount:
     async def rename(self, old: str, new: str) -> None:
         """Rename a mailbox with all beneath it; INBOX instead moves its messages."""
         await self.context.finish(self._tree.rename(old, new))
+
+    async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
+        """Change what a mailbox's ACL says of one identifier."""
+        await self.context.finish(self.upkeep.operate(lambda: self._tree.grant(name, identifier, how, rights)))
+
+    def shared_with(self) -> frozenset[str]:
+        """The identifiers that stand in any ACL."""
+        return frozenset[str]().union(*(shared_with(folder.state.acl) for folder in self.folders.values()))
+
+    async def note_shares(self) -> None:
+        """Let the list of all shares say what the folders say."""
+        await self.upkeep.operate(self._tree.note_shares)
 
     async def refresh(self, folder: Folder) -> None:
         """Notice what other programs wrote into a folder."""

@@ -16,6 +16,7 @@ from mailserver.storage.maildir.commit import Committer
 from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.names import NameMaker
+from mailserver.storage.maildir.shares import Shares
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
@@ -45,6 +46,7 @@ class Context:
     reading: Workers
     committer: Committer
     indexes: IndexPool
+    shares: Shares
     epoch: int
     #: The loaded accounts, by name.
     accounts: dict[AccountId, MaildirAccount] = field(default_factory=dict)

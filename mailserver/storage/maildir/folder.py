@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailserver.model.errors import LimitReached
+from mailserver.model.rights import Acl
 from mailserver.storage.maildir.counts import Counts
 from mailserver.storage.maildir.folder_state import MAX_UID, FolderState
 from mailserver.storage.maildir.keywords import Keywords
@@ -155,6 +156,16 @@ class Folder:
         except BaseException:
             state.uid_floor, state.modseq_floor = uid_floor, modseq_floor
             raise
+
+    def set_acl(self, acl: Acl) -> None:
+        """Durably. In a thread. Raises OSError: then it is as it was."""
+        with self.lock:
+            old, self.state.acl = self.state.acl, acl
+            try:
+                self.state.save(self.path)
+            except BaseException:
+                self.state.acl = old
+                raise
 
     @property
     def lead(self) -> int:

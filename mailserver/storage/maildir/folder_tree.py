@@ -7,6 +7,7 @@ Renames and removals wait for the commits that use the folders, and deliveries t
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from mailserver.model.errors import (
     StorageFailure,
 )
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
+from mailserver.model.rights import Acl, Rights, RightsChange, changed_acl, shared_with
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, rows, tree
 from mailserver.storage.maildir.folder import Folder
@@ -57,11 +59,13 @@ class FolderTree:
     async def _make(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
         account = self._account
         now = account.context.clock.time()
+        above = [account.folders[parent].state.acl for parent in _parents(name) if parent in account.folders]
+        acl: Acl = above[-1] if above else {}
 
         def work() -> Folder:
             uid_validity = account.state.new_uid_validity(account.path, now)
             return layout.make_folder(
-                account.path, name, FolderState(uid_validity=uid_validity, special_use=special_use)
+                account.path, name, FolderState(uid_validity=uid_validity, special_use=special_use, acl=acl)
             )
 
         folder = await account.context.reading.run(work)
@@ -75,6 +79,31 @@ class FolderTree:
         limit = self._account.context.settings.max_mailboxes
         if len(self._account.folders) + new > limit:
             raise LimitReached(f"an account has at most {limit} mailboxes")
+
+    async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
+        """Change one entry of a folder's ACL; durable, and heard by the sessions that have it open."""
+        account = self._account
+        folder = account.existing(name)
+        acl = changed_acl(folder.state.acl, identifier, how, rights)
+        # Whoever is named must be found, after a crash at any moment; named in vain does no harm.
+        await self._note_shares(account.shared_with() | shared_with(acl))
+        await account.context.reading.run(folder.set_acl, acl)
+        if folder.mailbox is not None:
+            folder.mailbox.changed()
+        await self.note_shares()
+
+    async def note_shares(self) -> None:
+        """Let the list of all shares say what the folders say."""
+        await self._note_shares(self._account.shared_with())
+
+    async def _note_shares(self, identifiers: frozenset[str]) -> None:
+        shares, name = self._account.context.shares, self._account.account
+        if identifiers != shares.of(name):
+            try:
+                await self._account.context.reading.run(shares.save, {name: identifiers})
+            except sqlite3.Error as error:
+                raise StorageFailure("the list of shares cannot be written", detail=str(error)) from error
+            shares.note(name, identifiers)
 
     async def delete(self, name: str) -> None:
         """Delete a mailbox and its messages; its children stay."""
@@ -96,6 +125,7 @@ class FolderTree:
         if folder.counts is not None:
             account.unreserve(folder.counts.octets, folder.counts.messages)
         self._end(folder)
+        await self.note_shares()
         try:
             index = account.upkeep.index
             await run(
@@ -170,6 +200,7 @@ class FolderTree:
         for folder in account.folders.values():
             self._end(folder)
         account.folders.clear()
+        await self.note_shares()
         await run(account.upkeep.index.close)
         account.context.background(lambda: run(files.remove_tree, gone), "remove")
 

@@ -15,6 +15,7 @@ from mailserver.model.errors import LimitReached, NotFound, StorageFailure
 from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Acl
 from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
@@ -54,6 +55,11 @@ class MaildirMailbox:
         self._upkeep = account.upkeep
         self._wakers: dict[object, Callable[[], None]] = {}
         self._log = ChangeLog(folder.highest_modseq)
+
+    @property
+    def acl(self) -> Acl:
+        """Who may do what, without the owner."""
+        return self.folder.state.acl
 
     async def load(self) -> None:
         """Read the table from the index, whose folder was just looked at and is held. Raises IndexLost."""

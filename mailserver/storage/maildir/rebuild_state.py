@@ -17,8 +17,9 @@ from mailserver.storage.maildir.recover import recovered_state
 __all__ = ["mend_state"]
 
 _MAX_STATE = 1 << 20
-#: Lines that have their own meaning; any other line of the file is somebody's, and is kept.
-_KNOWN = ("uidvalidity", "uid_floor", "modseq_floor", "mailbox_id", "special_use", "adopt", "sum", STATE_FILE)
+#: Lines that have their own meaning; any other line of the file is somebody's, and is kept. Rights are never taken from
+#: a damaged file: one wrong letter in it, and they would be somebody else's.
+_KNOWN = ("uidvalidity", "uid_floor", "modseq_floor", "mailbox_id", "special_use", "acl", "adopt", "sum", STATE_FILE)
 _KEY = re.compile(r"[a-z0-9_./:-]{1,100}")
 
 

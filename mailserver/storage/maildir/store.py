@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mailserver.model.errors import MailError, StorageFailure
+from mailserver.model.errors import LimitReached, MailError, NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
+from mailserver.model.rights import NO_RIGHTS, RightsChange
 from mailserver.net import files
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Content, Target
@@ -34,6 +35,7 @@ from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
+from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
@@ -65,8 +67,10 @@ class MaildirStore:
         maker = names.NameMaker(self._hostname)
         committer = Committer(loop, self._committing, settings.commit_threads, maker, self._clock, self.faults)
         indexes = IndexPool(settings.open_indexes)
+        shares = Shares(f"{self._root}/.server/{SHARES_FILE}")
         # In this pool, so that it has a thread before there is mail.
         epoch, clean = await self._committing.run(self._enter)
+        shares_known = await self._committing.run(shares.load)
         self._context = Context(
             loop,
             settings,
@@ -76,12 +80,14 @@ class MaildirStore:
             self._reading,
             committer,
             indexes,
+            shares,
             epoch,
         )
         spool = Path(self._root, ".server", "spool")
         self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)
         self._watcher = loop.create_task(self._watch())
         self._recovery = self._context.start(self._recover(needed=not clean))
+        self._finding = None if shares_known else loop.create_task(find_shares(self, shares))
         return self
 
     def _enter(self) -> tuple[int, bool]:
@@ -127,6 +133,8 @@ class MaildirStore:
     ) -> None:
         self._watcher.cancel()
         self._recovery.cancel()
+        if self._finding is not None:
+            self._finding.cancel()
         await asyncio.wait([self._recovery])
         clean = not self._recovery.cancelled() and self._recovery.exception() is None and self._recovery.result()
         # In this order: what is settled is not changed afterwards.
@@ -292,6 +300,8 @@ class MaildirStore:
         except OSError as error:
             raise StorageFailure("the mailbox cannot be opened now, try again later", detail=str(error)) from error
         self._context.accounts[name] = self._held[name] = account
+        if account.shared_with() != self._context.shares.of(name):
+            self._context.background(account.note_shares, "shares")
         if len(self._context.accounts) > self._settings.loaded_accounts:
             await self._let_go()
         return account
@@ -347,8 +357,38 @@ class MaildirStore:
             raise StorageFailure("the mailbox cannot be changed now", detail=str(error)) from error
         return await self._load_now(name)
 
+    async def existing_account(self, account: AccountId) -> MaildirAccount:
+        """The account's folders, if it has any."""
+        if self.loaded(account) is None and account not in self._loading:
+            try:
+                there = await self._reading.run(os.path.isdir, f"{self.path_of(account)}/cur")
+            except LimitReached:
+                there = False
+            if not there:
+                raise NotFound("there is no such account")
+        return await self.open_account(account)
+
+    async def sharers(self, account: AccountId) -> list[AccountId]:
+        """The other accounts that have a mailbox whose ACL names this one."""
+        return self._context.shares.owners(account)
+
+    async def revoke(self, account: AccountId) -> None:
+        """Take this account out of everybody's ACLs, and empty its own."""
+        shares = self._context.shares
+        own = [account] if shares.of(account) else []
+        for name in shares.owners(account) + own:
+            try:
+                opened = await self.existing_account(name)
+            except NotFound:
+                continue
+            for folder in list(opened.folders.values()):
+                for identifier in list(folder.state.acl):
+                    if name == account or identifier.removeprefix("-") == account:
+                        await opened.grant(folder.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
+
     async def remove_account(self, account: AccountId) -> None:
         """Delete all mail of an account."""
+        await self.revoke(account)
         path = f"{self._root}/{names.account_path(account)}"
         if await self._reading.run(os.path.isdir, path):
             opened = await self.open_account(account)

@@ -6,6 +6,7 @@ import pytest
 
 from mailserver.model.errors import LimitReached
 from mailserver.model.mailbox import SpecialUse
+from mailserver.model.rights import parse_rights
 from mailserver.storage.maildir.checked import Damaged
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
@@ -21,7 +22,8 @@ def arrival(uid: int) -> Arrival:
 
 def test_the_state_comes_back_with_what_later_versions_wrote(tmp_path: Path) -> None:
     state = FolderState(uid_validity=5, uid_floor=9, modseq_floor=77, special_use=frozenset({SpecialUse.SENT}))
-    state.others["acl"] = "anna lrs"
+    state.acl = {"anna@example.test": parse_rights("lrs"), "a b=%@example.test": parse_rights("x")}
+    state.others["later"] = "anna lrs"
     state.save(str(tmp_path))
     assert FolderState.load(str(tmp_path)) == state
 

@@ -1,0 +1,130 @@
+"""The list of who shares with whom can be lost, damaged, or say too much; the folders' files decide."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mailserver.model.errors import StorageFailure
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import INBOX
+from mailserver.model.rights import NO_RIGHTS, RightsChange, parse_rights
+from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
+from mailserver.storage.maildir.maintenance import rebuild
+from mailserver.storage.maildir.shares import Shares
+from mailserver.storage.maildir.store import MaildirStore
+from tests.helpers.imap_service import until
+from tests.helpers.maildir import ANNA, account_dir, open_store
+
+BEN, CLEO = AccountId("ben@example.test"), AccountId("cleo@example.test")
+LR = parse_rights("lr")
+
+
+async def share(store: MaildirStore, name: str, identifier: str) -> None:
+    await (await store.open_account(ANNA)).grant(name, identifier, RightsChange.REPLACE, LR)
+
+
+def rows(data: Path) -> list[tuple[str, str]]:
+    db = sqlite3.connect(data / ".server" / "shares.db")
+    try:
+        return db.execute("SELECT owner, identifier FROM shares").fetchall()
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("damage", ["lost", "damaged", "a directory"])
+async def test_a_lost_list_is_made_again_without_anyone_logging_in(tmp_path: Path, damage: str) -> None:
+    async with open_store(tmp_path) as store:
+        await share(store, "Sent", BEN)
+        await share(store, INBOX, "anyone")
+        for number in range(120):
+            await store.open_account(AccountId(f"user{number}@example.test"))
+    path = tmp_path / ".server" / "shares.db"
+    if damage == "damaged":
+        path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    else:
+        path.unlink()
+    if damage == "a directory":
+        path.mkdir()
+    async with open_store(tmp_path) as store:
+        async def found() -> bool:
+            return list(await store.sharers(BEN)) == [ANNA]
+
+        for _ in range(100):
+            if await found():
+                break
+            await store.accounts()
+        assert await found()
+        assert store.loaded(ANNA) is None
+    if damage != "a directory":
+        assert rows(tmp_path) == [(ANNA, "anyone"), (ANNA, BEN)]
+
+
+async def test_what_it_says_too_much_goes_when_the_account_is_loaded(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await share(store, INBOX, BEN)
+    shares = Shares(str(tmp_path / ".server" / "shares.db"))
+    shares.save({ANNA: frozenset({BEN, CLEO}), CLEO: frozenset({BEN})})
+    async with open_store(tmp_path) as store:
+        assert (await store.sharers(CLEO), await store.sharers(BEN)) == ([ANNA], [ANNA, CLEO])
+        await store.open_account(ANNA)
+        await store.context.drain()
+        assert await store.sharers(CLEO) == []
+        await store.revoke(BEN)
+        assert await store.accounts() == [ANNA], "an account that is only in the list is not made"
+
+
+async def test_a_restored_account_is_found(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await store.open_account(ANNA)
+    state = FolderState.load(str(account_dir(tmp_path)))
+    state.acl = {BEN: LR}
+    state.save(str(account_dir(tmp_path)))
+    async with open_store(tmp_path) as store:
+        await store.open_account(ANNA)
+        await store.context.drain()
+        assert await store.sharers(BEN) == [ANNA]
+
+
+async def test_the_list_is_durable_before_the_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two, the list names somebody in vain; the other way round a share would be lost."""
+
+    def killed(state: FolderState, folder: str) -> None:
+        raise OSError("killed here")
+
+    async with open_store(tmp_path) as store:
+        await share(store, INBOX, CLEO)
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderState, "save", killed)
+            with pytest.raises(StorageFailure):
+                await share(store, INBOX, BEN)
+        assert rows(tmp_path) == [(ANNA, BEN), (ANNA, CLEO)]
+        account = await store.open_account(ANNA)
+        assert (await account.find(INBOX)).acl == {CLEO: LR}
+        await account.grant(INBOX, CLEO, RightsChange.REPLACE, NO_RIGHTS)
+        assert rows(tmp_path) == []
+
+
+async def test_rebuild_keeps_rights_of_a_whole_file_and_believes_no_damaged_one(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await share(store, INBOX, BEN)
+        await share(store, "Sent", BEN)
+        await share(store, "Trash", BEN)
+    sent = account_dir(tmp_path) / ".Sent" / STATE_FILE
+    sent.write_bytes(sent.read_bytes().replace(b"ben@", b"bem@"))
+    async with open_store(tmp_path) as store:
+        done = await rebuild(store, ANNA, full=False)
+        assert done.after == []
+        account = await store.open_account(ANNA)
+        acls = {info.name: info.acl for info in await account.list_mailboxes() if info.acl}
+        assert acls == {INBOX: {BEN: LR}, "Trash": {BEN: LR}}
+        assert b"acl" not in sent.read_bytes()
+
+
+async def test_it_is_filled_once_for_a_new_directory(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await until((tmp_path / ".server" / "shares.db").exists)
+        await store.accounts()
+    assert Shares(str(tmp_path / ".server" / "shares.db")).load()
