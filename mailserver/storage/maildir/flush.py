@@ -64,7 +64,7 @@ def flush_names(index: AccountIndex, folder: Folder, number: int) -> Flushed:
 
 
 def _named(rows: list[Any]) -> list[Any]:
-    """These rows, which begin with key, base and info. Raises ValueError: one is damaged."""
+    """These rows, which begin with key, base and info. Raises BadValue."""
     for key, base, info, *_ in rows:
         check_name(key & 0xFFFFFFFF, base, info)
     return rows

@@ -2,7 +2,8 @@
 
 It may be deleted after a clean stop, and is made anew when SQLite or a value in it says that it is damaged. For one
 second it knows more than the directories: flags that are not yet in the names (`dirty`), and removed messages whose
-files are not yet unlinked (`unlinks`).
+files are not yet unlinked (`unlinks`); these are taken out of a damaged one first (salvage.py). A mistake of this
+program is no damage: it undoes one transaction, and nothing else.
 
 One connection for an account, used by any thread under its lock. Open databases are kept by an `IndexPool`, the least
 recently used one is closed. A message's key is `folder number << 32 | UID`, so a folder is a range.
@@ -20,43 +21,47 @@ from typing import TypeVar
 
 import structlog
 
-from mailserver.model.errors import StorageFailure
-from mailserver.model.mailbox import Rendered
-from mailserver.net import files
+from mailserver.model.errors import InvalidInput, StorageFailure
+from mailserver.model.flags import normalize_flag
+from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
+from mailserver.storage.maildir.schema import is_ours, prepare
 
-__all__ = ["INDEX_FILE", "SCHEMA_VERSION", "AccountIndex", "IndexLost", "IndexPool", "key_range"]
+__all__ = ["INDEX_FILE", "AccountIndex", "BadValue", "IndexLost", "IndexPool", "decoding", "key_range"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 INDEX_FILE = "index.db"
-SCHEMA_VERSION = 5
-_PIECES = ", ".join(f"{piece.value} BLOB" for piece in Rendered)
-_SCHEMA = f"""
-CREATE TABLE folders (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox_id TEXT NOT NULL UNIQUE, uid_validity INTEGER NOT NULL,
-    uid_seen INTEGER NOT NULL DEFAULT 1, modseq INTEGER NOT NULL DEFAULT 1, forgotten INTEGER NOT NULL DEFAULT 0,
-    epoch INTEGER NOT NULL DEFAULT 0, entries INTEGER NOT NULL DEFAULT 0,
-    new_mtime INTEGER NOT NULL DEFAULT -1, cur_mtime INTEGER NOT NULL DEFAULT -1);
-CREATE TABLE messages (
-    key INTEGER PRIMARY KEY, flags INTEGER NOT NULL, modseq INTEGER NOT NULL, size INTEGER NOT NULL,
-    wire INTEGER NOT NULL, date INTEGER NOT NULL, saved INTEGER NOT NULL, in_new INTEGER NOT NULL,
-    dirty INTEGER NOT NULL, base BLOB NOT NULL, info BLOB NOT NULL);
-CREATE INDEX dirty_messages ON messages (key) WHERE dirty;
-CREATE INDEX new_messages ON messages (key) WHERE in_new;
-CREATE TABLE rendered (key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, {_PIECES});
-CREATE TABLE tombstones (key INTEGER PRIMARY KEY, modseq INTEGER NOT NULL);
-CREATE TABLE unlinks (key INTEGER PRIMARY KEY, in_new INTEGER NOT NULL, base BLOB NOT NULL, info BLOB NOT NULL);
-CREATE TABLE flag_sets (number INTEGER PRIMARY KEY, flags TEXT NOT NULL UNIQUE);
-"""
-#: The disk's troubles; every other error of SQLite means that the file is not what we wrote.
+#: The disk's troubles.
 _DISK = frozenset({
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT,
 })  # fmt: skip
 
 
+#: The file is not what we wrote; whatever else SQLite says is said of our statements.
+_DAMAGE = frozenset({
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_SCHEMA,
+})  # fmt: skip
+#: The file or our statement; it depends.
+_EITHER = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT})
+
+
 class IndexLost(Exception):
-    """The database was damaged and is empty now: whatever was known must be learnt again from the directories."""
+    """The database was damaged and is a new one now: what was known must be learnt again from the directories."""
+
+
+class BadValue(Exception):
+    """A value in the database is none that we wrote there."""
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """What goes wrong in this block goes wrong for the values that it reads. Raises BadValue."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:
+        raise BadValue(repr(error)) from error
 
 
 def key_range(number: int) -> tuple[int, int]:
@@ -85,6 +90,7 @@ class AccountIndex:
         Raises:
             IndexLost: the database was damaged.
             StorageFailure: the disk refuses.
+            Anything else that `work` raises, which then has changed nothing.
         """
         with self.lock:
             try:
@@ -107,26 +113,43 @@ class AccountIndex:
                         db.execute("PRAGMA synchronous = NORMAL")
             except sqlite3.Error as error:
                 raise self._failed(error) from error
-            except (TypeError, ValueError, KeyError, OverflowError) as error:
-                _log.warning("index.value_damaged", path=self.path, error=repr(error))
+            except (BadValue, UnicodeDecodeError) as error:
+                _log.warning("index.value_damaged", path=self.path, error=str(error))
                 raise self._lost() from error
 
     def _failed(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _DISK:
-            return StorageFailure("the mailbox index cannot be used now, try again later", detail=str(error))
+        if _is_of_the_disk(error):
+            return _refused(error)
+        if not self._is_damage(error):
+            return error
         _log.warning("index.damaged", path=self.path, error=str(error))
         return self._lost()
 
-    def _lost(self) -> IndexLost:
+    def _is_damage(self, error: sqlite3.Error) -> bool:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            # The module's own words: of a statement that was misused, or of text that is none.
+            return not isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError))
+        if code & 0xFF not in _EITHER:
+            return code & 0xFF in _DAMAGE
+        try:
+            return self._db is None or not is_ours(self._db)
+        except UNREADABLE:
+            return True
+
+    def _lost(self) -> Exception:
         self._close()
-        for suffix in ("", "-wal", "-shm"):
-            files.remove_file(self.path + suffix)
+        try:
+            salvage(self.path, _is_of_the_disk)
+        except (OSError, *UNREADABLE) as error:
+            # Better no answer now than one that forgets what was promised.
+            return _refused(error)
         self.generation += 1
         return IndexLost(self.path)
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
+            finish_salvage(self.path)
             # Made by us, so that its mode is ours.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -143,17 +166,7 @@ class AccountIndex:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -1024")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            db.execute("BEGIN IMMEDIATE")
-            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                if not name.startswith("sqlite_"):
-                    db.execute(f'DROP TABLE "{name}"')
-            for statement in _SCHEMA.split(";"):
-                if statement.strip():
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.execute("COMMIT")
+        prepare(db)
         self._read_flag_sets(db)
 
     def close(self) -> None:
@@ -171,7 +184,7 @@ class AccountIndex:
 
     def _read_flag_sets(self, db: sqlite3.Connection) -> None:
         rows = db.execute("SELECT number, flags FROM flag_sets").fetchall()
-        self._flag_sets = {number: frozenset(flags.split()) for number, flags in rows}
+        self._flag_sets = {number: _flags(words) for number, words in rows}
         self._flag_numbers = {flags: number for number, flags in self._flag_sets.items()}
 
     def flag_number(self, db: sqlite3.Connection, flags: frozenset[str]) -> int:
@@ -184,8 +197,27 @@ class AccountIndex:
         return number
 
     def flag_set(self, number: int) -> frozenset[str]:
-        """The set of a number. Raises KeyError (a damaged value)."""
-        return self._flag_sets[number]
+        """The set of a number. Raises BadValue."""
+        with decoding():
+            return self._flag_sets[number]
+
+
+def _flags(words: object) -> frozenset[str]:
+    if not isinstance(words, str):
+        raise BadValue("a set of flags is no text")
+    try:
+        return frozenset(normalize_flag(word) for word in words.split())
+    except InvalidInput as error:
+        raise BadValue(error.text) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DISK
+
+
+def _refused(error: Exception) -> StorageFailure:
+    return StorageFailure("the mailbox index cannot be used now, try again later", detail=str(error))
 
 
 class IndexPool:

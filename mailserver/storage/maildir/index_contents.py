@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from mailserver.storage.maildir.index import SCHEMA_VERSION, key_range
+from mailserver.storage.maildir.index import key_range
+from mailserver.storage.maildir.schema import SCHEMA_VERSION, STATE_VERSION, state_version
 
 __all__ = ["BAD_VALUE", "FolderContents", "IndexContents", "MessageRow", "connect_readonly", "read_contents"]
 
@@ -65,6 +66,8 @@ class IndexContents:
     db: sqlite3.Connection
     folders: dict[str, FolderContents]
     flag_sets: dict[int, frozenset[str]]
+    #: Has it rendered pieces as this version writes them?
+    has_cache: bool
 
     def load(self, folder: FolderContents) -> None:
         """Read the messages, tombstones and unlinks of a folder. Raises one of BAD_VALUE."""
@@ -102,8 +105,8 @@ def read_contents(db: sqlite3.Connection, *, full: bool) -> IndexContents:
     if answers != ["ok"]:
         raise ValueError("; ".join(str(answer) for answer in answers))
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"it is of version {version}, and this program writes {SCHEMA_VERSION}")
+    if state_version(version) != STATE_VERSION:
+        raise ValueError(f"its state is of version {state_version(version)}, and this program writes {STATE_VERSION}")
     sets = {number: frozenset(flags.split()) for number, flags in db.execute("SELECT number, flags FROM flag_sets")}
     folders = {}
     for number, mailbox_id, uid_validity, uid_seen in db.execute(
@@ -112,7 +115,7 @@ def read_contents(db: sqlite3.Connection, *, full: bool) -> IndexContents:
         folders[str(mailbox_id)] = FolderContents(
             _number(number), str(mailbox_id), _number(uid_validity), _number(uid_seen)
         )
-    return IndexContents(db, folders, sets)
+    return IndexContents(db, folders, sets, version == SCHEMA_VERSION)
 
 
 def _number(value: object) -> int:

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 
 from mailserver.model.errors import InvalidInput, LimitReached
 from mailserver.model.mailbox import INBOX, SEPARATOR, check_mailbox_name
@@ -29,6 +30,7 @@ from mailserver.storage.maildir.index_contents import (
 from mailserver.storage.maildir.inspection import Directory, FolderOnDisk, directories, read_folder
 from mailserver.storage.maildir.rebuild_folder import mend_folder, mend_layout
 from mailserver.storage.maildir.rebuild_state import mend_state
+from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
 from mailserver.wire.imap import utf7
 
 __all__ = ["rebuild_account"]
@@ -93,11 +95,27 @@ def _mend_folders(
 
 
 def _salvage(path: str) -> IndexContents | None:
-    """The index, if all of it can be believed."""
-    if not os.path.lexists(f"{path}/{INDEX_FILE}"):
+    """The index, if all of it can be believed; else what it alone knows, if that can be."""
+    file = f"{path}/{INDEX_FILE}"
+    finish_salvage(file)
+    contents = _whole(file)
+    if contents is None and os.path.lexists(file):
+        with suppress(*UNREADABLE):
+            salvage(file, _never)
+            contents = _whole(file)
+    return contents
+
+
+def _never(error: Exception) -> bool:
+    """Whatever could not be read is given up now."""
+    return False
+
+
+def _whole(file: str) -> IndexContents | None:
+    if not os.path.lexists(file):
         return None
     try:
-        db = connect_readonly(f"{path}/{INDEX_FILE}", live=False)
+        db = connect_readonly(file, live=False)
     except BAD_VALUE:
         return None
     try:

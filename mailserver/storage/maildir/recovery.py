@@ -16,6 +16,7 @@ from mailserver.net import files
 from mailserver.storage.maildir.index import INDEX_FILE
 from mailserver.storage.maildir.index_contents import connect_readonly
 from mailserver.storage.maildir.layout import GONE, MAKING
+from mailserver.storage.maildir.salvage import SALVAGED
 
 if TYPE_CHECKING:
     from mailserver.storage.maildir.store import MaildirStore
@@ -53,6 +54,8 @@ async def _recover(store: MaildirStore, name: AccountId) -> None:
 def _is_ahead(account: str) -> bool:
     """Has the index something to do in the directories, or can it not be read?"""
     path = f"{account}/{INDEX_FILE}"
+    if os.path.lexists(path + SALVAGED):
+        return True
     if not os.path.lexists(path):
         return False
     try:

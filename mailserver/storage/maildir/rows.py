@@ -14,16 +14,17 @@ from mailserver.model.flags import FlagTable
 from mailserver.model.mailbox import MessageTable, Rendered
 from mailserver.storage.maildir.folder import Arrival
 from mailserver.storage.maildir.folder_state import FolderState
-from mailserver.storage.maildir.index import AccountIndex, key_range
+from mailserver.storage.maildir.index import AccountIndex, BadValue, decoding, key_range
 
 __all__ = [
     "FileRow", "FolderRow", "LoadedTable", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row",
     "forget_folder", "is_whole", "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags",
-    "store_rendered", "tombstones_since", "trust", "usage",
+    "store_rendered", "tombstones_since", "trust", "uids_of", "usage",
 ]  # fmt: skip
 
 _UID = 0xFFFFFFFF
 _MAX_TOMBSTONES = 100_000
+_MAX_SIZE = 0xFFFFFFFF
 _COLUMNS = [field.value for field in Rendered]
 _MANY = 500
 #: Rows that become columns at once; small enough that the loop gets its turn between two of them.
@@ -67,7 +68,11 @@ def folder_row(db: sqlite3.Connection, state: FolderState, modseq: int) -> Folde
         (state.mailbox_id,),
     ).fetchone()
     if row is not None and row[1] == state.uid_validity:
-        return FolderRow(row[0], *row[2:])
+        found = FolderRow(row[0], *row[2:])
+        _check_numbers(row)
+        if found.forgotten < 0:
+            _begin_salvaged(db, found, state, modseq)
+        return found
     if row is not None:
         forget_folder(db, row[0])
     number = db.execute(
@@ -75,6 +80,24 @@ def folder_row(db: sqlite3.Connection, state: FolderState, modseq: int) -> Folde
         (state.mailbox_id, state.uid_validity, modseq),
     ).fetchone()[0]
     return FolderRow(number, 1, modseq, 0, -1, -1, fresh=True)
+
+
+def _begin_salvaged(db: sqlite3.Connection, row: FolderRow, state: FolderState, modseq: int) -> None:
+    """The folder's row is out of a damaged index, with little else: as a fresh one."""
+    row.forgotten, row.fresh = modseq, True
+    db.execute("UPDATE folders SET forgotten = ? WHERE number = ?", (modseq, row.number))
+    for table in ("messages", "tombstones"):
+        db.execute(
+            f"UPDATE {table} SET modseq = ? WHERE key BETWEEN ? AND ? AND modseq NOT BETWEEN 1 AND ?",  # noqa: S608
+            (modseq, *key_range(row.number), state.modseq_floor),
+        )
+
+
+def _check_numbers(values: Iterable[object]) -> None:
+    """Raises BadValue."""
+    for value in values:
+        if type(value) is not int:
+            raise BadValue(f"a number of the index is {type(value).__name__}")
 
 
 def forget_folder(db: sqlite3.Connection, number: int) -> None:
@@ -135,7 +158,7 @@ def load_table(
 ) -> LoadedTable:
     """The folder's table, ready to be shown; every UID is below `uid_next`.
 
-    Raises ValueError, KeyError, OverflowError: values are damaged.
+    Raises BadValue.
     """
     out = LoadedTable(MessageTable(), Counter(), 0, 0)
     table, first, last = out.table, number << 32, 0
@@ -150,13 +173,14 @@ def load_table(
             numbers[name] = flag_table.intern(index.flag_set(name))
         uids = [key - first for key in keys]
         if uids != sorted(uids) or uids[0] <= last or uids[-1] >= uid_next:
-            raise ValueError("the index has a UID that was never given, or is out of order")
+            raise BadValue("the index has a UID that was never given, or is out of order")
         last = uids[-1]
         columns = (uids, [numbers[name] for name in flags], modseqs, wires, dates, saved)
-        for column, values in zip(
-            (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved), columns, strict=True
-        ):
-            column.extend(values)
+        with decoding():
+            for column, values in zip(
+                (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved), columns, strict=True
+            ):
+                column.extend(values)
         out.flags.update(columns[1])
         out.octets += sum(wires)
         out.highest_modseq = max(out.highest_modseq, *modseqs)
@@ -170,9 +194,11 @@ def load_counts(
     counts: dict[frozenset[str], int] = {}
     octets = highest = 0
     for name, count, size, modseq in db.execute(
-        "SELECT flags, count(*), sum(wire), max(modseq) FROM messages WHERE key BETWEEN ? AND ? GROUP BY flags",
+        "SELECT flags, count(*), CAST(total(wire) AS INTEGER), max(modseq) FROM messages"
+        " WHERE key BETWEEN ? AND ? GROUP BY flags",
         key_range(number),
     ):
+        _check_numbers((count, size, modseq))
         counts[index.flag_set(name)] = count
         octets += size
         highest = max(highest, modseq)
@@ -181,8 +207,10 @@ def load_counts(
 
 def usage(db: sqlite3.Connection, number: int) -> tuple[int, int]:
     """Octets with CRLF, and messages, of a folder."""
-    query = "SELECT coalesce(sum(wire), 0), count(*) FROM messages WHERE key BETWEEN ? AND ?"
+    # total() never overflows; a sum of damaged sizes may.
+    query = "SELECT CAST(total(wire) AS INTEGER), count(*) FROM messages WHERE key BETWEEN ? AND ?"
     octets, messages = db.execute(query, key_range(number)).fetchone()
+    _check_numbers((octets, messages))
     return octets, messages
 
 
@@ -192,14 +220,19 @@ def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[
     for key, base, info, in_new, size, wire in _select(db, "base, info, in_new, size, wire", "messages", number, uids):
         uid = key & _UID
         check_name(uid, base, info)
+        _check_numbers((size, wire))
+        if not (0 <= size <= _MAX_SIZE and 0 <= wire <= _MAX_SIZE):
+            raise BadValue("a size in the index is none")
         out[uid] = FileRow(uid, os.fsdecode(base), os.fsdecode(info), bool(in_new), size, wire)
     return out
 
 
 def check_name(uid: int, base: bytes, info: bytes) -> None:
-    """Raises ValueError: the index has a name that no directory can have, or that belongs to another UID."""
-    if b",U=%d," % uid not in base or b"/" in base + info or b"\0" in base + info:
-        raise ValueError(f"the index has a wrong name for UID {uid}")
+    """Raises BadValue: the index has a name that no directory can have, or that belongs to another UID."""
+    with decoding():
+        name = base + info
+        if b",U=%d," % uid not in base or b"/" in name or b"\0" in name:
+            raise BadValue(f"the index has a wrong name for UID {uid}")
 
 
 def _select(
@@ -221,6 +254,12 @@ def _select(
         keys = [first | uid for uid in uids[start : start + _MANY]]
         marks = ",".join("?" * len(keys))
         yield from db.execute(f"SELECT key, {columns} FROM {table} WHERE key IN ({marks})", keys)  # noqa: S608
+
+
+def uids_of(db: sqlite3.Connection, table: str, number: int) -> list[int]:
+    """All UIDs of a folder in `messages`, or in `tombstones`."""
+    query = f"SELECT key FROM {table} WHERE key BETWEEN ? AND ?"  # noqa: S608
+    return [key & _UID for (key,) in db.execute(query, key_range(number))]
 
 
 def set_flags(
@@ -262,6 +301,7 @@ def _prune(db: sqlite3.Connection, number: int, surplus: int) -> None:
 def tombstones_since(db: sqlite3.Connection, number: int, modseq: int) -> list[int] | None:
     """UIDs that went after this MODSEQ; None if that is further back than tombstones are kept."""
     (forgotten,) = db.execute("SELECT forgotten FROM folders WHERE number = ?", (number,)).fetchone()
+    _check_numbers((forgotten,))
     if modseq < forgotten:
         return None
     rows = db.execute(
@@ -284,8 +324,9 @@ def read_rendered(
     for row in _select(db, f"crc, {every}", "rendered", number, uids):
         key, crc, *pieces = row
         # These octets go to clients as they are: a flipped bit must not become broken protocol.
-        if zlib.crc32(b"".join([piece or b"" for piece in pieces])) != crc:
-            continue
+        with decoding():
+            if zlib.crc32(b"".join([piece or b"" for piece in pieces])) != crc:
+                continue
         asked = tuple([pieces[at] for at in places])
         if None not in asked:
             out[key - first] = asked

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mailserver.storage.maildir.gently import in_order
-from mailserver.storage.maildir.index import key_range
+from mailserver.storage.maildir.index import BadValue, key_range
 from mailserver.storage.maildir.names import parse
 
 __all__ = ["FLAGS_CHANGED", "TO_CUR", "Difference", "Moved", "compare", "list_names", "mtimes"]
@@ -60,7 +60,7 @@ def list_names(directory: str) -> set[bytes]:
 def compare(db: sqlite3.Connection, number: int, path: str, uid_validity: int, *, new_only: bool) -> Difference:
     """Compare a folder. With `new_only` just new/ is read, unless something is missing there.
 
-    Raises ValueError: the index has a name that cannot be that of its UID.
+    Raises BadValue: the index has a name that cannot be that of its UID.
     """
     if new_only:
         found = _compare(db, number, uid_validity, [(True, list_names(f"{path}/new"))])
@@ -97,8 +97,10 @@ def _compare(
         f"SELECT key, base, info, in_new, flags, dirty FROM messages WHERE key BETWEEN ? AND ?{where}",  # noqa: S608
         key_range(number),
     ):
+        if type(base) is not bytes or type(info) is not bytes:
+            raise BadValue("a name in the index is no name")
         if not base.endswith(b",U=%d,V=%x" % (key & _UID, uid_validity)) and _own_uid(base, uid_validity) != key & _UID:
-            raise ValueError(f"the index has a wrong name for UID {key & _UID}")
+            raise BadValue(f"the index has a wrong name for UID {key & _UID}")
         any_known = True
         name = base + info
         if name in left[bool(in_new)]:

@@ -81,7 +81,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
 
     counted: tuple[int, int] | None = None
 
-    def compared(db: sqlite3.Connection) -> tuple[rows.FolderRow, Difference | None, list[int]]:
+    def compared(db: sqlite3.Connection) -> tuple[rows.FolderRow, Difference | None, list[int], list[int]]:
         nonlocal counted
         row = rows.folder_row(db, folder.state, look.modseq - 1)
         if look.arrivals:
@@ -90,22 +90,21 @@ def sync(index: AccountIndex, look: Look) -> Synced:
             counted = usage_of(folder) if row.fresh or look.fresh else rows.usage(db, row.number)
         known = (row.new_mtime, row.cur_mtime) == before and row.epoch == look.epoch
         if look.first and known and not row.fresh and rows.is_whole(db, row.number):
-            return row, None, []
+            return row, None, [], []
         new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
         found = compare(db, row.number, folder.path, folder.state.uid_validity, new_only=new_only)
-        taken = []
+        taken, past = [], []
         if found.appeared or look.memory is not None:
-            taken = [key & 0xFFFFFFFF for (key,) in db.execute(
-                "SELECT key FROM messages WHERE key BETWEEN ? AND ?", key_range(row.number))]  # fmt: skip
-        return row, found, taken
+            taken, past = (rows.uids_of(db, table, row.number) for table in ("messages", "tombstones"))
+        return row, found, taken, past
 
-    row, found, taken = index.run(compared)
+    row, found, taken, past = index.run(compared)
     if found is None:
         pending = _has_pending(index, row.number)
         return Synced(Seen(*before, True, 0, 0.0, started), row.number, before=counted, pending=pending)
     adopted = look.adopted
     if found.appeared:
-        _adopt(index, look, row, found, taken)
+        _adopt(index, look, row, found, taken, past)
         if adopted.new or adopted.abandoned:
             before, trusted = mtimes(folder.path), False
     if look.memory is not None:
@@ -126,7 +125,9 @@ def _has_pending(index: AccountIndex, number: int) -> bool:
     return bool(index.run(lambda db: db.execute(query, key_range(number)).fetchone()[0]))
 
 
-def _adopt(index: AccountIndex, look: Look, row: rows.FolderRow, found: Difference, taken: list[int]) -> None:
+def _adopt(
+    index: AccountIndex, look: Look, row: rows.FolderRow, found: Difference, taken: list[int], past: list[int]
+) -> None:
     folder, memory = look.folder, look.memory
 
     def keeps(uid: int) -> bool:
@@ -136,7 +137,8 @@ def _adopt(index: AccountIndex, look: Look, row: rows.FolderRow, found: Differen
 
     uidlist = dovecot.uids(folder.path) if look.first and dovecot.is_adopting(folder.state) else None
     adopted = look.adopted
-    used = set(taken)
+    # A UID that was told to be gone never names a message again.
+    used = set(taken) | (set(past) if memory is None else set(past).difference(memory.removed))
     while found.appeared:
         if adopted.known:
             # What is told of a million files at once is more than memory and collector should see.

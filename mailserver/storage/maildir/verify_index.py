@@ -86,7 +86,8 @@ class IndexCheck:
         try:
             contents.load(known)
             _FolderCheck(folder, state, known, self._out).check()
-            self._check_rendered(contents.db, folder, state, known)
+            if contents.has_cache:
+                self._check_rendered(contents.db, folder, state, known)
         except BAD_VALUE as error:
             self._damaged(error)
         finally:
