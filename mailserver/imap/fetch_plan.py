@@ -2,8 +2,8 @@
 
 A plan is one template and a column function per item: answering a batch is one list comprehension over columns.
 
-    table      UID, FLAGS, INTERNALDATE, RFC822.SIZE, MODSEQ           from the shared arrays
-    index      ENVELOPE, BODYSTRUCTURE, EMAILID, listed header fields  from the store's rendered pieces
+    table      UID, FLAGS, INTERNALDATE, SAVEDATE, RFC822.SIZE, MODSEQ from the shared arrays
+    index      ENVELOPE, BODYSTRUCTURE, PREVIEW, listed header fields  from the store's rendered pieces
     message    everything else                                         from the octets of the message
 
 `Piece` columns hold what the index and the message gave for each row, in the order of `Plan.rendered` and then of
@@ -39,10 +39,15 @@ def _dates(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[ob
     return [format_date_time(date) for date in rows.dates]
 
 
+def _saved(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
+    return [format_date_time(date) for date in rows.saved]
+
+
 _TABLE: dict[FetchAttribute, tuple[bytes, _Column]] = {
     FetchAttribute.UID: (b"UID %d", lambda rows, pieces, rendered: rows.uids),
     FetchAttribute.FLAGS: (b"FLAGS (%b)", _flags),
     FetchAttribute.INTERNALDATE: (b"INTERNALDATE %b", _dates),
+    FetchAttribute.SAVEDATE: (b"SAVEDATE %b", _saved),
     FetchAttribute.RFC822_SIZE: (b"RFC822.SIZE %d", lambda rows, pieces, rendered: rows.sizes),
     FetchAttribute.MODSEQ: (b"MODSEQ (%d)", lambda rows, pieces, rendered: rows.modseqs),
 }
@@ -52,6 +57,8 @@ _INDEX = {
     FetchAttribute.BODY: Rendered.BODY,
     FetchAttribute.EMAILID: Rendered.EMAILID,
     FetchAttribute.THREADID: Rendered.THREADID,
+    FetchAttribute.PREVIEW: Rendered.PREVIEW,
+    FetchAttribute.PREVIEW_LAZY: Rendered.PREVIEW,
 }
 
 
@@ -83,6 +90,7 @@ class Plan:
         sections: the items that need octets of the message.
         header_only: whether header blocks are enough for all of them.
         whole_only: whether all of them are (parts of) whole messages: their ranges are known without reading.
+        lazy: whether all index fields are such as the client does not want to wait for.
         marks_seen: whether an item without PEEK is among them.
     """
 
@@ -93,6 +101,7 @@ class Plan:
     sections: list[SectionItem]
     header_only: bool
     whole_only: bool
+    lazy: bool
     marks_seen: bool
     template: bytes
 
@@ -123,7 +132,7 @@ def make_plan(items: Sequence[FetchItem]) -> Plan:
             if item in _TABLE:
                 name, column = _TABLE[item]
             else:
-                name, column = item.value + b" %b", _piece(rendered.index(_INDEX[item]))
+                name, column = item.value.removesuffix(b" (LAZY)") + b" %b", _piece(rendered.index(_INDEX[item]))
         else:
             name = item.name.replace(b"%", b"%%") + b" %b"
             if isinstance(item, BodySection) and _is_listed(item):
@@ -138,6 +147,7 @@ def make_plan(items: Sequence[FetchItem]) -> Plan:
         names, columns, sections_at, rendered, sections,
         header_only=all(_in_header(item) for item in sections),
         whole_only=all(_is_whole(item) for item in sections),
+        lazy=all(item is FetchAttribute.PREVIEW_LAZY for item in items if item in _INDEX or _is_listed(item)),
         marks_seen=any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items),
         template=b"* %d FETCH (" + b" ".join(names) + b")\r\n",
     )  # fmt: skip

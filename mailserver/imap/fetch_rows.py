@@ -26,6 +26,8 @@ __all__ = ["fetch_rows"]
 _GROUP = 256 << 10
 #: Octets of a large message that are read at a time.
 _RANGE = 128 << 10
+#: The rendered pieces of a message for which the client does not wait.
+_NOT_YET = (b"NIL",)
 
 
 async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows) -> AsyncIterator[bytes]:
@@ -42,7 +44,11 @@ async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], r
         return
     pieces: Mapping[int, Sequence[bytes]] = {}
     if plan.rendered:
-        pieces = await session.view.mailbox.rendered(rows.uids, plan.rendered)
+        box = session.view.mailbox
+        pieces = await box.rendered(rows.uids, plan.rendered, make=not plan.lazy)
+        if plan.lazy:
+            # RFC 8970 §4.1: not made yet is NIL; only what is gone is left out.
+            pieces = {uid: pieces.get(uid, _NOT_YET) for uid in rows.uids if uid in pieces or box.table.find(uid) >= 0}
         rows = rows.take([at for at, uid in enumerate(rows.uids) if uid in pieces]) if len(pieces) < len(rows) else rows
     if not plan.sections:
         yield plan.lines(rows, [pieces[uid] for uid in rows.uids], flags)

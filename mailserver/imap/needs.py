@@ -13,7 +13,7 @@ from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, SearchReturn, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
-from mailserver.wire.imap.search_keys import And, ModSeq, Not, ObjectId, Or, SearchKey
+from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey
 from mailserver.wire.imap.sequence_set import SavedResult
 
 __all__ = ["needed"]
@@ -22,6 +22,9 @@ _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     FetchAttribute.MODSEQ: "CONDSTORE",
     FetchAttribute.EMAILID: "OBJECTID",
     FetchAttribute.THREADID: "OBJECTID",
+    FetchAttribute.SAVEDATE: "SAVEDATE",
+    FetchAttribute.PREVIEW: "PREVIEW",
+    FetchAttribute.PREVIEW_LAZY: "PREVIEW",
     BinarySection: "BINARY",
     BinarySize: "BINARY",
 }
@@ -92,6 +95,8 @@ def _search(command: commands.Search) -> Iterator[str]:
     keys = [command.key]
     while keys:
         key = keys.pop()
+        if isinstance(key, DateKey) and key.field is DateField.SAVED:
+            yield "SAVEDATE"
         if type(key) in _SEARCH:
             yield _SEARCH[type(key)]
         if isinstance(getattr(key, "messages", None), SavedResult):

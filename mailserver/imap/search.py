@@ -166,7 +166,8 @@ class _Evaluation:
                 return bytes([modseq >= key.at_least for modseq in rows.modseqs])
             case DateKey():
                 low, high = _bounds(key)
-                return bytes([low <= date < high for date in rows.dates])
+                dates = rows.saved if key.field is DateField.SAVED else rows.dates
+                return bytes([low <= date < high for date in dates])
         # Recent: no message is, see commands/select.py.
         return b""
 

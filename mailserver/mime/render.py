@@ -6,6 +6,8 @@ from mailserver.mime.bodystructure import body_structures
 from mailserver.mime.envelope import envelope_of, read_fields
 from mailserver.mime.headers import LISTED_FIELDS, select
 from mailserver.mime.identity import email_id, thread_id
+from mailserver.mime.preview import preview
+from mailserver.mime.quote import string
 from mailserver.mime.sorting import sorting_of
 from mailserver.mime.structure import parse
 from mailserver.model.mailbox import Rendered
@@ -27,4 +29,5 @@ def render(message: bytes) -> dict[Rendered, bytes]:
         Rendered.EMAILID: b"(%b)" % own,
         Rendered.THREADID: b"(%b)" % thread_id(message, root.fields, own),
         Rendered.SORTING: sorting_of(found),
+        Rendered.PREVIEW: string(preview(message, root).encode()),
     }

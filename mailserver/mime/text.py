@@ -1,4 +1,4 @@
-"""The text of a message for SEARCH and PREVIEW (RFC 9051 §6.4.4, RFC 8970): transfer encodings and charsets undone.
+"""The text of a message for SEARCH and previews (RFC 9051 §6.4.4): transfer encodings and charsets undone.
 
 Nothing raises, every piece is bounded by the size of what comes in, and charsets come from the list in `words.py`.
 """
@@ -6,7 +6,6 @@ Nothing raises, every piece is bounded by the size of what comes in, and charset
 from __future__ import annotations
 
 import binascii
-import html
 import re
 from collections.abc import Iterator
 
@@ -14,22 +13,12 @@ from mailserver.mime.headers import field_value, fields, unfold
 from mailserver.mime.structure import Message, Part, parse
 from mailserver.mime.words import decode_octets, decode_words
 
-__all__ = ["body_text", "decode_transfer", "fold", "header_text", "part_text", "preview", "texts"]
-
-PREVIEW_LENGTH = 200
-# Enough for a preview behind a long style sheet.
-_PREVIEW_SOURCE = 64 << 10
+__all__ = ["body_text", "decode_transfer", "fold", "header_text", "part_text", "texts"]
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 # Only from where a run begins: a long one inside a line is looked at once.
 _QP_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n)")
 _QP_SPACE_ENDINGS = (b" \r\n", b"\t\r\n", b" \n", b"\t\n")
-_INVISIBLE = re.compile(
-    r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
-)
-_TAG = re.compile(r"<[/!?a-zA-Z][^>]*+>?")
-_SPACE = re.compile(r"[\s\u200b\u200c\u200d\u034f\ufeff\u00ad]+")
-_QUOTED_LINE = re.compile(r"^[ \t]*+>.*$", re.MULTILINE)
 
 
 def decode_transfer(body: bytes, encoding: bytes | None) -> bytes:
@@ -93,23 +82,3 @@ def _fields_text(buf: bytes, found: list[tuple[bytes, int, int]]) -> str:
 def fold(text: str) -> str:
     """The form in which texts are compared: without regard to case, and to nothing else (RFC 9051 §6.4.4)."""
     return text.casefold()
-
-
-def preview(buf: bytes, root: Message | None = None) -> str:
-    """The first words of a message (RFC 8970 §4): at most 200 characters, "" when there is no text."""
-    root = parse(buf) if root is None else root
-    html_part = None
-    for part in root.walk():
-        kind = part.media_type
-        if part.disposition is not None and part.disposition[0].lower() == b"attachment":
-            continue
-        if kind == "text/plain":
-            text = _SPACE.sub(" ", _QUOTED_LINE.sub("", part_text(buf, part, _PREVIEW_SOURCE))).strip()
-            if text:
-                return text[:PREVIEW_LENGTH]
-        elif kind == "text/html" and html_part is None:
-            html_part = part
-    if html_part is None:
-        return ""
-    text = _TAG.sub(" ", _INVISIBLE.sub(" ", part_text(buf, html_part, _PREVIEW_SOURCE)))
-    return _SPACE.sub(" ", html.unescape(text)).strip()[:PREVIEW_LENGTH]

@@ -49,6 +49,8 @@ class Rendered(Enum):
     THREADID = "threadid"
     #: What SORT and THREAD compare, as `mime.sorting` packs it. It never goes out.
     SORTING = "sorting"
+    #: A string in UTF-8 (RFC 8970 §3.3).
+    PREVIEW = "preview"
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")

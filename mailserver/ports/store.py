@@ -257,11 +257,13 @@ class Mailbox(Protocol):
         """For QRESYNC: changed messages and tombstones after `modseq`."""
         ...
 
-    async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
+    async def rendered(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> Mapping[int, Sequence[bytes]]:
         """uid → the asked fields, in the order of `fields`; from the index, filled from the message where it lacks
         them.
 
-        A message that has meanwhile gone is missing in the mapping.
+        A message that has meanwhile gone is missing in the mapping; without `make` also one that the index lacks.
         """
         ...
 

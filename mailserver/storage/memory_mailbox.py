@@ -166,12 +166,14 @@ class MemoryMailbox:
         vanished = NumSet.from_numbers(uid for at, uid in self._tombstones if at > modseq)
         return Changes(changed=changed, vanished=vanished)
 
-    async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
+    async def rendered(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> Mapping[int, Sequence[bytes]]:
         """uid → the asked fields."""
         out = {}
         for uid in uids:
             message = self._messages.get(uid)
-            if message is None:
+            if message is None or (message.rendered is None and not make):
                 continue
             if message.rendered is None:
                 message.rendered = render(message.data)

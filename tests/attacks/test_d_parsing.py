@@ -18,9 +18,10 @@ from mailserver.mime.dates import parse_date
 from mailserver.mime.envelope import envelope
 from mailserver.mime.headers import MAX_FIELDS, fields, header_block_end, select, unfold, value
 from mailserver.mime.params import MAX_PARAMS, decoded, parse_type
+from mailserver.mime.preview import preview
 from mailserver.mime.render import render
 from mailserver.mime.structure import MAX_DEPTH, MAX_PARTS, parse
-from mailserver.mime.text import body_text, decode_transfer, header_text, preview
+from mailserver.mime.text import body_text, decode_transfer, header_text
 from mailserver.mime.words import decode_octets, decode_words
 from mailserver.model.mailbox import Rendered
 

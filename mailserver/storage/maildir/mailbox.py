@@ -193,7 +193,9 @@ class MaildirMailbox:
             return Changes(changed=changed, vanished=NumSet(), vanished_complete=False)
         return Changes(changed=changed, vanished=NumSet.from_numbers(vanished))
 
-    async def rendered(self, uids: Sequence[int], fields: Sequence[Rendered]) -> Mapping[int, Sequence[bytes]]:
+    async def rendered(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> Mapping[int, Sequence[bytes]]:
         """uid → the asked fields."""
         number = await self._indexed()
         index, run = self._upkeep.index, self._upkeep.context.reading.run
@@ -202,13 +204,13 @@ class MaildirMailbox:
             found: dict[int, Sequence[bytes]] = await run(
                 lambda: index.run(lambda db: dict(rows.read_rendered(db, number, wanted, fields)))
             )
-            lacking = [uid for uid in wanted if uid not in found]
+            lacking = [uid for uid in wanted if uid not in found] if make else []
             for start in range(0, len(lacking), reading.RENDER_BATCH):
                 some = lacking[start : start + reading.RENDER_BATCH]
                 made = await run(reading.render_missing, index, self.folder, number, some)
                 found.update({uid: [pieces.get(field, b"") for field in fields] for uid, pieces in made.items()})
         except IndexLost:
-            return await self.rendered(uids, fields)
+            return await self.rendered(uids, fields, make=make)
         except OSError as error:
             raise _unreadable(error) from error
         return found

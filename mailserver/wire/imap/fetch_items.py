@@ -9,7 +9,7 @@ __all__ = ["BinarySection", "BinarySize", "BodySection", "FetchAttribute", "Fetc
 
 
 class FetchAttribute(Enum):
-    """Items without arguments; the value is the item's name in the response."""
+    """Items without a section; the value is the item's name, in the response too (save that LAZY is not repeated)."""
 
     FLAGS = b"FLAGS"
     INTERNALDATE = b"INTERNALDATE"
@@ -24,6 +24,11 @@ class FetchAttribute(Enum):
     #: RFC 8474 §5.3
     EMAILID = b"EMAILID"
     THREADID = b"THREADID"
+    #: RFC 8514 §4.2
+    SAVEDATE = b"SAVEDATE"
+    #: RFC 8970 §3; LAZY (§4.1) takes NIL for one that is still to be made.
+    PREVIEW = b"PREVIEW"
+    PREVIEW_LAZY = b"PREVIEW (LAZY)"
 
     # Enum's own hash is Python code, and FETCH looks items up per message.
     __hash__ = object.__hash__

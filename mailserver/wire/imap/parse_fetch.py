@@ -1,4 +1,4 @@
-"""The parser of FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4).
+"""The parser of FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4, RFC 8970 §6).
 
 A new item is a member of FetchAttribute, or a row in `_SECTIONS` if it has a section.
 """
@@ -26,6 +26,9 @@ __all__ = ["fetch", "uid_fetch"]
 
 _MAX_ITEMS: Final = 250
 _FIELD_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]{1,200}")
+
+# RFC 8970 §6; other modifiers there are none, and what else stands in parentheses here is FETCH's own.
+_LAZY = re.compile(rb" \(LAZY(?: LAZY){0,10}\)", re.IGNORECASE)
 
 _FAST: Final = (FetchAttribute.FLAGS, FetchAttribute.INTERNALDATE, FetchAttribute.RFC822_SIZE)
 _MACROS: Final[dict[bytes, tuple[FetchItem, ...]]] = {
@@ -103,6 +106,9 @@ def _item(lexer: Lexer) -> FetchItem:
         if section is not None:
             lexer.at += 1
             return section(lexer)
+    if word == b"PREVIEW" and (lazy := _LAZY.match(lexer.data, lexer.at)) is not None:
+        lexer.at = lazy.end()
+        return FetchAttribute.PREVIEW_LAZY
     known = _ATTRIBUTES.get(word)
     if known is None:
         raise ParseError("this FETCH item is not known here")

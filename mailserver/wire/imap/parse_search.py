@@ -1,4 +1,4 @@
-"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6).
+"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -150,6 +150,8 @@ _SIMPLE: Final[dict[bytes, SearchKey]] = {
     b"NEW": And((Recent(), Not(HasFlag(SEEN)))),
     b"OLD": Not(Recent()),
     b"RECENT": Recent(),
+    # RFC 8514 §4.3: every mailbox here has save dates.
+    b"SAVEDATESUPPORTED": All(),
 }
 
 
@@ -198,6 +200,7 @@ def _modseq(lexer: Lexer) -> SearchKey:
 _WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
     **{name.upper().encode(): _field(name) for name in ("bcc", "cc", "from", "subject", "to")},
     **{relation.value.encode(): _date(DateField.INTERNAL, relation) for relation in DateRelation},
+    **{b"SAVED" + relation.value.encode(): _date(DateField.SAVED, relation) for relation in DateRelation},
     **{b"SENT" + relation.value.encode(): _date(DateField.SENT, relation) for relation in DateRelation},
     **{kind.value.encode(): _object_id(kind) for kind in ObjectKind},
     b"BODY": lambda lexer: BodyText(lexer.text()),

@@ -25,6 +25,8 @@ class DateField(Enum):
     INTERNAL = "INTERNALDATE"
     #: The Date header field, its day as written there, without regard to zone (RFC 9051 §6.4.4).
     SENT = "Date"
+    #: When the message came into this mailbox (RFC 8514 §4.3).
+    SAVED = "SAVEDATE"
 
 
 class DateRelation(Enum):
@@ -113,7 +115,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class DateKey:
-    """BEFORE, ON, SINCE, SENTBEFORE, SENTON, SENTSINCE."""
+    """BEFORE, ON, SINCE, SENTBEFORE, SENTON, SENTSINCE, SAVEDBEFORE, SAVEDON, SAVEDSINCE."""
 
     field: DateField
     relation: DateRelation

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.mime.structure import parse
-from mailserver.mime.text import body_text, decode_transfer, header_text, part_text, preview
+from mailserver.mime.text import body_text, decode_transfer, header_text, part_text
 
 MULTIPART = (
     b"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble words\r\n"
@@ -42,17 +42,6 @@ def test_what_body_and_text_search_in() -> None:
     assert header_text(b"Subject: =?utf-8?q?=C3=A9?=\r\n x\r\nTo: a@b\r\n\r\nbody") == "subject: é x\nto: a@b"
 
 
-def test_previews() -> None:
-    assert preview(MULTIPART) == "Grüße aus Köln, lang"
-    page = (
-        b"Content-Type: text/html\r\n\r\n<html><head><title>no</title></head><style>p {}</style><!-- no -->"
-        b"<p>Hello&nbsp;<b>you</b> &amp; me</p><script>no()</script>"
-    )
-    assert preview(page) == "Hello you & me"
-    assert preview(b"Content-Type: image/png\r\n\r\nx") == ""
-    assert len(preview(b"\r\n" + b"word " * 500)) == 200
-
-
 @given(st.binary(max_size=200), st.sampled_from([b"base64", b"quoted-printable", b"", b"uuencode"]))
 def test_any_body_is_decoded(body: bytes, encoding: bytes) -> None:
     assert len(decode_transfer(body, encoding)) <= len(body) + 3
@@ -62,7 +51,6 @@ def test_any_body_is_decoded(body: bytes, encoding: bytes) -> None:
 def test_any_message_has_texts(body: bytes) -> None:
     for kind in (b"text/html; charset=utf-16", b"text/plain; charset=zlib", b"multipart/mixed; boundary=a"):
         buf = b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + body
-        preview(buf)
         body_text(buf)
 
 
