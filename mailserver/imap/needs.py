@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mailserver.wire.imap import commands
-from mailserver.wire.imap.commands import ListReturn, ListSelect, SearchReturn, StatusItem
+from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
+from mailserver.wire.imap.search_commands import SearchReturn, SortKey
 from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey
 from mailserver.wire.imap.sequence_set import SavedResult
 
@@ -30,6 +31,7 @@ _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
 }
 _SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID"}
 _SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES"}
+_SORT = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
 _STATUS = {
     StatusItem.SIZE: "STATUS=SIZE",
     StatusItem.HIGHESTMODSEQ: "CONDSTORE",
@@ -92,7 +94,11 @@ def _search(command: commands.Search) -> Iterator[str]:
     if command.returns is not None:
         yield "ESEARCH"
         yield from _among(_SEARCH_RETURNS, command.returns)
-    keys = [command.key]
+    yield from _keys(command.key)
+
+
+def _keys(asked: SearchKey) -> Iterator[str]:
+    keys = [asked]
     while keys:
         key = keys.pop()
         if isinstance(key, DateKey) and key.field is DateField.SAVED:
@@ -108,6 +114,19 @@ def _search(command: commands.Search) -> Iterator[str]:
                 keys.extend((key.left, key.right))
             case Not():
                 keys.append(key.key)
+
+
+def _sort(command: commands.Sort) -> Iterator[str]:
+    if command.search.returns is not None:
+        yield "ESORT"
+        yield from _among(_SEARCH_RETURNS, command.search.returns)
+    yield from _among(_SORT, (criterion.key for criterion in command.criteria))
+    yield from _keys(command.search.key)
+
+
+def _thread(command: commands.Thread) -> Iterator[str]:
+    yield f"THREAD={command.algorithm.name}"
+    yield from _keys(command.search.key)
 
 
 def _select(command: commands.Select) -> Iterator[str]:
@@ -134,6 +153,8 @@ _NEEDS: Mapping[type, Callable[[Any], Iterator[str]]] = {
     commands.List: _list,
     commands.Search: _search,
     commands.Select: _select,
+    commands.Sort: _sort,
     commands.Status: _status,
     commands.Store: _store,
+    commands.Thread: _thread,
 }

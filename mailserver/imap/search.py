@@ -64,20 +64,33 @@ class Found:
     def __len__(self) -> int:
         return self._mask.count(1)
 
+    def _found(self, column: collections.abc.Sequence[int]) -> collections.abc.Sequence[int]:
+        return column if len(self) == len(self._rows) else list(compress(column, self._mask))
+
     @property
-    def numbers(self) -> list[int]:
+    def numbers(self) -> collections.abc.Sequence[int]:
         """Message sequence numbers."""
-        return list(compress(self._rows.numbers, self._mask))
+        return self._found(self._rows.numbers)
 
     @property
-    def uids(self) -> list[int]:
+    def uids(self) -> collections.abc.Sequence[int]:
         """UIDs."""
-        return list(compress(self._rows.uids, self._mask))
+        return self._found(self._rows.uids)
 
     @property
-    def modseqs(self) -> list[int]:
+    def modseqs(self) -> collections.abc.Sequence[int]:
         """MODSEQs, as they were when the search began."""
-        return list(compress(self._rows.modseqs, self._mask))
+        return self._found(self._rows.modseqs)
+
+    @property
+    def dates(self) -> collections.abc.Sequence[int]:
+        """INTERNALDATEs, seconds since 1970 UTC."""
+        return self._found(self._rows.dates)
+
+    @property
+    def sizes(self) -> collections.abc.Sequence[int]:
+        """Octets."""
+        return self._found(self._rows.sizes)
 
 
 async def find(view: Selected, key: SearchKey, workers: Executor) -> Found:

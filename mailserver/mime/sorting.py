@@ -20,7 +20,10 @@ from mailserver.mime.envelope import EnvelopeFields
 from mailserver.mime.message_ids import first_message_id, message_ids
 from mailserver.mime.words import decode_words
 
-__all__ = ["MAX_REFERENCES", "NO_ID", "SortField", "field_of", "ids_of", "sent_of", "sorting_of"]
+__all__ = [
+    "EMPTY", "MAX_REFERENCES", "NO_ID", "SortField", "field_of", "ids_in", "own_id_in", "sent_of", "sorting_of",
+    "thread_keys",
+]  # fmt: skip
 
 #: A message may name more ancestors than these: the first one and the last count, as RFC 5537 §3.4.4 would have them
 #: trimmed.
@@ -46,6 +49,8 @@ class SortField(IntEnum):
 
 
 _IDS = len(SortField)
+#: The piece of a message with nothing in its header.
+EMPTY = b"\n" * _IDS + bytes(_HASH)
 
 
 def sorting_of(found: EnvelopeFields) -> bytes:
@@ -121,7 +126,17 @@ def sent_of(piece: bytes) -> int | None:
     return int(line) if line else None
 
 
-def ids_of(piece: bytes) -> tuple[int, ...]:
-    """Numbers that stand for Message-IDs: first the message's own or NO_ID, then those that it refers to."""
-    octets = piece.split(b"\n", _IDS)[_IDS]
+def thread_keys(piece: bytes) -> tuple[int | None, bool, bytes, bytes]:
+    """What THREAD needs: the sent date, whether it is a reply, the base subject, and Message-IDs for `ids_in`."""
+    parts = piece.split(b"\n", _IDS)
+    return int(parts[SortField.SENT]) if parts[0] else None, bool(parts[1]), parts[2], parts[_IDS]
+
+
+def own_id_in(octets: bytes) -> int:
+    """The number that stands for the message's own Message-ID, or NO_ID."""
+    return int.from_bytes(octets[:_HASH], "little")
+
+
+def ids_in(octets: bytes) -> tuple[int, ...]:
+    """Numbers that stand for Message-IDs: the message's own or NO_ID, then those that it refers to."""
     return struct.unpack(f"<{len(octets) // _HASH}Q", octets)

@@ -2,7 +2,8 @@
 
 Mailbox names are Unicode, decoded from modified UTF-7 or UTF-8 as the connection's mode says; INBOX in any case is
 `INBOX`, all else is as the client typed it: `model.mailbox.check_mailbox_name` decides whether it can be one. EXAMINE
-and the UID forms are their commands with `read_only` or `uid` set. APPEND is not here: it streams (see `events.py`).
+and the UID forms are their commands with `read_only` or `uid` set. SEARCH, SORT and THREAD are in `search_commands.py`;
+APPEND streams (see `events.py`).
 
 To add a command: a class here, a parser in one of the `parse_*` modules, a row in `parse.PARSERS`.
 """
@@ -16,14 +17,49 @@ from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.fetch_items import FetchItem
-from mailserver.wire.imap.search_keys import SearchKey
+from mailserver.wire.imap.search_commands import Search, Sort, Thread
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = [
-    "Authenticate", "Capability", "Check", "Close", "Command", "Copy", "Create", "Delete", "Enable", "Expunge", "Fetch",
-    "GetQuota", "GetQuotaRoot", "Id", "Idle", "List", "ListReturn", "ListSelect", "Login", "Logout", "Lsub",
-    "MessageSet", "Move", "Namespace", "Noop", "QResync", "Rename", "Search", "SearchReturn", "Select", "SetQuota",
-    "StartTls", "Status", "StatusItem", "Store", "Subscribe", "Unselect", "Unsubscribe",
+    "Authenticate",
+    "Capability",
+    "Check",
+    "Close",
+    "Command",
+    "Copy",
+    "Create",
+    "Delete",
+    "Enable",
+    "Expunge",
+    "Fetch",
+    "GetQuota",
+    "GetQuotaRoot",
+    "Id",
+    "Idle",
+    "List",
+    "ListReturn",
+    "ListSelect",
+    "Login",
+    "Logout",
+    "Lsub",
+    "MessageSet",
+    "Move",
+    "Namespace",
+    "Noop",
+    "QResync",
+    "Rename",
+    "Search",
+    "Select",
+    "SetQuota",
+    "Sort",
+    "StartTls",
+    "Status",
+    "StatusItem",
+    "Store",
+    "Subscribe",
+    "Thread",
+    "Unselect",
+    "Unsubscribe",
 ]  # fmt: skip
 
 #: Sequence numbers, or UIDs in a command with `uid`; `$` always means UIDs that were saved.
@@ -274,30 +310,6 @@ class Expunge:
     uids: MessageSet | None = None
 
 
-class SearchReturn(Enum):
-    """Result options of SEARCH (RFC 9051 §6.4.4); the value is the word in ESEARCH."""
-
-    MIN = b"MIN"
-    MAX = b"MAX"
-    ALL = b"ALL"
-    COUNT = b"COUNT"
-    SAVE = b"SAVE"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """RFC 9051 §6.4.4. `returns` is None without RETURN; `RETURN ()` is {ALL} (RFC 4731 §3.1).
-
-    IMAP4rev2 answers with ESEARCH in either case. All text is decoded; `key` joins the client's keys by And. With
-    `bad_charset` the keys could not be read: the answer is NO, and what was saved is lost (§6.4.4.1).
-    """
-
-    key: SearchKey
-    returns: frozenset[SearchReturn] | None = None
-    uid: bool = False
-    bad_charset: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
     """RFC 9051 §6.4.5. Each item once, in the order of asking; UID FETCH always has UID among them.
@@ -346,5 +358,5 @@ class Move:
 Command = (
     Capability | Noop | Logout | Id | StartTls | Authenticate | Login | Enable | Select | Create | Delete | Rename
     | Subscribe | Unsubscribe | List | Lsub | Namespace | Status | Idle | GetQuota | GetQuotaRoot | SetQuota | Check
-    | Close | Unselect | Expunge | Search | Fetch | Store | Copy | Move
+    | Close | Unselect | Expunge | Search | Sort | Thread | Fetch | Store | Copy | Move
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from mailserver.wire.imap import parse_fetch, parse_mailbox, parse_messages, parse_search, parse_session
+from mailserver.wire.imap import parse_fetch, parse_mailbox, parse_messages, parse_search, parse_session, parse_sort
 from mailserver.wire.imap.commands import (
     Capability,
     Check,
@@ -72,6 +72,10 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"STATUS": parse_mailbox.status,
     b"SEARCH": parse_search.search,
     b"UID SEARCH": parse_search.uid_search,
+    b"SORT": parse_sort.sort,
+    b"UID SORT": parse_sort.uid_sort,
+    b"THREAD": parse_sort.thread,
+    b"UID THREAD": parse_sort.uid_thread,
     b"FETCH": parse_fetch.fetch,
     b"UID FETCH": parse_fetch.uid_fetch,
     b"STORE": parse_messages.store,

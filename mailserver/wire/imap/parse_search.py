@@ -12,9 +12,9 @@ from typing import Final
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
-from mailserver.wire.imap.commands import Search, SearchReturn
 from mailserver.wire.imap.dates import parse_date
 from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
+from mailserver.wire.imap.search_commands import Search, SearchReturn
 from mailserver.wire.imap.search_keys import (
     All,
     And,
@@ -38,7 +38,7 @@ from mailserver.wire.imap.search_keys import (
     Uids,
 )
 
-__all__ = ["search", "uid_search"]
+__all__ = ["returns", "search", "search_program", "uid_search"]
 
 _MAX_KEYS: Final = 2_000
 _CHARSETS: Final = (b"US-ASCII", b"UTF-8")
@@ -58,27 +58,38 @@ def uid_search(lexer: Lexer) -> Search:
 
 def _search(lexer: Lexer, *, uid: bool) -> Search:
     lexer.space()
-    returns: frozenset[SearchReturn] | None = None
-    if lexer.peek_word() == b"RETURN":
-        lexer.at += 6
-        lexer.space()
-        # RFC 4731 §3.1: no option at all means ALL.
-        returns = frozenset(lexer.items_or_none(lambda: _return_option(lexer), 20)) or frozenset({SearchReturn.ALL})
-        lexer.space()
-    if lexer.peek_word() == b"CHARSET":
-        lexer.at += 7
-        lexer.space()
+    return search_program(lexer, returns(lexer), uid=uid, charset=False)
+
+
+def returns(lexer: Lexer) -> frozenset[SearchReturn] | None:
+    """`RETURN (…)` with the space behind it; None when there is none."""
+    if lexer.peek_word() != b"RETURN":
+        return None
+    lexer.at += 6
+    lexer.space()
+    # RFC 4731 §3.1: no option at all means ALL.
+    found = frozenset(lexer.items_or_none(lambda: _return_option(lexer), 20)) or frozenset({SearchReturn.ALL})
+    lexer.space()
+    return found
+
+
+def search_program(lexer: Lexer, asked: frozenset[SearchReturn] | None, *, uid: bool, charset: bool) -> Search:
+    """The rest of a command: a charset and keys. With `charset` it must be there, and without the word CHARSET."""
+    if charset or lexer.peek_word() == b"CHARSET":
+        if not charset:
+            lexer.at += 7
+            lexer.space()
         # RFC 6855 §3 would have a CHARSET refused after UTF8=ACCEPT; IMAP4rev2 allows it, and UTF-8 leaves no conflict.
         known = lexer.astring().upper() in _CHARSETS
         lexer.space()
         if not known:
             lexer.at = len(lexer.data)
-            return Search(key=All(), returns=returns, uid=uid, bad_charset=True)
+            return Search(key=All(), returns=asked, uid=uid, bad_charset=True)
     keys = _Keys(lexer)
     found = [keys.key(1)]
     while lexer.skip(b" "):
         found.append(keys.key(1))
-    return Search(key=_all_of(found), returns=returns, uid=uid)
+    return Search(key=_all_of(found), returns=asked, uid=uid)
 
 
 def _return_option(lexer: Lexer) -> SearchReturn:

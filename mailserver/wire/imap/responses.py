@@ -16,8 +16,8 @@ from mailserver.wire.imap.commands import StatusItem
 
 __all__ = [
     "CONTINUE", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line", "mailbox",
-    "namespace", "nstring", "quota", "quota_root", "search", "status", "status_line", "string", "text_string",
-    "vanished",
+    "namespace", "nstring", "ordered_set", "quota", "quota_root", "search", "sort", "status", "status_line", "string",
+    "text_string", "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -142,13 +142,34 @@ def search(numbers: Sequence[int], modseq: int | None = None) -> bytes:
     return b"* SEARCH %b%b\r\n" % (" ".join(map(str, numbers)).encode("ascii"), tail)
 
 
+def sort(numbers: Sequence[int], modseq: int | None = None) -> bytes:
+    """RFC 5256 §4; `modseq` as RFC 7162 §3.1.9."""
+    return b"* SORT" + search(numbers, modseq)[len(b"* SEARCH") :]
+
+
+def ordered_set(numbers: Sequence[int]) -> bytes:
+    """A sequence-set that keeps the order of the numbers: ranges only where they go up (RFC 5267 §3.2)."""
+    out: list[str] = []
+    start = last = -1
+    for number in numbers:
+        if number == last + 1 and start > 0:
+            last = number
+            continue
+        if start > 0:
+            out.append(str(start) if start == last else f"{start}:{last}")
+        start = last = number
+    if start > 0:
+        out.append(str(start) if start == last else f"{start}:{last}")
+    return ",".join(out).encode("ascii")
+
+
 def esearch(
     tag: bytes,
     *,
     uid: bool,
     minimum: int | None = None,
     maximum: int | None = None,
-    all_found: NumSet | None = None,
+    all_found: Sequence[int] = (),
     count: int | None = None,
     modseq: int | None = None,
 ) -> bytes:
@@ -159,7 +180,7 @@ def esearch(
     named = ((b"MIN", minimum), (b"MAX", maximum))
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     if all_found:
-        parts.append(b"ALL " + all_found.encode())
+        parts.append(b"ALL " + ordered_set(all_found))
     named = ((b"COUNT", count), (b"MODSEQ", modseq))
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     return b" ".join(parts) + b"\r\n"

@@ -14,7 +14,18 @@ from mailserver.mime.dates import sent_date
 from mailserver.mime.envelope import read_fields
 from mailserver.mime.headers import fields
 from mailserver.mime.message_ids import message_ids
-from mailserver.mime.sorting import MAX_REFERENCES, NO_ID, SortField, field_of, ids_of, sent_of, sorting_of
+from mailserver.mime.sorting import (
+    EMPTY,
+    MAX_REFERENCES,
+    NO_ID,
+    SortField,
+    field_of,
+    ids_in,
+    own_id_in,
+    sent_of,
+    sorting_of,
+    thread_keys,
+)
 
 NOON = 1_795_172_400
 
@@ -126,6 +137,12 @@ def _piece(header: bytes) -> bytes:
     return sorting_of(read_fields(header, fields(header)))
 
 
+def ids_of(piece: bytes) -> tuple[int, ...]:
+    octets = thread_keys(piece)[3]
+    assert own_id_in(octets) == ids_in(octets)[0]
+    return ids_in(octets)
+
+
 def test_a_piece() -> None:
     piece = _piece(
         b"From: =?utf-8?q?B=C3=B6b?= <Bob@x.test>, eve@x.test\nTo: friends: ann@x.test;\nCc: carl@x.test\n"
@@ -135,6 +152,7 @@ def test_a_piece() -> None:
         b"%d" % NOON, b"1", b"ONE", b"BOB", b"FRIENDS", b"CARL", "BO\u0308B".encode(), b"FRIENDS",
     ]  # fmt: skip
     assert sent_of(piece) == NOON
+    assert thread_keys(piece)[:3] == (NOON, True, b"ONE")
     assert len(ids_of(piece)) == 3
     other = _piece(b"Message-ID: <b@x>\nIn-Reply-To: <a@x> <c@x>\n")
     assert ids_of(other) == (ids_of(piece)[2], ids_of(piece)[1])
@@ -142,6 +160,7 @@ def test_a_piece() -> None:
 
 def test_a_piece_of_nothing() -> None:
     piece = _piece(b"")
+    assert piece == EMPTY
     assert {field_of(piece, field) for field in SortField} == {b""}
     assert sent_of(piece) is None
     assert ids_of(piece) == (NO_ID,)

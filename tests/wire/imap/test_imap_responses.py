@@ -74,10 +74,10 @@ def test_other_strings() -> None:
         (r.search([2, 84], 917162500), b"* SEARCH 2 84 (MODSEQ 917162500)\r\n"),
         (r.esearch(b"A282", uid=False, minimum=2, count=3), b'* ESEARCH (TAG "A282") MIN 2 COUNT 3\r\n'),
         (
-            r.esearch(b"a", uid=True, maximum=47, all_found=NumSet(((2, 3), (9, 9))), count=3, modseq=5),
+            r.esearch(b"a", uid=True, maximum=47, all_found=[2, 3, 9], count=3, modseq=5),
             b'* ESEARCH (TAG "a") UID MAX 47 ALL 2:3,9 COUNT 3 MODSEQ 5\r\n',
         ),
-        (r.esearch(b"a", uid=False, all_found=NumSet(), count=0), b'* ESEARCH (TAG "a") COUNT 0\r\n'),
+        (r.esearch(b"a", uid=False, all_found=[], count=0), b'* ESEARCH (TAG "a") COUNT 0\r\n'),
         (r.vanished(NumSet(((300, 310), (405, 405)))), b"* VANISHED 300:310,405\r\n"),
         (r.vanished(NumSet(((41, 41),)), earlier=True), b"* VANISHED (EARLIER) 41\r\n"),
         (r.vanished(NumSet()), b""),

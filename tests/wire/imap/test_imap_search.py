@@ -7,8 +7,8 @@ import datetime
 import pytest
 
 from mailserver.model.numset import NumSet
-from mailserver.wire.imap.commands import Search, SearchReturn
 from mailserver.wire.imap.events import BadCommand
+from mailserver.wire.imap.search_commands import Search, SearchReturn
 from mailserver.wire.imap.search_keys import (
     All,
     And,

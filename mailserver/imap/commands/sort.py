@@ -1,0 +1,32 @@
+"""SORT and UID SORT (RFC 5256 §3; SORT=DISPLAY: RFC 5957; ESORT: RFC 5267 §3; MODSEQ: RFC 7162 §3.1.9)."""
+
+from __future__ import annotations
+
+from mailserver.imap.replies import Responses
+from mailserver.imap.results import BAD_CHARSET, Results, saving
+from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.session import Session
+from mailserver.imap.sorting import in_order
+from mailserver.wire.imap import commands, responses
+
+__all__ = ["sort"]
+
+
+async def sort(session: Session, command: commands.Sort) -> Responses:
+    """Find messages and put them in order; with RETURN the answer is that of SEARCH, in this order."""
+    view, search = session.view, command.search
+    with_modseq = asks_modseq(search.key)
+    if with_modseq:
+        yield session.enable_condstore()
+    with saving(view, search):
+        if search.bad_charset:
+            yield BAD_CHARSET
+            return
+        found = await find(view, search.key, session.services.workers)
+        order = await in_order(view, found, command.criteria)
+    results = Results(found, search, search.returns or frozenset(), order)
+    if search.returns is None:
+        yield responses.sort(results.numbers, results.highest_modseq() if with_modseq else None)
+        return
+    results.save(view)
+    yield results.esearch(session.tag, modseq=with_modseq)

@@ -1,0 +1,47 @@
+"""THREAD and UID THREAD (RFC 5256 §3)."""
+
+from __future__ import annotations
+
+from mailserver.imap.replies import Responses
+from mailserver.imap.results import BAD_CHARSET
+from mailserver.imap.search import Found, asks_modseq, find
+from mailserver.imap.selected import Selected
+from mailserver.imap.session import Session
+from mailserver.imap.slices import in_slices
+from mailserver.imap.sorting import sorting_pieces
+from mailserver.imap.thread_tree import Threadable, by_references, by_subject, thread_lists
+from mailserver.mime.sorting import thread_keys
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.search_commands import ThreadAlgorithm
+
+__all__ = ["thread"]
+
+_ALGORITHMS = {ThreadAlgorithm.ORDEREDSUBJECT: by_subject, ThreadAlgorithm.REFERENCES: by_references}
+
+
+async def thread(session: Session, command: commands.Thread) -> Responses:
+    """Find messages, and say which of them belong together."""
+    view, search = session.view, command.search
+    if asks_modseq(search.key):
+        yield session.enable_condstore()
+    if search.bad_charset:
+        yield BAD_CHARSET
+        return
+    found = await find(view, search.key, session.services.workers)
+    forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found)))
+    yield b"* THREAD " if forest.roots else b"* THREAD"
+    for piece in thread_lists(forest, found.uids if search.uid else found.numbers):
+        yield piece
+    yield b"\r\n"
+
+
+async def _threadable(view: Selected, found: Found) -> Threadable:
+    messages, dates = Threadable(), found.dates
+    async for pieces in sorting_pieces(view, found.uids):
+        for piece in pieces:
+            sent, reply, subject, ids = thread_keys(piece)
+            messages.sent.append(dates[len(messages.sent)] if sent is None else sent)
+            messages.replies.append(reply)
+            messages.subjects.append(subject)
+            messages.ids.append(ids)
+    return messages

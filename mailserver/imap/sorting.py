@@ -1,0 +1,76 @@
+"""Messages in the order that SORT asks for (RFC 5256 §3, RFC 5957), from what the index keeps of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from mailserver.imap.search import Found
+from mailserver.imap.selected import Selected
+from mailserver.imap.slices import in_slices, sorted_by
+from mailserver.mime.sorting import EMPTY, SortField, field_of, sent_of
+from mailserver.model.mailbox import Rendered
+from mailserver.wire.imap.search_commands import SortCriterion, SortKey
+
+__all__ = ["in_order", "sent_dates", "sorting_pieces"]
+
+#: Messages of which the index is asked at a time.
+_BATCH = 2_000
+_FIELDS = {
+    SortKey.CC: SortField.CC,
+    SortKey.DISPLAYFROM: SortField.DISPLAY_FROM,
+    SortKey.DISPLAYTO: SortField.DISPLAY_TO,
+    SortKey.FROM: SortField.FROM,
+    SortKey.SUBJECT: SortField.SUBJECT,
+    SortKey.TO: SortField.TO,
+}
+
+
+async def sorting_pieces(view: Selected, uids: Sequence[int]) -> AsyncIterator[list[bytes]]:
+    """The `Rendered.SORTING` of these messages, some at a time; one that is gone by now has nothing in it."""
+    gone = (EMPTY,)
+    for start in range(0, len(uids), _BATCH):
+        batch = uids[start : start + _BATCH]
+        found = await view.mailbox.rendered(batch, (Rendered.SORTING,))
+        yield [found.get(uid, gone)[0] for uid in batch]
+
+
+def sent_dates(pieces: Sequence[bytes], dates: Sequence[int]) -> list[int]:
+    """Sent dates (RFC 5256 §2.2); `dates` are the INTERNALDATEs of the same messages, for those without one."""
+    sent = map(sent_of, pieces)
+    return [date if own is None else own for own, date in zip(sent, dates, strict=True)]
+
+
+async def in_order(view: Selected, found: Found, criteria: Sequence[SortCriterion]) -> list[int]:
+    """The places among what was found, sorted. n log n; equal ones stay in the order of the mailbox."""
+    columns = await _columns(view, found, {criterion.key for criterion in criteria})
+    order = list(range(len(found)))
+    # The sort is stable, so what counts least comes first.
+    for criterion in reversed(criteria):
+        order = await in_slices(sorted_by(order, columns[criterion.key], reverse=criterion.reverse))
+    return order
+
+
+async def _columns(view: Selected, found: Found, keys: set[SortKey]) -> dict[SortKey, Sequence[Any]]:
+    columns: dict[SortKey, Sequence[Any]] = {}
+    if SortKey.ARRIVAL in keys:
+        columns[SortKey.ARRIVAL] = found.dates
+    if SortKey.SIZE in keys:
+        columns[SortKey.SIZE] = found.sizes
+    wanted: dict[SortKey, tuple[list[Any], Callable[[list[bytes], Sequence[int]], list[Any]]]] = {
+        key: ([], _column(key)) for key in keys - columns.keys()
+    }
+    if wanted:
+        dates, start = found.dates, 0
+        async for pieces in sorting_pieces(view, found.uids):
+            for column, taken in wanted.values():
+                column.extend(taken(pieces, dates[start : start + len(pieces)]))
+            start += len(pieces)
+    return columns | {key: column for key, (column, _) in wanted.items()}
+
+
+def _column(key: SortKey) -> Callable[[list[bytes], Sequence[int]], list[Any]]:
+    if key is SortKey.DATE:
+        return sent_dates
+    field = _FIELDS[key]
+    return lambda pieces, dates: [field_of(piece, field) for piece in pieces]

@@ -1,0 +1,64 @@
+"""The parsers of SORT and THREAD (RFC 5256 §5, RFC 5957 §5)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.parse_search import returns, search_program
+from mailserver.wire.imap.search_commands import Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
+
+__all__ = ["sort", "thread", "uid_sort", "uid_thread"]
+
+_MAX_CRITERIA: Final = 30
+_KEYS: Final = {key.value: key for key in SortKey}
+_ALGORITHMS: Final = {algorithm.value: algorithm for algorithm in ThreadAlgorithm}
+
+
+def sort(lexer: Lexer) -> Sort:
+    """SORT."""
+    return _sort(lexer, uid=False)
+
+
+def uid_sort(lexer: Lexer) -> Sort:
+    """UID SORT."""
+    return _sort(lexer, uid=True)
+
+
+def thread(lexer: Lexer) -> Thread:
+    """THREAD."""
+    return _thread(lexer, uid=False)
+
+
+def uid_thread(lexer: Lexer) -> Thread:
+    """UID THREAD."""
+    return _thread(lexer, uid=True)
+
+
+def _sort(lexer: Lexer, *, uid: bool) -> Sort:
+    lexer.space()
+    asked = returns(lexer)
+    criteria = tuple(lexer.items(lambda: _criterion(lexer), _MAX_CRITERIA))
+    lexer.space()
+    return Sort(criteria, search_program(lexer, asked, uid=uid, charset=True))
+
+
+def _criterion(lexer: Lexer) -> SortCriterion:
+    word = lexer.word("a sort criterion")
+    reverse = word == b"REVERSE"
+    if reverse:
+        lexer.space()
+        word = lexer.word("a sort criterion")
+    key = _KEYS.get(word)
+    if key is None:
+        raise ParseError("SORT knows ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, SIZE, SUBJECT and TO")
+    return SortCriterion(key, reverse)
+
+
+def _thread(lexer: Lexer, *, uid: bool) -> Thread:
+    lexer.space()
+    algorithm = _ALGORITHMS.get(lexer.word("a threading algorithm"))
+    if algorithm is None:
+        raise ParseError("THREAD knows ORDEREDSUBJECT and REFERENCES")
+    lexer.space()
+    return Thread(algorithm, search_program(lexer, None, uid=uid, charset=True))

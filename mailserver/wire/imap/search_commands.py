@@ -1,0 +1,79 @@
+"""SEARCH and what grew from it (RFC 9051 §6.4.4, RFC 5256), as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mailserver.wire.imap.search_keys import SearchKey
+
+__all__ = ["Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Thread", "ThreadAlgorithm"]
+
+
+class SearchReturn(Enum):
+    """Result options of SEARCH (RFC 9051 §6.4.4); the value is the word in ESEARCH."""
+
+    MIN = b"MIN"
+    MAX = b"MAX"
+    ALL = b"ALL"
+    COUNT = b"COUNT"
+    SAVE = b"SAVE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """RFC 9051 §6.4.4. `returns` is None without RETURN; `RETURN ()` is {ALL} (RFC 4731 §3.1).
+
+    IMAP4rev2 answers with ESEARCH in either case. All text is decoded; `key` joins the client's keys by And. With
+    `bad_charset` the keys could not be read: the answer is NO, and what was saved is lost (§6.4.4.1).
+    """
+
+    key: SearchKey
+    returns: frozenset[SearchReturn] | None = None
+    uid: bool = False
+    bad_charset: bool = False
+
+
+class SortKey(Enum):
+    """What messages are sorted by (RFC 5256 §3 SORT, RFC 5957 §4)."""
+
+    ARRIVAL = b"ARRIVAL"
+    CC = b"CC"
+    DATE = b"DATE"
+    DISPLAYFROM = b"DISPLAYFROM"
+    DISPLAYTO = b"DISPLAYTO"
+    FROM = b"FROM"
+    SIZE = b"SIZE"
+    SUBJECT = b"SUBJECT"
+    TO = b"TO"
+
+
+@dataclass(frozen=True, slots=True)
+class SortCriterion:
+    """One of the things to sort by; `reverse` is descending."""
+
+    key: SortKey
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """RFC 5256 §3 SORT; `search` says what is sorted, and by which numbers it is named."""
+
+    criteria: tuple[SortCriterion, ...]
+    search: Search
+
+
+class ThreadAlgorithm(Enum):
+    """RFC 5256 §3 THREAD."""
+
+    ORDEREDSUBJECT = b"ORDEREDSUBJECT"
+    REFERENCES = b"REFERENCES"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """RFC 5256 §3 THREAD; `search` has no `returns`."""
+
+    algorithm: ThreadAlgorithm
+    search: Search

@@ -1,0 +1,89 @@
+"""wire/imap/parse_sort.py: SORT and THREAD (RFC 5256 §5, RFC 5957 §5, RFC 5267 §3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailserver.wire.imap.events import BadCommand
+from mailserver.wire.imap.responses import ordered_set
+from mailserver.wire.imap.search_commands import (
+    Search,
+    SearchReturn,
+    Sort,
+    SortCriterion,
+    SortKey,
+    Thread,
+    ThreadAlgorithm,
+)
+from mailserver.wire.imap.search_keys import All, And, HasFlag, Header
+from tests.helpers.wire_imap import command, every_way
+
+ALL = Search(key=All())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"SORT (SUBJECT) UTF-8 ALL", Sort((SortCriterion(SortKey.SUBJECT),), ALL)),
+        (
+            b'sort (subject reverse date) "us-ascii" all',
+            Sort((SortCriterion(SortKey.SUBJECT), SortCriterion(SortKey.DATE, reverse=True)), ALL),
+        ),
+        (
+            b"UID SORT (DISPLAYFROM) UTF-8 SEEN TO {1+}\r\nx",
+            Sort(
+                (SortCriterion(SortKey.DISPLAYFROM),),
+                Search(key=And((HasFlag("\\Seen"), Header("to", "x"))), uid=True),
+            ),
+        ),
+        (
+            b"SORT RETURN () (ARRIVAL) UTF-8 ALL",
+            Sort((SortCriterion(SortKey.ARRIVAL),), Search(key=All(), returns=frozenset({SearchReturn.ALL}))),
+        ),
+        (
+            b"SORT (CC) KOI8-R whatever {{{",
+            Sort((SortCriterion(SortKey.CC),), Search(key=All(), bad_charset=True)),
+        ),
+        (b"THREAD ORDEREDSUBJECT UTF-8 ALL", Thread(ThreadAlgorithm.ORDEREDSUBJECT, ALL)),
+        (b"uid thread references utf-8 all", Thread(ThreadAlgorithm.REFERENCES, Search(key=All(), uid=True))),
+    ],
+)
+def test_what_is_read(line: bytes, expected: object) -> None:
+    assert command(line) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"SORT",
+        b"SORT ()",
+        b"SORT () UTF-8 ALL",
+        b"SORT (REVERSE) UTF-8 ALL",
+        b"SORT (REVERSE REVERSE DATE) UTF-8 ALL",
+        b"SORT (SIZE)(DATE) UTF-8 ALL",
+        b"SORT (SIZE) ALL",
+        b"SORT (" + b" ".join([b"DATE"] * 31) + b") UTF-8 ALL",
+        b"THREAD REFS UTF-8 ALL",
+        b"THREAD REFERENCES ALL",
+        b"THREAD RETURN (ALL) REFERENCES UTF-8 ALL",
+    ],
+)
+def test_what_is_refused(line: bytes) -> None:
+    (event,) = every_way(b"a " + line + b"\r\n")
+    assert isinstance(event, BadCommand)
+    assert event.status == "BAD"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([], b""),
+        ([5], b"5"),
+        ([1, 2, 3], b"1:3"),
+        ([3, 2, 1], b"3,2,1"),
+        ([10, 11, 12, 4, 5, 1], b"10:12,4:5,1"),
+        (range(1, 4), b"1:3"),
+    ],
+)
+def test_ranges_only_go_up(numbers: list[int], expected: bytes) -> None:
+    assert ordered_set(numbers) == expected
