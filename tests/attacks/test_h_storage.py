@@ -365,7 +365,7 @@ async def test_h07_a_flipped_bit_in_a_rendered_piece_is_noticed(tmp_path: Path) 
     async with inbox_with(tmp_path, "one") as (_, box):
         good = await box.rendered([1], [Rendered.ENVELOPE])
         with sqlite3.connect(inbox_path(tmp_path) / "index.db") as db:
-            db.execute("UPDATE rendered SET envelope = X'0D0A'")
+            db.execute("UPDATE rendered_envelope SET piece = X'0D0A'")
         db.close()
         assert await box.rendered([1], [Rendered.ENVELOPE]) == {1: list(good[1])}
 

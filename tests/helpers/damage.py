@@ -178,13 +178,12 @@ def wrong_flags(account: Path) -> None:
 
 
 def wrong_piece(account: Path) -> None:
-    sql(account, f"UPDATE rendered SET envelope = x'2829' WHERE key = {key(account, 3)}")
+    sql(account, f"UPDATE rendered_envelope SET piece = x'2829' WHERE key = {key(account, 3)}")
 
 
 def other_piece(account: Path) -> None:
-    columns = "crc, envelope, bodystructure, body, listed_headers"
-    sql(account, f"UPDATE rendered SET ({columns}) = (SELECT {columns} FROM rendered WHERE key = {key(account, 3)})"
-                 f" WHERE key = {key(account, 4)}")  # fmt: skip
+    same = f"(crc, piece) = (SELECT crc, piece FROM rendered_envelope WHERE key = {key(account, 3)})"
+    sql(account, f"UPDATE rendered_envelope SET {same} WHERE key = {key(account, 4)}")
 
 
 def not_text(account: Path) -> None:
@@ -277,7 +276,7 @@ DAMAGES: dict[str, Damage] = {
     "piece flipped": (wrong_piece, Problem.RENDERED_WRONG),
     "piece of another": (other_piece, Problem.RENDERED_WRONG),
     "piece of none": (
-        on_row("UPDATE rendered SET key = key + 900"), Problem.RENDERED_ORPHAN
+        on_row("UPDATE rendered_body SET key = key + 900"), Problem.RENDERED_ORPHAN
     ),
 }  # fmt: skip
 #: Damage that changes what a client sees, by its nature: checked in tests of their own.

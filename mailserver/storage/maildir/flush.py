@@ -13,7 +13,8 @@ from typing import Any
 
 from mailserver.net import files
 from mailserver.storage.maildir.folder import Folder, Seen
-from mailserver.storage.maildir.index import AccountIndex, key_range
+from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.names import parse
 from mailserver.storage.maildir.rows import check_name
 from mailserver.storage.maildir.scan import TO_CUR, list_names, mtimes

@@ -6,7 +6,7 @@ files are not yet unlinked (`unlinks`); these are taken out of a damaged one fir
 program is no damage: it undoes one transaction, and nothing else.
 
 One connection for an account, used by any thread under its lock. Open databases are kept by an `IndexPool`, the least
-recently used one is closed. A message's key is `folder number << 32 | UID`, so a folder is a range.
+recently used one is closed. Its tables: schema.py, keys.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mailserver.model.flags import normalize_flag
 from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
 from mailserver.storage.maildir.schema import is_ours, prepare
 
-__all__ = ["INDEX_FILE", "AccountIndex", "BadValue", "IndexLost", "IndexPool", "decoding", "key_range"]
+__all__ = ["INDEX_FILE", "AccountIndex", "BadValue", "IndexLost", "IndexPool", "decoding"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -62,11 +62,6 @@ def decoding() -> Iterator[None]:
         yield
     except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:
         raise BadValue(repr(error)) from error
-
-
-def key_range(number: int) -> tuple[int, int]:
-    """The first and last key of a folder."""
-    return number << 32, number << 32 | 0xFFFFFFFF
 
 
 class AccountIndex:

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from mailserver.storage.maildir.index import key_range
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.schema import SCHEMA_VERSION, STATE_VERSION, state_version
 
 __all__ = ["BAD_VALUE", "FolderContents", "IndexContents", "MessageRow", "connect_readonly", "read_contents"]

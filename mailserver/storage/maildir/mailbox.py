@@ -20,6 +20,7 @@ from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import IndexLost
+from mailserver.storage.maildir.pieces import read_pieces
 from mailserver.storage.maildir.rows import FileRow
 from mailserver.storage.maildir.sync import Synced
 from mailserver.storage.maildir.transfer import transfer
@@ -202,7 +203,7 @@ class MaildirMailbox:
         wanted = sorted(uids)
         try:
             found: dict[int, Sequence[bytes]] = await run(
-                lambda: index.run(lambda db: dict(rows.read_rendered(db, number, wanted, fields)))
+                lambda: index.run(lambda db: dict(read_pieces(db, number, wanted, fields)))
             )
             lacking = [uid for uid in wanted if uid not in found] if make else []
             for start in range(0, len(lacking), reading.RENDER_BATCH):

@@ -15,7 +15,7 @@ from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.export import Exported, export_dovecot
 from mailserver.storage.maildir.findings import Finding, Problem
 from mailserver.storage.maildir.folder import Folder
-from mailserver.storage.maildir.index import key_range
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.rebuild import rebuild_account
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.maildir.verify import verify_account

@@ -13,6 +13,7 @@ from mailserver.net import files
 from mailserver.storage.maildir import rows
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.pieces import store_pieces
 from mailserver.storage.maildir.rows import FileRow
 
 __all__ = ["BATCH_OCTETS", "RENDER_BATCH", "load", "open_message", "read_batch", "read_range", "render_missing"]
@@ -157,5 +158,5 @@ def render_missing(
         except FileNotFoundError:
             continue
     if out:
-        index.run(lambda db: rows.store_rendered(db, number, out.items()))
+        index.run(lambda db: store_pieces(db, number, out.items()))
     return out

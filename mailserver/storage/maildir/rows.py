@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mailserver.model.flags import FlagTable
-from mailserver.model.mailbox import MessageTable, Rendered
+from mailserver.model.mailbox import MessageTable
 from mailserver.storage.maildir.folder import Arrival
 from mailserver.storage.maildir.folder_state import FolderState
-from mailserver.storage.maildir.index import AccountIndex, BadValue, decoding, key_range
+from mailserver.storage.maildir.index import AccountIndex, BadValue, decoding
+from mailserver.storage.maildir.keys import key_range, select
+from mailserver.storage.maildir.pieces import forget_pieces
+from mailserver.storage.maildir.schema import PIECE_TABLES
 
 __all__ = [
-    "FileRow", "FolderRow", "LoadedTable", "add_messages", "check_name", "copy_rendered", "file_rows", "folder_row",
-    "forget_folder", "is_whole", "load_counts", "load_table", "read_rendered", "remove_messages", "set_flags",
-    "store_rendered", "tombstones_since", "trust", "uids_of", "usage",
+    "FileRow", "FolderRow", "LoadedTable", "add_messages", "check_name", "file_rows", "folder_row", "forget_folder",
+    "is_whole", "load_counts", "load_table", "remove_messages", "set_flags", "tombstones_since", "trust", "uids_of",
+    "usage",
 ]  # fmt: skip
 
 _UID = 0xFFFFFFFF
 _MAX_TOMBSTONES = 100_000
 _MAX_SIZE = 0xFFFFFFFF
-_COLUMNS = [field.value for field in Rendered]
-_MANY = 500
 #: Rows that become columns at once; small enough that the loop gets its turn between two of them.
 _PIECE = 5_000
 
@@ -102,7 +101,7 @@ def _check_numbers(values: Iterable[object]) -> None:
 
 def forget_folder(db: sqlite3.Connection, number: int) -> None:
     """Remove all that is known of a folder."""
-    for table in ("messages", "rendered", "tombstones", "unlinks"):
+    for table in ("messages", *PIECE_TABLES.values(), "tombstones", "unlinks"):
         db.execute(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", key_range(number))  # noqa: S608
     db.execute("DELETE FROM folders WHERE number = ?", (number,))
 
@@ -217,7 +216,7 @@ def usage(db: sqlite3.Connection, number: int) -> tuple[int, int]:
 def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[int, FileRow]:
     """Where these messages are; those that the index does not have are missing."""
     out = {}
-    for key, base, info, in_new, size, wire in _select(db, "base, info, in_new, size, wire", "messages", number, uids):
+    for key, base, info, in_new, size, wire in select(db, "base, info, in_new, size, wire", "messages", number, uids):
         uid = key & _UID
         check_name(uid, base, info)
         _check_numbers((size, wire))
@@ -233,27 +232,6 @@ def check_name(uid: int, base: bytes, info: bytes) -> None:
         name = base + info
         if b",U=%d," % uid not in base or b"/" in name or b"\0" in name:
             raise BadValue(f"the index has a wrong name for UID {uid}")
-
-
-def _select(
-    db: sqlite3.Connection, columns: str, table: str, number: int, uids: Sequence[int]
-) -> Iterable[tuple[Any, ...]]:
-    """Rows of these (ascending) UIDs. One range if they are dense, else many small questions."""
-    if not uids:
-        return
-    first = number << 32
-    low, high = first | min(uids), first | max(uids)
-    if high - low < 4 * len(uids) + _MANY:
-        wanted = {first | uid for uid in uids}
-        everything = len(wanted) == high - low + 1
-        for row in db.execute(f"SELECT key, {columns} FROM {table} WHERE key BETWEEN ? AND ?", (low, high)):  # noqa: S608
-            if everything or row[0] in wanted:
-                yield row
-        return
-    for start in range(0, len(uids), _MANY):
-        keys = [first | uid for uid in uids[start : start + _MANY]]
-        marks = ",".join("?" * len(keys))
-        yield from db.execute(f"SELECT key, {columns} FROM {table} WHERE key IN ({marks})", keys)  # noqa: S608
 
 
 def uids_of(db: sqlite3.Connection, table: str, number: int) -> list[int]:
@@ -283,7 +261,7 @@ def remove_messages(db: sqlite3.Connection, number: int, uids: Collection[int], 
             "INSERT OR REPLACE INTO unlinks SELECT key, in_new, base, info FROM messages WHERE key = ?", keys
         )
     db.executemany("DELETE FROM messages WHERE key = ?", keys)
-    db.executemany("DELETE FROM rendered WHERE key = ?", keys)
+    forget_pieces(db, keys)
     (count,) = db.execute("SELECT count(*) FROM tombstones WHERE key BETWEEN ? AND ?", key_range(number)).fetchone()
     if count > _MAX_TOMBSTONES:
         _prune(db, number, count - _MAX_TOMBSTONES // 2)
@@ -306,63 +284,5 @@ def tombstones_since(db: sqlite3.Connection, number: int, modseq: int) -> list[i
         return None
     rows = db.execute(
         "SELECT key FROM tombstones WHERE key BETWEEN ? AND ? AND modseq > ?", (*key_range(number), modseq)
-    )
-    return [key & _UID for (key,) in rows]
-
-
-# -- rendered pieces ---------------------------------------------------------------------------------------------------
-
-
-def read_rendered(
-    db: sqlite3.Connection, number: int, uids: Sequence[int], fields: Sequence[Rendered]
-) -> dict[int, tuple[bytes, ...]]:
-    """uid → the asked pieces, where all of them are there and unharmed."""
-    first = number << 32
-    every = ", ".join(_COLUMNS)
-    places = [_COLUMNS.index(field.value) for field in fields]
-    out = {}
-    for row in _select(db, f"crc, {every}", "rendered", number, uids):
-        key, crc, *pieces = row
-        # These octets go to clients as they are: a flipped bit must not become broken protocol.
-        with decoding():
-            if zlib.crc32(b"".join([piece or b"" for piece in pieces])) != crc:
-                continue
-        asked = tuple([pieces[at] for at in places])
-        if None not in asked:
-            out[key - first] = asked
-    return out
-
-
-def store_rendered(
-    db: sqlite3.Connection, number: int, rendered: Iterable[tuple[int, dict[Rendered, bytes]]]
-) -> None:
-    """Keep the pieces of messages that are (still) in the index."""
-    rows = []
-    for uid, pieces in rendered:
-        values = [pieces.get(field) for field in Rendered]
-        rows.append((zlib.crc32(b"".join([value or b"" for value in values])), *values, number << 32 | uid))
-    names = ", ".join(_COLUMNS)
-    marks = ", ".join("?" * len(_COLUMNS))
-    db.executemany(
-        f"INSERT OR REPLACE INTO rendered (key, crc, {names}) SELECT key, ?, {marks} FROM messages WHERE key = ?",  # noqa: S608
-        rows,
-    )
-
-
-def copy_rendered(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
-    """The pieces of copies are those of their originals."""
-    names = ", ".join(["crc", *_COLUMNS])
-    db.executemany(
-        f"INSERT OR REPLACE INTO rendered (key, {names}) SELECT ?, {names} FROM rendered WHERE key = ?",  # noqa: S608
-        [(target << 32 | new, source << 32 | old) for old, new in pairs],
-    )
-
-
-def missing_rendered(db: sqlite3.Connection, number: int, limit: int) -> list[int]:
-    """UIDs of messages without pieces, the newest first."""
-    rows = db.execute(
-        "SELECT m.key FROM messages m LEFT JOIN rendered r ON r.key = m.key"
-        " WHERE m.key BETWEEN ? AND ? AND r.key IS NULL ORDER BY m.key DESC LIMIT ?",
-        (*key_range(number), limit),
     )
     return [key & _UID for (key,) in rows]

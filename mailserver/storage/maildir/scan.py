@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mailserver.storage.maildir.gently import in_order
-from mailserver.storage.maildir.index import BadValue, key_range
+from mailserver.storage.maildir.index import BadValue
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.names import parse
 
 __all__ = ["FLAGS_CHANGED", "TO_CUR", "Difference", "Moved", "compare", "list_names", "mtimes"]

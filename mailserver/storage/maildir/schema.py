@@ -13,7 +13,7 @@ import zlib
 
 from mailserver.model.mailbox import Rendered
 
-__all__ = ["SCHEMA_VERSION", "STATE_TABLES", "STATE_VERSION", "is_ours", "prepare", "state_version"]
+__all__ = ["PIECE_TABLES", "SCHEMA_VERSION", "STATE_TABLES", "STATE_VERSION", "is_ours", "prepare", "state_version"]
 
 #: Bump it when the tables of the state change; new columns need a DEFAULT.
 STATE_VERSION = 1
@@ -35,9 +35,10 @@ _INDEXES = (
     "CREATE INDEX dirty_messages ON messages (key) WHERE dirty",
     "CREATE INDEX new_messages ON messages (key) WHERE in_new",
 )
-_CACHE_TABLES = {
-    "rendered": "key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, " + ", ".join(f"{p.value} BLOB" for p in Rendered),
-}
+#: Where each kind of rendered piece is: so reading one kind reads no other, however large those are.
+PIECE_TABLES = {field: f"rendered_{field.value}" for field in Rendered}
+_PIECE = "key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, piece BLOB NOT NULL"
+_CACHE_TABLES = dict.fromkeys(PIECE_TABLES.values(), _PIECE)
 SCHEMA_VERSION = STATE_VERSION << 24 | zlib.crc32(f"{CACHE_VERSION} {_CACHE_TABLES}".encode()) & 0xFFFFFF
 #: The one number that there was before there were two, with the state of version 1.
 _UNDIVIDED = range(3, 10)

@@ -16,7 +16,8 @@ from mailserver.net import files
 from mailserver.storage.maildir import dovecot, rows
 from mailserver.storage.maildir.cleaning import usage_of
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
-from mailserver.storage.maildir.index import AccountIndex, key_range
+from mailserver.storage.maildir.index import AccountIndex
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.names import parse
 from mailserver.storage.maildir.scan import Difference, Moved, compare, mtimes
 from mailserver.storage.maildir.unknown_files import Adopted, adopt

@@ -21,6 +21,7 @@ from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
 from mailserver.storage.maildir.names import is_ours
+from mailserver.storage.maildir.pieces import copy_pieces
 from mailserver.storage.maildir.rows import FileRow
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Work:
         pairs = [(copy.uid, copy.arrival.uid) for copy in self.copies if copy.arrival is not None]
         # Only a saving: if the index is lost now, the copies stand all the same.
         with suppress(IndexLost, StorageFailure):
-            self.index.run(lambda db: rows.copy_rendered(db, source_number, target_number, pairs))
+            self.index.run(lambda db: copy_pieces(db, source_number, target_number, pairs))
 
     def _link_all(self, found: dict[int, FileRow]) -> None:
         target, now = self.target, self.context.clock.time()

@@ -12,11 +12,11 @@ from typing import Self
 
 from mailserver.mime.render import render
 from mailserver.model.mailbox import Rendered
-from mailserver.storage.maildir import reading, rows
+from mailserver.storage.maildir import reading
 from mailserver.storage.maildir.findings import Findings, Problem
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
-from mailserver.storage.maildir.index import INDEX_FILE, key_range
+from mailserver.storage.maildir.index import INDEX_FILE
 from mailserver.storage.maildir.index_contents import (
     BAD_VALUE,
     FolderContents,
@@ -28,6 +28,7 @@ from mailserver.storage.maildir.index_contents import (
 from mailserver.storage.maildir.inspection import FolderOnDisk, MessageFile
 from mailserver.storage.maildir.keywords import Keywords
 from mailserver.storage.maildir.names import FileName
+from mailserver.storage.maildir.pieces import keys_of_pieces, read_pieces
 from mailserver.storage.maildir.rows import FileRow
 
 __all__ = ["IndexCheck"]
@@ -98,8 +99,7 @@ class IndexCheck:
     def _check_rendered(
         self, db: sqlite3.Connection, folder: FolderOnDisk, state: FolderState, known: FolderContents
     ) -> None:
-        keys = [key & 0xFFFFFFFF for (key,) in db.execute(
-            "SELECT key FROM rendered WHERE key BETWEEN ? AND ?", key_range(known.number))]  # fmt: skip
+        keys = [key & 0xFFFFFFFF for key in keys_of_pieces(db, known.number)]
         for uid in keys:
             if uid not in known.messages:
                 text = f"pieces of UID {uid}, which is not in the index"
@@ -110,7 +110,7 @@ class IndexCheck:
         at = Folder("", folder.dirname, folder.path, state)
         for start in range(0, len(present), _BATCH):
             batch = present[start : start + _BATCH]
-            kept = rows.read_rendered(db, known.number, batch, _FIELDS)
+            kept = read_pieces(db, known.number, batch, _FIELDS)
             for uid in batch:
                 self._compare(at, uid, known.messages[uid], kept.get(uid))
 

@@ -200,5 +200,5 @@ async def test_what_arrived_is_indexed_and_rendered_later(tmp_path: Path, monkey
             await store.commit(content, [Target(account=ANNA)])
         await asyncio.wait_for(filled.wait(), 10)
         monkeypatch.undo()
-        count = account.upkeep.index.run(lambda db: db.execute("SELECT count(*) FROM rendered").fetchone()[0])
+        count = account.upkeep.index.run(lambda db: db.execute("SELECT count(*) FROM rendered_envelope").fetchone()[0])
         assert count == 1

@@ -116,7 +116,7 @@ async def test_a_mistake_of_ours_undoes_its_transaction_and_nothing_else(tmp_pat
             assert query(tmp_path, "SELECT count(*) FROM unlinks") == [(1,)]
 
 
-OLD_CACHE = "DROP TABLE rendered; CREATE TABLE rendered (key INTEGER PRIMARY KEY, other BLOB); "
+OLD_CACHE = "DROP TABLE rendered_body; CREATE TABLE rendered (key INTEGER PRIMARY KEY, other BLOB); "
 
 
 @pytest.mark.parametrize(
