@@ -167,9 +167,16 @@ class AccountStore(Protocol):
 
     async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
         """Make a mailbox (and missing parents); a name that only has children can be made one. It gets the ACL of the
-        nearest mailbox above it (RFC 4314 §4).
+        nearest mailbox above it (RFC 4314 §4). A special use moves to it from the mailbox that had it (RFC 6154 §3).
 
         Raises AlreadyExists, InvalidInput, LimitReached (name over 255 bytes on disk, too many folders).
+        """
+        ...
+
+    async def set_special_use(self, name: str, uses: Collection[SpecialUse]) -> None:
+        """Durably give a mailbox these special uses and no others; who had them loses them.
+
+        Raises NotFound, NotPermitted (INBOX has none).
         """
         ...
 

@@ -184,7 +184,22 @@ class MemoryAccount:
         self._check_limits([name], len(missing) + 1)
         for parent in missing:
             self._make(parent, ())
-        return self._make(name, special_use)
+        mailbox = self._make(name, special_use)
+        self._take_uses(mailbox)
+        return mailbox
+
+    def _take_uses(self, owner: MemoryMailbox) -> None:
+        for mailbox in self._mailboxes.values():
+            if mailbox is not owner:
+                mailbox.special_use -= owner.special_use
+
+    async def set_special_use(self, name: str, uses: Collection[SpecialUse]) -> None:
+        """Give a mailbox these special uses, and no others."""
+        mailbox = self.existing(name)
+        if mailbox.name == INBOX and uses:
+            raise NotPermitted("INBOX has no special use")
+        mailbox.special_use = frozenset(uses)
+        self._take_uses(mailbox)
 
     def _make(self, name: str, special_use: Collection[SpecialUse]) -> MemoryMailbox:
         # Never one that was given before: DELETE and CREATE within a second are two mailboxes.

@@ -258,3 +258,34 @@ async def test_find_a_mailbox_without_opening_it(harness: Harness) -> None:
     for name in ("A", "nothing", "", "a//b", "*"):
         with pytest.raises(NotFound):
             await account.find(name)
+
+
+async def uses_of(account: AccountStore) -> dict[str, frozenset[SpecialUse]]:
+    return {info.name: info.special_use for info in await account.list_mailboxes() if info.special_use}
+
+
+async def test_a_special_use_belongs_to_one_mailbox(open_store: OpenStore, request: pytest.FixtureRequest) -> None:
+    async with open_store() as harness:
+        account = await harness.store.open_account(ANNA)
+        await account.create("Gesendet", [SpecialUse.SENT, SpecialUse.JUNK])
+        before = await uses_of(account)
+        assert before["Gesendet"] == {SpecialUse.SENT, SpecialUse.JUNK}
+        assert "Sent" not in before and "Junk" not in before and before["Trash"] == {SpecialUse.TRASH}
+        with pytest.raises(AlreadyExists):
+            await account.create("Gesendet", [SpecialUse.TRASH])
+        await account.set_special_use("Sent", [SpecialUse.SENT])
+        await account.set_special_use("Trash", [])
+        await account.set_special_use("Archive", [SpecialUse.ARCHIVE, SpecialUse.DRAFTS])
+        with pytest.raises(NotPermitted):
+            await account.set_special_use("inbox", [SpecialUse.SENT])
+        with pytest.raises(NotFound):
+            await account.set_special_use("No such", [SpecialUse.SENT])
+        after = await uses_of(account)
+        assert after == {
+            "Archive": {SpecialUse.ARCHIVE, SpecialUse.DRAFTS},
+            "Gesendet": {SpecialUse.JUNK},
+            "Sent": {SpecialUse.SENT},
+        }
+    if "memory" not in request.node.name:
+        async with open_store() as harness:
+            assert await uses_of(await harness.store.open_account(ANNA)) == after

@@ -198,6 +198,10 @@ class MaildirAccount:
         folder = await self.context.finish(self._tree.create(name, frozenset(special_use)))
         return self.info(folder.name)
 
+    async def set_special_use(self, name: str, uses: Collection[SpecialUse]) -> None:
+        """Give a mailbox these special uses, and no others."""
+        await self.context.finish(self._tree.set_special_use(name, frozenset(uses)))
+
     async def delete(self, name: str) -> None:
         """Delete a mailbox and its messages."""
         await self.context.finish(self._tree.delete(name))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailserver.model.errors import LimitReached
+from mailserver.model.mailbox import SpecialUse
 from mailserver.model.rights import Acl
 from mailserver.storage.maildir.counts import Counts
 from mailserver.storage.maildir.folder_state import MAX_UID, FolderState
@@ -160,12 +161,16 @@ class Folder:
     def set_acl(self, acl: Acl) -> None:
         """Durably. In a thread. Raises OSError: then it is as it was."""
         with self.lock:
-            old, self.state.acl = self.state.acl, acl
-            try:
-                self.state.save(self.path)
-            except BaseException:
-                self.state.acl = old
-                raise
+            state = replace(self.state, acl=acl)
+            state.save(self.path)
+            self.state = state
+
+    def set_special_use(self, uses: frozenset[SpecialUse]) -> None:
+        """Durably. In a thread. Raises OSError: then it is as it was."""
+        with self.lock:
+            state = replace(self.state, special_use=uses)
+            state.save(self.path)
+            self.state = state
 
     @property
     def lead(self) -> int:

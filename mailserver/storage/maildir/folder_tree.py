@@ -54,7 +54,27 @@ class FolderTree:
         self._check_limits([name], len(missing) + 1)
         for parent in missing:
             await self._make(parent, frozenset())
-        return await self._make(name, special_use)
+        folder = await self._make(name, special_use)
+        await self._take_uses(folder)
+        return folder
+
+    async def _take_uses(self, owner: Folder) -> None:
+        """Nobody else has the special uses of this folder from now on; a crash before leaves two that have them."""
+        for folder in list(self._account.folders.values()):
+            if folder is not owner and folder.state.special_use & owner.state.special_use:
+                left = folder.state.special_use - owner.state.special_use
+                await self._account.context.reading.run(folder.set_special_use, left)
+
+    async def set_special_use(self, name: str, uses: frozenset[SpecialUse]) -> None:
+        """Give a folder these special uses, and no others."""
+        folder = self._account.existing(name)
+        if folder.name == INBOX and uses:
+            raise NotPermitted("INBOX has no special use")
+        await self._account.upkeep.operate(lambda: self._set_special_use(folder, uses), folder)
+
+    async def _set_special_use(self, folder: Folder, uses: frozenset[SpecialUse]) -> None:
+        await self._account.context.reading.run(folder.set_special_use, uses)
+        await self._take_uses(folder)
 
     async def _make(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
         account = self._account
