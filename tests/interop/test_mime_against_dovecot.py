@@ -64,23 +64,29 @@ ssl = no
         for name in ("cur", "new", "tmp"):
             (self._maildir / name).mkdir(parents=True)
         for number, message in enumerate(messages):
-            (self._maildir / "cur" / f"{1_000_000_000 + number}.M{number:06}P1.x:2,S").write_bytes(message)
+            path = self._maildir / "cur" / f"{1_000_000_000 + number}.M{number:06}P1.x:2,S"
+            path.write_bytes(message)
+            os.utime(path, (1_000_000_000 + number, 1_000_000_000 + number))
         shutil.chown(self._directory, AS_USER)
         for path in self._maildir.rglob("*"):
             shutil.chown(path, AS_USER)
         shutil.chown(self._maildir, AS_USER)
 
-    def fetch(self, wanted: dict[int, str]) -> dict[int, dict[str, Any]]:
-        """Message number → item → value. A number that Dovecot does not answer is missing."""
-        fetches = [f"f{number} FETCH {number} ({items})".encode() for number, items in wanted.items()]
-        out = subprocess.run(
+    def talk(self, commands: Sequence[str]) -> bytes:
+        """All that is answered to these commands, with INBOX selected."""
+        lines = [f"f{number} {command}".encode() for number, command in enumerate(commands)]
+        return subprocess.run(
             [IMAP, "-c", self._directory / "dovecot.conf"],
-            input=b"\r\n".join([b"a SELECT INBOX", *fetches, b"z LOGOUT", b""]),
+            input=b"\r\n".join([b"a SELECT INBOX", *lines, b"z LOGOUT", b""]),
             capture_output=True,
             env={"USER": AS_USER, "HOME": str(self._directory)},
             timeout=100,
             check=False,
         ).stdout
+
+    def fetch(self, wanted: dict[int, str]) -> dict[int, dict[str, Any]]:
+        """Message number → item → value. A number that Dovecot does not answer is missing."""
+        out = self.talk([f"FETCH {number} ({items})" for number, items in wanted.items()])
         return dict(responses(out))
 
 
