@@ -7,17 +7,13 @@ and only for the rows that are left, batch by batch, and what is heavy runs in a
 
 from __future__ import annotations
 
-import asyncio
 import calendar
 import collections.abc
-import operator
 from concurrent.futures import Executor
-from functools import partial
 from itertools import compress
 
-from mailserver.imap.search_text import TextTest, is_listed, listed_test, octets_test
+from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Rows, Selected
-from mailserver.model.mailbox import Rendered
 from mailserver.wire.imap.search_keys import (
     All,
     And,
@@ -31,7 +27,6 @@ from mailserver.wire.imap.search_keys import (
     ModSeq,
     Not,
     ObjectId,
-    ObjectKind,
     Or,
     SearchKey,
     Sequence,
@@ -44,13 +39,6 @@ from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 __all__ = ["Found", "asks_modseq", "find"]
 
 _DAY = 86_400
-#: Rows whose index pieces are asked for at a time.
-_BATCH = 1000
-
-_OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.THREADID}
-
-_TextKey = Header | BodyText | Text
-
 
 class Found:
     """The messages that match, in order. Columns are made when they are asked for: most answers need one."""
@@ -124,7 +112,7 @@ def _cost(key: SearchKey) -> int:
     if isinstance(key, DateKey):
         return 1 if key.field is DateField.SENT else 0
     if isinstance(key, Header):
-        return 1 if is_listed(key) else 2
+        return 1 if is_indexed(key) else 2
     if isinstance(key, ObjectId):
         return 1
     return 3 if isinstance(key, BodyText | Text) else 0
@@ -136,7 +124,7 @@ class _Evaluation:
     def __init__(self, view: Selected, rows: Rows, workers: Executor) -> None:
         self._view = view
         self._rows = rows
-        self._workers = workers
+        self._text = TextSearch(view.mailbox, rows.uids, workers)
 
     async def matching(self, key: SearchKey, among: int) -> int:
         """The rows among these that match."""
@@ -201,44 +189,9 @@ class _Evaluation:
             mask[span.start : span.stop] = b"\1" * len(span)
         return mask
 
-    # --- text
-
-    async def _by_text(self, key: _TextKey | DateKey | ObjectId, among: int) -> int:
+    async def _by_text(self, key: TextKey, among: int) -> int:
         places = list(compress(range(len(self._rows)), among.to_bytes(len(self._rows), "little")))
-        mask = bytearray(len(self._rows))
-        if isinstance(key, ObjectId):
-            same = partial(operator.eq, b"(%b)" % key.value.encode("ascii"))
-            await self._by_index(same, _OBJECT_IDS[key.kind], places, mask)
-        elif isinstance(key, DateKey) or (isinstance(key, Header) and is_listed(key)):
-            await self._by_index(listed_test(key), Rendered.LISTED_HEADERS, places, mask)
-        else:
-            await self._by_octets(octets_test(key), places, mask, header_only=isinstance(key, Header))
-        return int.from_bytes(mask, "little")
-
-    async def _by_index(self, test: TextTest, piece: Rendered, places: list[int], mask: bytearray) -> None:
-        uids = self._rows.uids
-        for start in range(0, len(places), _BATCH):
-            batch = places[start : start + _BATCH]
-            pieces = await self._view.mailbox.rendered([uids[at] for at in batch], (piece,))
-            here = [at for at in batch if uids[at] in pieces]
-            found = await self._in_thread(test, [pieces[uids[at]][0] for at in here])
-            for at, hit in zip(here, found, strict=True):
-                mask[at] = hit
-
-    async def _by_octets(self, test: TextTest, places: list[int], mask: bytearray, *, header_only: bool) -> None:
-        uids = self._rows.uids
-        place_of = {uids[at]: at for at in places}
-        async for batch in self._view.mailbox.read_many(list(place_of), header_only=header_only):
-            found = await self._in_thread(test, [data for _, data in batch])
-            for (uid, _), hit in zip(batch, found, strict=True):
-                mask[place_of[uid]] = hit
-
-    async def _in_thread(self, test: TextTest, texts: list[bytes]) -> list[bool]:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, partial(_all, test, texts))
-
-
-def _all(test: TextTest, texts: list[bytes]) -> list[bool]:
-    return [test(text) for text in texts]
+        return int.from_bytes(await self._text.matching(key, places), "little")
 
 
 def _bounds(key: DateKey) -> tuple[int, int]:

@@ -1,134 +1,167 @@
-"""Text keys of SEARCH on the octets of messages: decoded, then compared without regard to case (RFC 9051 §6.4.4).
+"""Text keys of SEARCH (RFC 9051 §6.4.4): the index first, then messages, and of those only where text is.
 
-Encoded words, transfer encodings and charsets are undone first. Text in ASCII, which most of it is, is compared as
-octets and never decoded. Everything here is linear in the message and runs in a worker thread.
+What is looked into was found out when a message was indexed (mime/search.py). HEADER of a kept field, and the fields
+among TEXT that are not plain ASCII, are looked for by the store's index; other listed fields are tests of their raw
+lines. BODY and TEXT read each message up to its last text, in the thread that looks into it. Only a header field that
+the index does not have costs the reading of header blocks.
+
+Everything is linear in what is read, and made in batches: between two of them others get their turn, and a search that
+nobody waits for any more ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import operator
 import re
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import partial
 
-from mailserver.mime.headers import LISTED_FIELDS, header_block_end
-from mailserver.mime.structure import Part, parse
-from mailserver.mime.text import decode_transfer
-from mailserver.mime.words import decode_octets, decode_words
-from mailserver.wire.imap.search_keys import BodyText, DateKey, DateRelation, Header, Text
+from mailserver.mime.headers import LISTED_FIELDS
+from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field
+from mailserver.model.mailbox import Rendered
+from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.search_keys import (
+    BodyText,
+    DateKey,
+    DateRelation,
+    Header,
+    ObjectId,
+    ObjectKind,
+    Text,
+)
 
-__all__ = ["TextTest", "is_listed", "listed_test", "octets_test"]
+__all__ = ["TextKey", "TextSearch", "is_indexed"]
 
-#: Says whether a header block or message matches.
-TextTest = Callable[[bytes], bool]
+TextKey = Header | BodyText | Text | ObjectId | DateKey
+
+#: Messages whose index pieces are looked through, read, or held at a time.
+_LOOKED_THROUGH = 20_000
+_READ = 1_000
 
 _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
-# Becomes one space: nobody who looks for the words around it knows that a field was folded with a tab there.
-_FOLD = re.compile(rb"\r?\n[ \t]")
+_KEPT = frozenset(name.decode("ascii") for name in KEPT_FIELDS)
+_OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.THREADID}
 _DATE = re.compile(
     rb"^Date[ \t]*:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})", re.M | re.I
 )
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-#: Charsets in which an octet of ASCII is that character and nothing else, as their names begin.
-_ASCII_BASED = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-", b"windows-125", b"koi8-")
-#: In a message in lower case: a charset that may be another one.
-_OTHER_CHARSET = re.compile(rb'charset(?!"?=(?:3d)?"?(?:%b))' % b"|".join(_ASCII_BASED))
+
+_Test = Callable[[bytes], bool]
 
 
-def is_listed(key: Header) -> bool:
-    """Whether the index keeps this header field."""
+def is_indexed(key: Header) -> bool:
+    """Whether the index has this header field."""
     return key.name in _LISTED
 
 
-def listed_test(key: Header | DateKey) -> TextTest:
-    """A test of the index's LISTED_HEADERS."""
-    return _header_test(key) if isinstance(key, Header) else partial(_sent, key)
+class TextSearch:
+    """Looks for text in messages of a mailbox, which are named by the places of their UIDs in a (sorted) column."""
+
+    def __init__(self, mailbox: Mailbox, uids: Sequence[int], workers: Executor) -> None:
+        self._mailbox = mailbox
+        self._uids = uids
+        self._workers = workers
+
+    async def matching(self, key: TextKey, places: Sequence[int]) -> bytearray:
+        """One octet for each UID of the column: 1 if the message is at one of these places and matches."""
+        uids = array("I", [self._uids[at] for at in places])
+        found = await self._found(key, uids)
+        mask = bytearray(len(self._uids))
+        for at, uid in zip(places, uids, strict=True):
+            if uid in found:
+                mask[at] = 1
+        return mask
+
+    async def _found(self, key: TextKey, uids: Sequence[int]) -> set[int]:
+        match key:
+            case ObjectId():
+                octets = b"(%b)" % key.value.encode("ascii")
+                return await self._by_piece(uids, _OBJECT_IDS[key.kind], octets, partial(operator.eq, octets))
+            case Header() if key.name in _KEPT:
+                octets = Needle(key.text).kept
+                test = partial(has_field, name=key.name, octets=octets)
+                return await self._by_piece(uids, Rendered.SEARCH_HEADERS, octets or field_start(key.name), test)
+            case Header():
+                return await self._by_lines(_field_test(key), uids, listed=is_indexed(key))
+            case DateKey():
+                return await self._by_lines(partial(_sent, key), uids, listed=True)
+            case Text():
+                needle = Needle(key.text)
+                found = await self._by_piece(uids, Rendered.SEARCH_HEADERS, needle.kept, needle.is_kept)
+                rest = array("I", [uid for uid in uids if uid not in found])
+                return found | await self._in_messages(needle, rest, headers=True)
+            case BodyText():
+                return await self._in_messages(Needle(key.text), uids, headers=False)
+
+    async def _by_piece(self, uids: Sequence[int], piece: Rendered, octets: bytes, test: _Test) -> set[int]:
+        """By a piece that has these octets if the message matches; the test is for those that have them."""
+        found = set()
+        for start in range(0, len(uids), _LOOKED_THROUGH):
+            batch = uids[start : start + _LOOKED_THROUGH]
+            pieces = await self._mailbox.rendered_with(batch, piece, octets)
+            found.update(await self._passing(test, pieces.items()))
+        return found
+
+    async def _by_lines(self, test: _Test, uids: Sequence[int], *, listed: bool) -> set[int]:
+        """By raw header lines: those that the index lists, or whole header blocks."""
+        found = set()
+        if not listed:
+            async for blocks in self._mailbox.read_many(uids, header_only=True):
+                found.update(await self._passing(test, blocks))
+            return found
+        for start in range(0, len(uids), _READ):
+            pieces = await self._mailbox.rendered(uids[start : start + _READ], (Rendered.LISTED_HEADERS,))
+            found.update(await self._passing(test, [(uid, lines) for uid, (lines,) in pieces.items()]))
+        return found
+
+    async def _in_messages(self, needle: Needle, uids: Sequence[int], *, headers: bool) -> set[int]:
+        """By reading messages: those that have a place where it may be, up to the last such place."""
+        found: set[int] = set()
+        for start in range(0, len(uids), _READ):
+            pieces = await self._mailbox.rendered(uids[start : start + _READ], (Rendered.SEARCH_PLACES,))
+            where = {uid: needle.where(piece, headers=headers) for uid, (piece,) in pieces.items()}
+            sizes = {uid: max([end for _, _, _, end in places]) for uid, places in where.items() if places}
+            async for some in self._mailbox.sift(sizes, partial(_is_in, needle, where, pieces)):
+                found.update(some)
+        return found
+
+    async def _passing(self, test: _Test, texts: Collection[tuple[int, bytes]]) -> list[int]:
+        if not texts:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(self._workers, _passing, test, texts)
 
 
-def octets_test(key: Header | BodyText | Text | DateKey) -> TextTest:
-    """A test of a whole message, or of its header block when the key is a Header."""
-    if isinstance(key, Header | DateKey):
-        return listed_test(key)
-    return partial(_in_body if isinstance(key, BodyText) else _in_message, _Needle(key.text))
+def _passing(test: _Test, texts: Iterable[tuple[int, bytes]]) -> list[int]:
+    return [uid for uid, text in texts if test(text)]
 
 
-class _Needle:
-    """What is looked for: folded text, and its octets when it is ASCII."""
-
-    __slots__ = ("folded", "octets")
-
-    def __init__(self, text: str) -> None:
-        self.folded = text.casefold()
-        self.octets = text.lower().encode("ascii") if text.isascii() else None
-
-    def in_header(self, block: bytes) -> bool:
-        """In a field or a header block, which may be folded and have encoded words."""
-        if b"\n" in block:
-            block = _FOLD.sub(b" ", block)
-        if self.octets is not None:
-            if self.octets in block.lower():
-                return True
-            if b"=?" not in block:
-                return False
-        return self.folded in decode_words(block).casefold()
-
-    def in_text(self, octets: bytes, charset: bytes) -> bool:
-        """In text of a charset."""
-        if self.octets is not None and charset.lower().startswith(_ASCII_BASED):
-            return self.octets in octets.lower()
-        return self.folded in decode_octets(octets, charset).casefold()
-
-    def may_be_in(self, message: bytes) -> bool:
-        """False when no way of reading any text of the message can have it: then its structure need not be looked for.
-
-        Sound, not complete: text that is no more than ASCII stands there as it is, or in quoted-printable; where
-        base64 or other charsets occur, anything may.
-        """
-        if self.octets is None:
+def _is_in(
+    needle: Needle, where: Mapping[int, Sequence[Place]], pieces: Mapping[int, Sequence[bytes]], uid: int,
+    message: bytes,
+) -> bool:  # fmt: skip
+    piece = pieces[uid][0]
+    for place in where[uid]:
+        if needle.is_at(message, place, piece):
             return True
-        lowered = message.lower()
-        if self.octets in lowered or b"base64" in lowered or _OTHER_CHARSET.search(lowered):
-            return True
-        return b"quoted-printable" in lowered and self.octets in decode_transfer(message, b"quoted-printable").lower()
-
-    def may_be_in_headers(self, body: bytes) -> bool:
-        """As `may_be_in`, for the headers of parts, which may have encoded words and folds (each of them a space)."""
-        if b"=?" in body or self.octets is None:
-            return True
-        return b" " in self.octets and self.octets in _FOLD.sub(b" ", body).lower()
+    return False
 
 
-def _header_test(key: Header) -> TextTest:
-    name = re.escape(key.name.encode("utf-8", "replace"))
-    pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % name, re.MULTILINE | re.IGNORECASE)
-    if not key.text:
-        return lambda block: pattern.search(block) is not None
-    needle = _Needle(key.text)
-    return lambda block: any(needle.in_header(match[1]) for match in pattern.finditer(block))
+def _field_test(key: Header) -> _Test:
+    name = key.name.encode("utf-8", "replace")
+    pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.MULTILINE | re.IGNORECASE)
+    needle = Needle(key.text)
 
+    def test(lines: bytes) -> bool:
+        # Most messages do not have a field that is asked for by its name.
+        if name not in lines.lower():
+            return False
+        return any(needle.in_header(match[1]) for match in pattern.finditer(lines))
 
-def _in_body(needle: _Needle, message: bytes) -> bool:
-    """BODY: in what is text, and in no header field."""
-    return needle.may_be_in(message) and any(_in_leaf(needle, message, part) for part in parse(message).walk())
-
-
-def _in_message(needle: _Needle, message: bytes) -> bool:
-    """TEXT: also in the header of the message, of its parts and of messages within it."""
-    body = header_block_end(message)
-    if needle.in_header(message[:body]):
-        return True
-    if not (needle.may_be_in(message) or needle.may_be_in_headers(message[body:])):
-        return False
-    return any(
-        needle.in_header(message[part.start : part.body]) or _in_leaf(needle, message, part)
-        for part in parse(message).walk()
-    )
-
-
-def _in_leaf(needle: _Needle, message: bytes, part: Part) -> bool:
-    if part.is_message or part.is_multipart or not part.media_type.startswith("text/"):
-        return False
-    return needle.in_text(decode_transfer(message[part.body : part.end], part.encoding), part.charset)
+    return test
 
 
 def _sent(key: DateKey, block: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What the store's index keeps of a message, as the bytes that FETCH sends, and what SORT and THREAD compare."""
+"""What the store's index keeps of a message, as the bytes that FETCH sends, and what SORT, THREAD and SEARCH compare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from mailserver.mime.headers import LISTED_FIELDS, select
 from mailserver.mime.identity import email_id, thread_id
 from mailserver.mime.preview import preview
 from mailserver.mime.quote import string
+from mailserver.mime.search import kept_headers, places_of
 from mailserver.mime.sorting import sorting_of
 from mailserver.mime.structure import parse
 from mailserver.model.mailbox import Rendered
@@ -27,6 +28,8 @@ def render(message: bytes) -> dict[Rendered, bytes]:
         Rendered.BODYSTRUCTURE: extended,
         Rendered.LISTED_HEADERS: select(message, root.fields, LISTED_FIELDS),
         Rendered.EMAILID: b"(%b)" % own,
+        Rendered.SEARCH_HEADERS: kept_headers(message, root),
+        Rendered.SEARCH_PLACES: places_of(message, root),
         Rendered.THREADID: b"(%b)" % thread_id(message, root.fields, own),
         Rendered.SORTING: sorting_of(found),
         Rendered.PREVIEW: string(preview(message, root).encode()),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import binascii
 import re
 
-__all__ = ["decode_octets", "decode_words"]
+__all__ = ["codec_of", "decode_octets", "decode_words"]
 
 _FALLBACK = "utf-8"
 _CODECS = {
@@ -45,9 +45,14 @@ _Q = re.compile(rb"=([0-9A-Fa-f]{2})|_")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
+def codec_of(charset: bytes) -> str:
+    """The codec for a charset by its MIME name; an unknown one is read as UTF-8."""
+    return _CODECS.get(charset.strip().lower(), _FALLBACK)
+
+
 def decode_octets(octets: bytes, charset: bytes) -> str:
-    """Text in a charset by its MIME name; what cannot be read is U+FFFD, and an unknown charset is read as UTF-8."""
-    return octets.decode(_CODECS.get(charset.strip().lower(), _FALLBACK), "replace")
+    """Text in a charset by its MIME name; what cannot be read is U+FFFD."""
+    return octets.decode(codec_of(charset), "replace")
 
 
 def decode_words(raw: bytes) -> str:

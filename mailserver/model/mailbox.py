@@ -44,6 +44,9 @@ class Rendered(Enum):
     BODY = "body"
     #: The fields that clients list: the raw header lines of `mime.headers.LISTED_FIELDS`, CRLF each, in message order.
     LISTED_HEADERS = "listed_headers"
+    #: What SEARCH looks into: header fields as people read them, and where all other text is (mime/search.py).
+    SEARCH_HEADERS = "search_headers"
+    SEARCH_PLACES = "search_places"
     #: RFC 8474 §5, each with its parentheses.
     EMAILID = "emailid"
     THREADID = "threadid"

@@ -274,6 +274,19 @@ class Mailbox(Protocol):
         """
         ...
 
+    async def rendered_with(self, uids: Sequence[int], field: Rendered, octets: bytes) -> Mapping[int, bytes]:
+        """As `rendered`, for one field, and only of messages where it has these octets (all, if there are none)."""
+        ...
+
+    def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
+        """The messages (keys of `sizes`) that pass a test, batch by batch (a batch is one thread hop).
+
+        Args:
+            sizes: how many octets of each message, from its beginning, the test needs.
+            test: gets the UID and at least those octets, as presented, in the thread that read them. Never raises.
+        """
+        ...
+
     def read_many(self, uids: Sequence[int], *, header_only: bool = False) -> AsyncIterator[list[tuple[int, bytes]]]:
         """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`,
         batch by

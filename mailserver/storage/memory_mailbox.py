@@ -180,6 +180,15 @@ class MemoryMailbox:
             out[uid] = [message.rendered[field] for field in fields]
         return out
 
+    async def rendered_with(self, uids: Sequence[int], field: Rendered, octets: bytes) -> Mapping[int, bytes]:
+        """Those pieces that have these octets."""
+        return {uid: piece for uid, (piece,) in (await self.rendered(uids, (field,))).items() if octets in piece}
+
+    async def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
+        """The messages that pass a test, batch by batch."""
+        async for batch in self.read_many(list(sizes)):
+            yield [uid for uid, data in batch if test(uid, data[: sizes[uid]])]
+
     async def read_many(
         self, uids: Sequence[int], *, header_only: bool = False
     ) -> AsyncIterator[list[tuple[int, bytes]]]:

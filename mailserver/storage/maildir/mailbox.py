@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +21,9 @@ from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import IndexLost
-from mailserver.storage.maildir.pieces import read_pieces
+from mailserver.storage.maildir.pieces import pieces_with, read_pieces
 from mailserver.storage.maildir.rows import FileRow
+from mailserver.storage.maildir.sifting import sift_batch
 from mailserver.storage.maildir.sync import Synced
 from mailserver.storage.maildir.transfer import transfer
 
@@ -216,10 +218,39 @@ class MaildirMailbox:
             raise _unreadable(error) from error
         return found
 
-    async def read_many(
+    async def rendered_with(self, uids: Sequence[int], field: Rendered, octets: bytes) -> Mapping[int, bytes]:
+        """uid → the field, where it has these octets."""
+        number = await self._indexed()
+        index, run = self._upkeep.index, self._upkeep.context.reading.run
+        wanted = sorted(uids)
+        if not wanted:
+            return {}
+        present = bisect_right(self.table.uids, wanted[-1]) - bisect_left(self.table.uids, wanted[0])
+        try:
+            found, lacking = await run(
+                lambda: index.run(lambda db: pieces_with(db, number, wanted, field, octets, present))
+            )
+        except IndexLost:
+            return await self.rendered_with(uids, field, octets)
+        if lacking:
+            made = await self.rendered(lacking, (field,))
+            found.update({uid: piece for uid, (piece,) in made.items() if octets in piece})
+        return found
+
+    def read_many(
         self, uids: Sequence[int], *, header_only: bool = False
     ) -> AsyncIterator[list[tuple[int, bytes]]]:
         """Whole messages or header blocks, batch by batch."""
+        return self._in_batches(uids, functools.partial(reading.read_batch, self.folder, header_only=header_only))
+
+    def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
+        """Those that pass the test, batch by batch."""
+        work = functools.partial(sift_batch, self.folder, sizes=sizes, test=test)
+        return self._in_batches(list(sizes), work)
+
+    async def _in_batches(
+        self, uids: Sequence[int], work: Callable[..., tuple[list[_T], int]]
+    ) -> AsyncIterator[list[_T]]:
         run = self._upkeep.context.reading.run
         for start in range(0, len(uids), _FILES_AT_ONCE):
             left: Sequence[int] = uids[start : start + _FILES_AT_ONCE]
@@ -231,9 +262,7 @@ class MaildirMailbox:
                     await self._look_again()
                     places, looked = await self._places(left), True
                 while left:
-                    batch, done = await run(
-                        reading.read_batch, self.folder, places, left, header_only, not looked
-                    )
+                    batch, done = await run(functools.partial(work, places, left, patient=not looked))
                     left = left[done:]
                     if batch:
                         yield batch

@@ -15,7 +15,7 @@ from mailserver.storage.maildir.index import decoding
 from mailserver.storage.maildir.keys import key_range, select
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
-__all__ = ["copy_pieces", "forget_pieces", "keys_of_pieces", "read_pieces", "store_pieces"]
+__all__ = ["copy_pieces", "forget_pieces", "keys_of_pieces", "pieces_with", "read_pieces", "store_pieces"]
 
 
 def read_pieces(
@@ -42,6 +42,28 @@ def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Ren
         if list(map(zlib.crc32, pieces)) != list(sums):
             return {key: piece for key, crc, piece in rows if zlib.crc32(piece) == crc}
     return dict(zip(keys, pieces, strict=True))
+
+
+def pieces_with(
+    db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered, octets: bytes, present: int
+) -> tuple[dict[int, bytes], list[int]]:
+    """uid → the piece, where it has these octets; and those UIDs whose piece is not there or harmed.
+
+    SQLite looks through the pieces, so that only few of them become objects; the checksums of the others are not looked
+    at, since they go nowhere. `uids` are ascending; `present` is how many messages there are from the first to the last.
+    """
+    table, first = PIECE_TABLES[field], number << 32
+    span = (first | uids[0], first | uids[-1])
+    among = f"FROM {table} WHERE key BETWEEN ? AND ?"
+    wanted = {first | uid for uid in uids}
+    rows = db.execute(f"SELECT key, crc, piece {among} AND instr(piece, ?)", (*span, octets)).fetchall()
+    with decoding():
+        found = {key - first: piece for key, crc, piece in rows if key in wanted and zlib.crc32(piece) == crc}
+    lacking = [key - first for key, _, _ in rows if key in wanted and key - first not in found]
+    (count,) = db.execute(f"SELECT count(*) {among}", span).fetchone()
+    if count < present:
+        lacking += [key - first for key in wanted.difference(key for (key,) in db.execute(f"SELECT key {among}", span))]
+    return found, sorted(lacking)
 
 
 def store_pieces(

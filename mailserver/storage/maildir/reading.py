@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.render import render
@@ -102,7 +102,7 @@ def _load_header(folder: Folder, row: FileRow) -> bytes:
 
 
 def read_batch(
-    folder: Folder, files_of: dict[int, FileRow], uids: Sequence[int], header_only: bool, patient: bool
+    folder: Folder, files_of: Mapping[int, FileRow], uids: Sequence[int], *, header_only: bool, patient: bool
 ) -> tuple[list[tuple[int, bytes]], int]:
     """Messages from the beginning of `uids` until a batch is full; and how many of `uids` were dealt with.
 

@@ -1,0 +1,194 @@
+"""What SEARCH looks into (RFC 9051 §6.4.4), found out once, when a message is indexed, and not at every search.
+
+Two pieces of a message: its header fields as people read them, so that an index can look for text in them as octets;
+and its places, which say where other header fields and text parts are and how to read them, so that a search reads a
+message only as far as it has text, and decodes only what is not there as it is.
+
+All text is compared without regard to case. Text with encoded words, or beyond ASCII, is compared by Unicode's case
+folding, and octets that must be ASCII, or are compared with ASCII in a charset that contains it, by the case of ASCII.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import struct
+from collections.abc import Iterator
+
+from mailserver.mime.structure import Message, Part
+from mailserver.mime.text import decode_transfer
+from mailserver.mime.words import codec_of, decode_words
+
+__all__ = ["KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of"]
+
+#: Fields that are always among the kept ones, in lower case: those that people and mail programs search by.
+KEPT_FIELDS = frozenset(b"subject from to cc bcc sender reply-to message-id in-reply-to list-id".split())
+
+#: Larger text is not looked at when it is indexed.
+_LARGE = 1 << 20
+# Becomes one space: nobody who looks for the words around it knows that a field was folded with a tab there.
+_FOLD = re.compile(rb"\r?\n[ \t]")
+_BREAKS = re.compile(r"[\r\n]")
+_SPACE = re.compile(rb"[ \t\r\n]")
+_HEAD = struct.Struct("<H")
+_PLACE = struct.Struct("<BBII")
+#: Codecs in which octets of ASCII may be parts of other characters.
+_NOT_ASCII_BASED = ("utf-16", "gb18030", "big5", "euc-", "iso2022", "cp932", "cp949")
+
+
+# -- header fields, as people read them --------------------------------------------------------------------------------
+
+
+def kept_headers(message: bytes, root: Message) -> bytes:
+    r"""The fields of KEPT_FIELDS and all fields of the message's own header that are not plain ASCII: decoded, folded
+    in case and in UTF-8, each as `\nname:value`, in message order, and a final `\n`."""
+    out = []
+    for name, start, end in root.fields:
+        field = message[start:end]
+        if name in KEPT_FIELDS or not _is_plain(field):
+            value = decode_words(_FOLD.sub(b" ", field[field.index(b":") + 1 :]).rstrip(b"\r\n")).casefold()
+            out.append(f"\n{name.decode('utf-8', 'replace')}:{_BREAKS.sub(' ', value)}")
+    return "".join([*out, "\n"]).encode("utf-8", "replace")
+
+
+def _is_plain(header: bytes) -> bool:
+    return header.isascii() and b"=?" not in header
+
+
+def has_field(kept: bytes, name: str, octets: bytes) -> bool:
+    """Whether these kept headers have a field of this (lower-case) name with these octets in its value."""
+    start = field_start(name)
+    line = kept.find(start)
+    while line >= 0:
+        end = kept.find(b"\n", line + 1)
+        if kept.find(octets, line + len(start), end) >= 0:
+            return True
+        line = kept.find(start, end)
+    return False
+
+
+def field_start(name: str) -> bytes:
+    """What a field of this (lower-case) name begins with among the kept headers."""
+    return b"\n%b:" % name.encode("utf-8", "replace")
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+#: What there is at a place and how to read it, the number of its codec, where it begins and ends.
+Place = tuple[int, int, int, int]
+
+#: Header fields; else the body of a text part.
+_HEADER = 1
+#: Nothing but ASCII, once the transfer encoding is undone (in a header: and no encoded words).
+_ASCII = 2
+_QUOTED_PRINTABLE = 4
+_BASE64 = 8
+#: The charset has ASCII where ASCII has it, and nowhere else.
+_ASCII_BASED = 16
+#: Quoted-printable with white space at ends of lines, which is none of the text.
+_PADDED = 32
+
+
+def places_in(piece: bytes) -> Iterator[Place]:
+    """The places of a message, in its order, from the piece that `places_of` made."""
+    return _PLACE.iter_unpack(piece[_HEAD.size + _HEAD.unpack_from(piece)[0] :])
+
+
+def _codec(piece: bytes, number: int) -> str:
+    return piece[_HEAD.size : _HEAD.size + _HEAD.unpack_from(piece)[0]].split(b",")[number].decode("ascii")
+
+
+def places_of(message: bytes, root: Message) -> bytes:
+    """Where a message has text apart from its kept headers, and how to read it there, as octets for the index."""
+    codecs: list[str] = []
+    places = [_header(message, start, end) for start, end in _plain_runs(message, root)]
+    for part in root.walk():
+        if part is not root and part.body > part.start:
+            places.append(_header(message, part.start, part.body))
+        if not part.is_message and not part.is_multipart and part.media_type.startswith("text/"):
+            places.append(_text(message, part, codecs))
+    names = ",".join(codecs).encode("ascii")
+    return b"".join([_HEAD.pack(len(names)), names, *(_PLACE.pack(*place) for place in places)])
+
+
+def _plain_runs(message: bytes, root: Message) -> Iterator[tuple[int, int]]:
+    """The message's own header without the fields that are kept because they are not plain."""
+    at = 0
+    for _, start, end in root.fields:
+        if not _is_plain(message[start:end]):
+            if at < start:
+                yield at, start
+            at = end
+    if at < root.body:
+        yield at, root.body
+
+
+def _header(message: bytes, start: int, end: int) -> Place:
+    return (_HEADER | _ASCII if _is_plain(message[start:end]) else _HEADER, 0, start, end)
+
+
+def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
+    codec = codec_of(part.charset)
+    if codec not in codecs:
+        codecs.append(codec)
+    kind = {b"base64": _BASE64, b"quoted-printable": _QUOTED_PRINTABLE | _PADDED}.get((part.encoding or b"").lower(), 0)
+    if not codec.startswith(_NOT_ASCII_BASED):
+        kind |= _ASCII_BASED
+    if part.end - part.body <= _LARGE:
+        octets = decode_transfer(message[part.body : part.end], part.encoding)
+        if kind & _QUOTED_PRINTABLE and octets == binascii.a2b_qp(message[part.body : part.end]):
+            kind &= ~_PADDED
+        if octets.isascii() and (kind & _ASCII_BASED or octets.decode(codec, "replace").encode("utf-8") == octets):
+            kind |= _ASCII
+    return (kind, codecs.index(codec), part.body, part.end)
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+class Needle:
+    """A text that is looked for."""
+
+    __slots__ = ("_folded", "_octets", "_spaced", "kept")
+
+    def __init__(self, text: str) -> None:
+        self._folded = text.casefold()
+        #: Its octets among kept headers.
+        self.kept = self._folded.encode("utf-8", "replace")
+        self._octets = text.lower().encode("ascii") if text.isascii() else None
+        self._spaced = self._octets is not None and _SPACE.search(self._octets) is not None
+
+    def where(self, piece: bytes, *, headers: bool) -> list[Place]:
+        """The places that may have it: no headers for BODY, and nothing in ASCII if it is not ASCII itself."""
+        without = (0 if headers else _HEADER) | (_ASCII if self._octets is None else 0)
+        return [place for place in places_in(piece) if not place[0] & without]
+
+    def is_at(self, message: bytes, place: Place, piece: bytes) -> bool:
+        """Whether it is there. No more is needed of the message than its octets up to the place's end.
+
+        Args:
+            piece: of this message, the place is one of it.
+        """
+        kind, codec, start, end = place
+        octets = message[start:end]
+        if kind & _HEADER:
+            return self.in_header(octets)
+        if kind & _QUOTED_PRINTABLE and not kind & _PADDED:
+            octets = binascii.a2b_qp(octets)
+        elif kind & _QUOTED_PRINTABLE:
+            octets = decode_transfer(octets, b"quoted-printable")
+        elif kind & _BASE64:
+            octets = decode_transfer(octets, b"base64")
+        if self._octets is not None and kind & (_ASCII | _ASCII_BASED):
+            return self._octets in octets.lower()
+        return self._folded in octets.decode(_codec(piece, codec), "replace").casefold()
+
+    def is_kept(self, kept: bytes) -> bool:
+        """Whether it is in one of these kept headers, name and value."""
+        return b"\n" not in self.kept and self.kept in kept
+
+    def in_header(self, block: bytes) -> bool:
+        """In a field or a header block, which may be folded and have encoded words."""
+        if self._octets is not None and _is_plain(block):
+            return self._octets in (_FOLD.sub(b" ", block) if self._spaced else block).lower()
+        return self._folded in decode_words(_FOLD.sub(b" ", block)).casefold()
