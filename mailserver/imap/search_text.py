@@ -144,10 +144,7 @@ def _is_in(
     message: bytes,
 ) -> bool:  # fmt: skip
     piece = pieces[uid][0]
-    for place in where[uid]:
-        if needle.is_at(message, place, piece):
-            return True
-    return False
+    return any(needle.is_at(message, place, piece) for place in where[uid])
 
 
 def _field_test(key: Header) -> _Test:

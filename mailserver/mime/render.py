@@ -1,4 +1,4 @@
-"""What the store's index keeps of a message, as the bytes that FETCH sends, and what SORT, THREAD and SEARCH compare."""
+"""What the store's index keeps of a message: the bytes that FETCH sends, and what SORT, THREAD and SEARCH compare."""
 
 from __future__ import annotations
 
