@@ -35,6 +35,8 @@ __all__ = ["MAX_KEYWORDS", "MaildirMailbox"]
 _T = TypeVar("_T")
 MAX_KEYWORDS = 1_000
 _FILES_AT_ONCE = 1_000
+#: Of so many messages one is asked for: then it costs less to ask for each than to look through all.
+_SPARSE = 16
 _FLAGS_AT_ONCE = 10_000
 #: Every removal makes a new table, so these are larger slices.
 _REMOVED_AT_ONCE = 20_000
@@ -226,6 +228,9 @@ class MaildirMailbox:
         if not wanted:
             return {}
         present = bisect_right(self.table.uids, wanted[-1]) - bisect_left(self.table.uids, wanted[0])
+        if present > _SPARSE * len(wanted):
+            pieces = await self.rendered(wanted, (field,))
+            return {uid: piece for uid, (piece,) in pieces.items() if octets in piece}
         try:
             found, lacking = await run(
                 lambda: index.run(lambda db: pieces_with(db, number, wanted, field, octets, present))

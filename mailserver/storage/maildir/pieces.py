@@ -50,7 +50,7 @@ def pieces_with(
     """uid → the piece, where it has these octets; and those UIDs whose piece is not there or harmed.
 
     SQLite looks through the pieces, so that only few of them become objects; the checksums of the others are not looked
-    at, since they go nowhere. `uids` are ascending; `present` is how many messages there are from the first to the last.
+    at, since they go nowhere. `uids` are ascending; `present` is how many messages there are from first to last.
     """
     table, first = PIECE_TABLES[field], number << 32
     span = (first | uids[0], first | uids[-1])
@@ -61,7 +61,7 @@ def pieces_with(
         found = {key - first: piece for key, crc, piece in rows if key in wanted and zlib.crc32(piece) == crc}
     lacking = [key - first for key, _, _ in rows if key in wanted and key - first not in found]
     (count,) = db.execute(f"SELECT count(*) {among}", span).fetchone()
-    if count < present:
+    if count != present:
         lacking += [key - first for key in wanted.difference(key for (key,) in db.execute(f"SELECT key {among}", span))]
     return found, sorted(lacking)
 
