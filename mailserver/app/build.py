@@ -104,6 +104,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         tls=tls,
         max_message_size=config.smtp.max_size,
         contributed=hooks.contributions("imap_command"),
+        directory=directory,
     )
     stack.push_async_callback(imap.close)
     health = Health(space, clock)

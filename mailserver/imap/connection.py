@@ -273,7 +273,10 @@ class ImapProtocol(asyncio.Protocol):
     async def _command(self, tag: bytes, name: str, command: object) -> None:
         session, spec = self._session, self._services.commands[name]
         session.tag = tag
-        if (refused := may_run(session, spec, command)) is not None:
+        if session.selected is not None and session.selected.revoked:
+            # Before the command is looked at: it would be answered from a mailbox that is not this user's to see.
+            self._ending = session.selected.lost
+        elif (refused := may_run(session, spec, command)) is not None:
             await self._complete(tag, refused, expunges=False)
         else:
             completion = await run_command(session, spec, command, self._output)
@@ -305,9 +308,9 @@ class ImapProtocol(asyncio.Protocol):
             if self._output.full:
                 await self._output.flush()
         selected = self._session.selected
-        if selected is not None and selected.mailbox.deleted:
+        if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
-            self._ending = "The selected mailbox was deleted"
+            self._ending = selected.lost
 
     # --- IDLE
 
@@ -327,7 +330,7 @@ class ImapProtocol(asyncio.Protocol):
     def _wake(self) -> None:
         """The mailbox changed; called on the loop, perhaps more often than needed."""
         selected = self._session.selected
-        if self._task is None and selected is not None and (selected.has_pending() or selected.mailbox.deleted):
+        if self._task is None and selected is not None and (selected.has_pending() or selected.lost):
             self._start()
 
     # --- TLS

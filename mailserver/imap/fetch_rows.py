@@ -18,6 +18,7 @@ from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.flags import SEEN, FlagChange
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Right
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
 
 __all__ = ["fetch_rows"]
@@ -32,7 +33,8 @@ _NOT_YET = (b"NIL",)
 
 async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows) -> AsyncIterator[bytes]:
     """FETCH responses; messages that went in the meantime are left out."""
-    if plan.marks_seen and not session.view.read_only:
+    # RFC 4314 §4: without the right to set it, \Seen is left as it is.
+    if plan.marks_seen and session.view.refusal(Right.SEEN) is None:
         rows, marked = await _mark_seen(session, rows)
         if marked:
             # The new flags go with the item that changed them (RFC 9051 §6.4.5), with MODSEQ as RFC 7162 §3.2 wants it.

@@ -22,6 +22,10 @@ class Layout:
         self.separator = separator
         self._swap = {} if separator == SEPARATOR else str.maketrans(SEPARATOR + separator, separator + SEPARATOR)
 
+    def swap(self, name: str) -> str:
+        """The two separators change places; the same both ways."""
+        return name.translate(self._swap)
+
     def to_store(self, name: str) -> str:
         """The store's name of what a client calls `name`.
 

@@ -40,7 +40,11 @@ _STATUS = {
     StatusItem.DELETED_STORAGE: "QUOTA=RES-STORAGE",
 }
 _LIST_SELECTS = {ListSelect.SPECIAL_USE: "SPECIAL-USE"}
-_LIST_RETURNS = {ListReturn.SPECIAL_USE: "SPECIAL-USE", ListReturn.CHILDREN: "CHILDREN"}
+_LIST_RETURNS = {
+    ListReturn.SPECIAL_USE: "SPECIAL-USE",
+    ListReturn.CHILDREN: "CHILDREN",
+    ListReturn.MYRIGHTS: "LIST-MYRIGHTS",
+}
 
 
 def needed(command: object) -> Iterator[str]:

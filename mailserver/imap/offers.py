@@ -30,6 +30,7 @@ _STANDS_ON: Mapping[str, tuple[str, ...]] = {
     "PARTIAL": ("ESEARCH",),
     "QRESYNC": ("CONDSTORE",),
     "QUOTASET": ("QUOTA",),
+    "RIGHTS=KXTE": ("ACL",),
     "SEARCHRES": ("ESEARCH",),
     "URL-PARTIAL": ("CATENATE", "URLAUTH"),
 }

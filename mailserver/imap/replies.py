@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum
 
-from mailserver.imap.layout import Layout
+from mailserver.imap.namespaces import Namespaces
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,
@@ -97,10 +97,15 @@ def from_error(error: MailError) -> Completion:
     return no(error.text, next((code for kind, code in _CODES if isinstance(error, kind)), other))
 
 
-def try_create(error: NotFound, mailbox: str, layout: Layout) -> Completion:
-    """The mailbox to copy or append to is not there: TRYCREATE, unless no such mailbox can be made (RFC 9051 §7.1)."""
+def try_create(error: NotFound, mailbox: str, namespaces: Namespaces) -> Completion:
+    """The mailbox to copy or append to is not there: TRYCREATE, unless no such mailbox can be made (RFC 9051 §7.1).
+
+    Of other users' mailboxes nothing is said but that it is not there.
+    """
+    if namespaces.path(mailbox) is not None:
+        return from_error(error)
     try:
-        check_mailbox_name(layout.to_store(mailbox))
+        check_mailbox_name(namespaces.layout.to_store(mailbox))
     except MailError as impossible:
         return from_error(impossible)
     return no(error.text, "TRYCREATE")

@@ -14,6 +14,7 @@ from mailserver.imap.capabilities import capability_list
 from mailserver.imap.commands import COMMANDS
 from mailserver.imap.connection import ImapProtocol
 from mailserver.imap.layout import Layout
+from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.offers import Offers
 from mailserver.imap.places import Places
 from mailserver.imap.session import AccountCounts, CommandSpec, Services
@@ -24,6 +25,7 @@ from mailserver.net.listener import Listener
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
 from mailserver.net.tls import TlsContexts
+from mailserver.ports.directory import Directory
 from mailserver.ports.store import MailStore
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import PARSERS, Parser
@@ -57,17 +59,24 @@ class ImapServer:
         tls: TlsContexts | None,
         max_message_size: int,
         contributed: Sequence[Contribution] = (),
+        directory: Directory | None = None,
     ) -> None:
+        """A `directory` of None: every account and domain that is named exists (RFC 4314 identifiers)."""
         self._settings = settings
         self._limits = limits
         self._table = table
         self._tls = tls
         commands, parsers, capabilities = _commands(contributed)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="imap")
+        layout = Layout(settings.namespace_prefix, settings.separator)
         self.services = Services(
             settings=settings,
             limits=limits,
-            layout=Layout(settings.namespace_prefix, settings.separator),
+            layout=layout,
+            namespaces=Namespaces(
+                layout, settings.other_users_prefix, settings.shared_prefix, settings.shared_accounts
+            ),
+            directory=directory,
             store=store,
             login=login,
             hooks=hooks,

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from mailserver.hooks.contexts import Session as Facts
 from mailserver.hooks.dispatch import Hooks
-from mailserver.imap.access import Access
+from mailserver.imap.access import Access, Reach
 from mailserver.imap.layout import Layout
+from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.offers import Offers, is_off
 from mailserver.imap.places import Places
 from mailserver.imap.replies import Responses
@@ -27,9 +28,10 @@ from mailserver.imap.settings import ImapSettings
 from mailserver.imap.watch import Watch
 from mailserver.model.errors import LimitReached, NotFound
 from mailserver.model.ids import AccountId
-from mailserver.model.rights import ALL_RIGHTS, Right
+from mailserver.model.rights import Acl, Right, Rights
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
+from mailserver.ports.directory import Directory
 from mailserver.ports.store import AccountStore, Mailbox, MailStore
 from mailserver.wire.imap.events import Event
 from mailserver.wire.imap.limits import Limits
@@ -106,6 +108,9 @@ class Services:
     settings: ImapSettings
     limits: LimitsSettings
     layout: Layout
+    namespaces: Namespaces
+    #: None knows everybody.
+    directory: Directory | None
     store: MailStore
     login: LoginService
     hooks: Hooks
@@ -153,8 +158,8 @@ class Session:
     """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
 
     __slots__ = (
-        "_client", "_unregister", "account", "compressed", "condstore", "connection", "conversation", "facts", "off",
-        "qresync", "rev2", "selected", "services", "starttls", "store", "tag", "utf8",
+        "_client", "_reach", "_unregister", "account", "compressed", "condstore", "connection", "conversation", "facts",
+        "off", "qresync", "rev2", "selected", "services", "starttls", "store", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -172,6 +177,7 @@ class Session:
         self.store: AccountStore | None = None
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.compressed = False
+        self._reach: Reach | None = None
         self._unregister: Callable[[], None] | None = None
         #: Name and version of the client, as it says.
         self._client = ("", "")
@@ -212,6 +218,12 @@ class Session:
         return self.store
 
     @property
+    def reach(self) -> Reach:
+        """The mailboxes that this user can get at, for commands of the authenticated state."""
+        assert self._reach is not None  # noqa: S101
+        return self._reach
+
+    @property
     def owner(self) -> AccountId:
         """The account, for commands of the authenticated state."""
         assert self.account is not None  # noqa: S101
@@ -238,6 +250,11 @@ class Session:
             raise
         self._unregister = unregister
         self.account = account
+        services = self.services
+        self._reach = Reach(
+            account, self.store, services.store, services.namespaces, services.directory,
+            anyone=services.settings.anyone,
+        )  # fmt: skip
         self.facts = replace(self.facts, account=account)
         self.off = self.services.offers.off(account, *self._client)
         self.connection.logged_in()
@@ -265,34 +282,36 @@ class Session:
 
     def pending(self, *, expunge: bool = True) -> Iterator[bytes]:
         """What happened in the selected mailbox since the client was last told."""
-        if self.selected is None:
+        if self.selected is None or self.selected.revoked:
             return iter(())
         return self.selected.pending(self.shown, expunge=expunge, vanished=self.qresync)
 
-    def place(self, client_name: str) -> Access:
-        """Where a mailbox that a client calls so is, or would be. Raises NotFound: no mailbox can be called so."""
-        return Access(self.owner, self.folders, self.services.layout.to_store(client_name), ALL_RIGHTS)
-
     async def access(self, client_name: str, *need: Right) -> Access:
-        """The mailbox that a client calls so, for somebody who `need`s these rights on it.
+        """The mailbox that a client calls so, for somebody who `need`s all of these rights on it; none: any right.
 
         Raises:
             NotFound: there is none, or this user may not know of it.
             NotPermitted: a right is missing.
         """
-        place = self.place(client_name)
-        return replace(place, name=(await place.folders.find(place.name)).name)
+        return await self.reach.access(client_name, *need)
 
     async def select(self, access: Access, *, read_only: bool) -> Selected:
         """Open a mailbox. Raises NotFound; what was selected before must be left already."""
-        lease = AsyncExitStack()
+        lease, reach = AsyncExitStack(), self.reach
         mailbox: Mailbox = await lease.enter_async_context(access.folders.open(access.name))
         try:
             await mailbox.refresh()
         except BaseException:
             await lease.aclose()
             raise
-        self.selected = Selected(mailbox, lease, read_only=read_only, rights=access.rights)
+
+        def judge(acl: Acl) -> Rights:
+            return reach.rights(access.account, acl)
+
+        if access.account != self.owner:
+            # When the owner is disabled or removed, nobody else goes on in these mailboxes either.
+            lease.callback(self.services.login.register(access.account, self.connection.end))
+        self.selected = Selected(mailbox, lease, read_only=read_only, owner=access.account, judge=judge)
         return self.selected
 
     async def refresh(self) -> None:

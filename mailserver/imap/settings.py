@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mailserver.hooks.settings import Duration, Settings
 from mailserver.imap.offers import CLIENT
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import check_address
 
 __all__ = ["ImapSettings"]
 
+#: A mailbox name of one level, whatever the separator is.
+_ONE_LEVEL = re.compile(r'[^\x00-\x1f\x7f-\U0010ffff*%"\\&/.]{0,64}')
 _CAPABILITY = re.compile(r"[A-Za-z0-9=/+._-]{1,64}")
 
 
@@ -44,6 +49,21 @@ class ImapSettings(Settings):
         " Usually empty.",
     )
     separator: str = Field("/", description='What divides the parts of a folder name, as clients see it: "/" or ".".')
+    other_users_prefix: str = Field(
+        "Other Users",
+        description="Under which name clients see what other accounts share with them, as in"
+        " Other Users/ben@example.test/INBOX. Empty: not at all.",
+    )
+    shared_accounts: list[str] = Field(
+        [],
+        description='Accounts that belong to nobody in particular, such as "office@example.test": what they share is'
+        " shown below shared_prefix, not among other users.",
+    )
+    shared_prefix: str = Field("Shared", description="Under which name clients see what the shared_accounts share.")
+    anyone: bool = Field(
+        True,
+        description='Whether users may share a folder with "anyone", which is every account of this server.',
+    )
     login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time of connecting.")
     connections_per_account: int = Field(200, ge=1, description="Connections at one time of one account.")
     compression_level: int = Field(
@@ -75,6 +95,27 @@ class ImapSettings(Settings):
                 raise ValueError(f'{key!r} is neither the address of an account nor "{CLIENT}" with a name')
             cls._capabilities(names)
         return table
+
+    @field_validator("shared_accounts")
+    @classmethod
+    def _keys(cls, accounts: list[str]) -> list[str]:
+        try:
+            return [EmailAddress.parse(account).key for account in accounts]
+        except InvalidInput as error:
+            raise ValueError(error.text) from None
+
+    @field_validator("other_users_prefix", "shared_prefix")
+    @classmethod
+    def _one_level(cls, prefix: str) -> str:
+        if not _ONE_LEVEL.fullmatch(prefix) or prefix.strip() != prefix:
+            raise ValueError("the name is up to 64 printable ASCII characters without wildcards, quotes and separators")
+        return prefix
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.other_users_prefix and self.other_users_prefix.lower() == self.shared_prefix.lower():
+            raise ValueError("other_users_prefix and shared_prefix must be different names")
+        return self
 
     @field_validator("separator")
     @classmethod

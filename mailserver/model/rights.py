@@ -13,11 +13,12 @@ from enum import Enum
 
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.errors import InvalidInput, LimitReached
-from mailserver.model.flags import DELETED, SEEN
+from mailserver.model.flags import DELETED, SEEN, FlagChange, FlagTable
 
 __all__ = [
-    "ALL_RIGHTS", "ANYONE", "NO_RIGHTS", "Acl", "Right", "Rights", "RightsChange", "allowed_flags", "changed_acl",
-    "granted", "identifiers_of", "parse_identifier", "parse_rights", "render_rights", "right_for_flag", "shared_with",
+    "ALL_RIGHTS", "ANYONE", "FLAG_RIGHTS", "NO_RIGHTS", "Acl", "Right", "Rights", "RightsChange", "allowed_flags",
+    "change_within", "changed_acl", "granted", "identifiers_of", "parse_identifier", "parse_rights", "render_rights",
+    "right_for_flag", "shared_with",
 ]  # fmt: skip
 
 
@@ -43,6 +44,8 @@ Acl = Mapping[str, Rights]
 
 ALL_RIGHTS: Rights = frozenset(Right)
 NO_RIGHTS: Rights = frozenset()
+#: The rights to change flags: of any message there is none without one of them.
+FLAG_RIGHTS: Rights = frozenset({Right.SEEN, Right.WRITE, Right.MARK_DELETED})
 ANYONE = "anyone"
 
 MAX_ENTRIES = 100
@@ -94,6 +97,16 @@ def allowed_flags(flags: frozenset[str], rights: Rights) -> frozenset[str]:
     if rights is ALL_RIGHTS:
         return flags
     return frozenset(flag for flag in flags if right_for_flag(flag) in rights)
+
+
+def change_within(table: FlagTable, number: int, how: FlagChange, flags: frozenset[str], rights: Rights) -> int:
+    """As `FlagTable.change`, by somebody with these rights: flags that they do not cover stay as they are."""
+    if rights is not ALL_RIGHTS:
+        flags = allowed_flags(flags, rights)
+        if how is FlagChange.REPLACE:
+            old = table.sets[number]
+            flags |= old - allowed_flags(old, rights)
+    return table.change(number, how, flags)
 
 
 def parse_identifier(text: str) -> str:

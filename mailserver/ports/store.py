@@ -41,7 +41,7 @@ from mailserver.model.mailbox import (
     Stored,
 )
 from mailserver.model.numset import NumSet
-from mailserver.model.rights import Acl, Rights, RightsChange
+from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange
 
 __all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
 
@@ -298,9 +298,11 @@ class Mailbox(Protocol):
         ...
 
     async def set_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
-    ) -> FlagResult:
-        """Change flags, of many messages slice by slice; a message whose flags do not change keeps its MODSEQ.
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
+        rights: Rights = ALL_RIGHTS,
+    ) -> FlagResult:  # fmt: skip
+        """Change flags, of many messages slice by slice; a message whose flags do not change keeps its MODSEQ, and
+        flags that `rights` do not cover stay as they are.
 
         Answered flags survive `kill -9`. Raises LimitReached (too many keywords in the mailbox).
         """
@@ -310,11 +312,22 @@ class Mailbox(Protocol):
         """Remove these messages for good, whatever their flags; returns those that existed. Durable on return."""
         ...
 
-    async def copy(self, uids: Sequence[int], destination: str) -> CopyResult:
-        """Copy with flags and dates, in order, all or none. Raises NotFound (destination), OverQuota."""
+    async def copy(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
+        """Copy with flags and dates, in order, all or none, into a mailbox of this account or another.
+
+        Args:
+            into: the account of this store whose mailbox `destination` is; None: the same.
+            rights: on the destination; flags that they do not cover are left behind.
+
+        Raises NotFound (destination), OverQuota (of the destination's account), LimitReached (its keywords).
+        """
         ...
 
-    async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
+    async def move(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
         """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051
-        §6.4.8). Never OverQuota: the account does not grow, and a full one must be able to fill its Trash."""
+        §6.4.8). Within an account never OverQuota: it does not grow, and a full one must be able to fill its Trash."""
         ...

@@ -119,6 +119,12 @@ class MemoryAccount:
         date = int(self.clock.time()) if target.date is None else target.date
         return Message(_BARE_LF.sub(b"\r\n", data), flags, date)
 
+    def sibling(self, account: object) -> MemoryAccount:
+        """Another account of the store; None is this one. Raises TypeError: of another kind of store."""
+        if account is not None and not isinstance(account, MemoryAccount):
+            raise TypeError("messages are copied within one store")
+        return account or self
+
     def check_quota(self, messages: Collection[Message]) -> None:
         """Raises OverQuota when these do not fit."""
         usage = self.usage()

@@ -23,8 +23,9 @@ from mailserver.model.mailbox import (
     SpecialUse,
 )
 from mailserver.model.numset import NumSet
-from mailserver.model.rights import Acl
+from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, allowed_flags, change_within
 from mailserver.ports.clock import Clock
+from mailserver.ports.store import AccountStore
 
 __all__ = ["MemoryMailbox", "Message"]
 
@@ -41,6 +42,10 @@ class Owner(Protocol):
 
     def existing(self, name: str) -> MemoryMailbox:
         """A mailbox by name. Raises NotFound."""
+        ...
+
+    def sibling(self, account: object) -> Owner:
+        """Another account of the store; None is this one. Raises TypeError: of another kind of store."""
         ...
 
     def check_quota(self, messages: Collection[Message]) -> None:
@@ -242,8 +247,9 @@ class MemoryMailbox:
         return flags
 
     async def set_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
-    ) -> FlagResult:
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
+        rights: Rights = ALL_RIGHTS,
+    ) -> FlagResult:  # fmt: skip
         """Change flags; a message whose flags do not change keeps its MODSEQ."""
         self._check()
         if how is not FlagChange.REMOVE:
@@ -255,7 +261,9 @@ class MemoryMailbox:
             kept = {uid for uid, at in at_uid.items() if table.modseqs[at] > unchanged_since}
         modseq = self.highest_modseq + 1
         for uid, at in at_uid.items():
-            number = table.flags[at] if uid in kept else self.flag_table.change(table.flags[at], how, flags)
+            number = table.flags[at]
+            if uid not in kept:
+                number = change_within(self.flag_table, number, how, flags, rights)
             if number != table.flags[at]:
                 table.flags[at], table.modseqs[at] = number, modseq
                 self.highest_modseq = modseq
@@ -280,28 +288,34 @@ class MemoryMailbox:
             self.changed()
         return gone
 
-    async def copy(self, uids: Sequence[int], destination: str) -> CopyResult:
+    async def copy(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
         """Copy with flags and dates, in order, all or none."""
-        return await self._copy(uids, destination, grows=True)
+        return await self._copy(uids, destination, self._account.sibling(into), rights, move=False)
 
-    async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
-        """As copy, then expunge here. The account does not grow, so that a full one can still be tidied up."""
-        result = await self._copy(uids, destination, grows=False)
+    async def move(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
+        """As copy, then expunge here. An account does not grow by it, so that a full one can still be tidied up."""
+        result = await self._copy(uids, destination, self._account.sibling(into), rights, move=True)
         await self.expunge(result.source)
         return result
 
-    async def _copy(self, uids: Sequence[int], destination: str, *, grows: bool) -> CopyResult:
+    async def _copy(
+        self, uids: Sequence[int], destination: str, account: Owner, rights: Rights, *, move: bool
+    ) -> CopyResult:
         self._check()
-        target = self._account.existing(destination)
+        target = account.existing(destination)
         source = [uid for uid in sorted(set(uids)) if self.table.find(uid) >= 0]
         copies = []
         for uid in source:
             message = self._messages[uid]
-            flags = target.admit_keywords(self.flag_table.sets[self.table.flags[self.table.find(uid)]])
-            copies.append((target, Message(message.data, flags, message.date, message.rendered)))
-        if grows:
-            self._account.check_quota([message for _, message in copies])
-        assigned = await self._account.put(copies)
+            flags = allowed_flags(self.flag_table.sets[self.table.flags[self.table.find(uid)]], rights)
+            copies.append((target, Message(message.data, target.admit_keywords(flags), message.date, message.rendered)))
+        if not move or account is not self._account:
+            account.check_quota([message for _, message in copies])
+        assigned = await account.put(copies)
         return CopyResult(uid_validity=target.uid_validity, source=tuple(source), target=tuple(assigned))
 
     def _check(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.imap.commands import (
+    acl,
     append,
     authenticate,
     capability,
@@ -69,6 +70,11 @@ _SPECS = (
     CommandSpec(name="GETQUOTA", run=quota.get_quota, states=_AUTHENTICATED, capability="QUOTA"),
     CommandSpec(name="GETQUOTAROOT", run=quota.get_quota_root, states=_AUTHENTICATED, capability="QUOTA"),
     CommandSpec(name="SETQUOTA", run=quota.set_quota, states=_AUTHENTICATED, capability="QUOTA"),
+    CommandSpec(name="SETACL", run=acl.set_acl, states=_AUTHENTICATED, capability="ACL"),
+    CommandSpec(name="DELETEACL", run=acl.delete_acl, states=_AUTHENTICATED, capability="ACL"),
+    CommandSpec(name="GETACL", run=acl.get_acl, states=_AUTHENTICATED, capability="ACL"),
+    CommandSpec(name="LISTRIGHTS", run=acl.list_rights, states=_AUTHENTICATED, capability="ACL"),
+    CommandSpec(name="MYRIGHTS", run=acl.my_rights, states=_AUTHENTICATED, capability="ACL"),
     CommandSpec(name="CHECK", run=noop.noop, states=_SELECTED),
     CommandSpec(name="CLOSE", run=unselect.close, states=_SELECTED),
     CommandSpec(name="UNSELECT", run=unselect.unselect, states=_SELECTED, capability="UNSELECT"),

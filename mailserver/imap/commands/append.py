@@ -9,7 +9,7 @@ from mailserver.imap.replies import Completion, Responses, bad, from_error, ok, 
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError, NotFound, OverQuota
 from mailserver.model.numset import NumSet
-from mailserver.model.rights import Right
+from mailserver.model.rights import Right, allowed_flags
 from mailserver.ports.store import Content, Target
 from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
 
@@ -63,9 +63,8 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
             if isinstance(event, AppendContinued):
                 talk.refuse_literal()
             raise _Refused(from_error(failed))
-        target = Target(
-            account=access.account, mailbox=access.name, flags=message.flags, date=message.date, into_new=False
-        )
+        flags = allowed_flags(message.flags, access.rights)
+        target = Target(account=access.account, mailbox=access.name, flags=flags, date=message.date, into_new=False)
         items.append((content, target))
         if not isinstance(event, AppendContinued):
             return items
@@ -91,7 +90,7 @@ async def _check(session: Session, mailbox: str, messages: int, octets: int) -> 
 
 def _refusal(session: Session, command: AppendStarted, error: MailError) -> Completion:
     if isinstance(error, NotFound):
-        return try_create(error, command.mailbox, session.services.layout)
+        return try_create(error, command.mailbox, session.services.namespaces)
     return from_error(error)
 
 

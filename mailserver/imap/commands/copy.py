@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
-from mailserver.imap.replies import GONE, READ_ONLY, Completion, Responses, ok, try_create
+from mailserver.imap.replies import GONE, Completion, Responses, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import CopyResult
@@ -18,16 +16,16 @@ __all__ = ["copy", "move"]
 
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
-    result = await _transfer(session, command, session.view.mailbox.copy)
+    result = await _transfer(session, command, move=False)
     yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(session, result))
 
 
 async def move(session: Session, command: commands.Move) -> Responses:
     """Copy and remove as one; COPYUID comes before the EXPUNGEs (RFC 6851 §4.3)."""
-    if session.view.read_only:
-        yield READ_ONLY
+    if (refused := session.view.refusal(Right.MARK_DELETED, Right.EXPUNGE)) is not None:
+        yield refused
         return
-    result = await _transfer(session, command, session.view.mailbox.move)
+    result = await _transfer(session, command, move=True)
     if isinstance(result, Completion):
         yield result
         return
@@ -40,21 +38,20 @@ async def move(session: Session, command: commands.Move) -> Responses:
 
 
 async def _transfer(
-    session: Session,
-    command: commands.Copy | commands.Move,
-    change: Callable[[Sequence[int], str], Awaitable[CopyResult]],
+    session: Session, command: commands.Copy | commands.Move, *, move: bool
 ) -> CopyResult | Completion:
     """Do it, or say why not. Nothing is done when a named message is gone (RFC 9051 §6.4.7, RFC 2180 §4.4.1)."""
-    view, layout = session.view, session.services.layout
+    view = session.view
     spans = view.spans(command.messages, uid=command.uid)
     uids = view.uids_at(spans)
     if view.lacks(command, spans, len(uids)):
         return GONE
     try:
         access = await session.access(command.mailbox, Right.INSERT)
-        return await change(uids, access.name)
+        transfer = view.mailbox.move if move else view.mailbox.copy
+        return await transfer(uids, access.name, into=access.folders, rights=access.rights)
     except NotFound as error:
-        return try_create(error, command.mailbox, layout)
+        return try_create(error, command.mailbox, session.services.namespaces)
 
 
 def _copyuid(session: Session, result: CopyResult) -> str:

@@ -19,7 +19,7 @@ async def create(session: Session, command: commands.Create) -> Responses:
         yield no("a mailbox of that use cannot be made", "USEATTR")
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).
-    place = session.place(command.mailbox.removesuffix(session.services.layout.separator))
+    place = await session.reach.place(command.mailbox.removesuffix(session.services.layout.separator))
     made = await place.folders.create(place.name, command.special_use)
     # RFC 8474 §4.1
     yield ok("CREATE completed", f"MAILBOXID ({made.mailbox_id})" if session.offers("OBJECTID") else "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailserver.imap.replies import READ_ONLY, Responses, ok
+from mailserver.imap.replies import Responses, ok
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import DELETED
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 
 __all__ = ["deleted_uids", "expunge"]
@@ -16,8 +17,8 @@ __all__ = ["deleted_uids", "expunge"]
 async def expunge(session: Session, command: commands.Expunge) -> Responses:
     r"""Remove messages that are \Deleted: all, or those among the named UIDs. EXPUNGE is told with the completion."""
     view = session.view
-    if view.read_only:
-        yield READ_ONLY
+    if (refused := view.refusal(Right.EXPUNGE)) is not None:
+        yield refused
         return
     known = view.known_uids() if command.uids is None else view.uids_at(view.spans(command.uids, uid=True))
     gone = deleted_uids(view, known)

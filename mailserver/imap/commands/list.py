@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.imap.access import Access
 from mailserver.imap.commands.status import status_response
@@ -11,11 +11,11 @@ from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
-from mailserver.model.mailbox import SEPARATOR, MailboxInfo
-from mailserver.model.rights import ALL_RIGHTS
+from mailserver.model.mailbox import INBOX, SEPARATOR, MailboxInfo
+from mailserver.model.rights import ALL_RIGHTS, Right
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
-from mailserver.wire.imap.responses import list_line
+from mailserver.wire.imap.responses import list_line, my_rights
 
 __all__ = ["list_mailboxes", "lsub"]
 
@@ -25,11 +25,16 @@ _CHILDINFO = {ListSelect.SUBSCRIBED: b'"SUBSCRIBED"', ListSelect.SPECIAL_USE: b'
 
 @dataclass(slots=True)
 class _Name:
-    """A name that may be listed; `info` is None for one that only a subscription holds."""
+    """A name that may be listed, by the store's name or a foreign path; `info` is None if only a subscription holds it.
+
+    `access` is None where there is no mailbox.
+    """
 
     name: str
+    shown: str
     info: MailboxInfo | None
     subscribed: bool
+    access: Access | None = None
     has_children: bool = False
     subscribed_below: bool = False
     #: Beneath it there is a name that the selection options want; and one that no pattern matches.
@@ -52,11 +57,11 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
     matches = [pattern_matcher(pattern, layout.separator) for pattern in patterns]
     if StatusItem.HIGHESTMODSEQ in command.status:
         yield session.enable_condstore()
-    names = await _names(session)
+    names = await _names(session, patterns)
     if ListSelect.RECURSIVEMATCH in command.select:
-        _look_below(names, command.select, lambda name: any(match(layout.to_client(name)) for match in matches))
+        _look_below(names, command.select, lambda name: any(match(name) for match in matches))
     for entry in names:
-        shown = layout.to_client(entry.name)
+        shown = entry.shown
         wanted = entry.hidden_below or _wanted(entry, command.select)
         if not wanted or not any(match(shown) for match in matches):
             # A piece now and then lets others have their turn while thousands of names are looked at.
@@ -64,10 +69,13 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
             continue
         attributes, below = _attributes(session, entry, command), _child_info(entry, command)
         yield list_line(attributes, layout.separator, shown, utf8=session.utf8, extended=below)
-        if command.status and entry.info is not None and entry.info.selectable:
-            access = Access(session.owner, session.folders, entry.name, ALL_RIGHTS)
+        if entry.access is None or not _wanted(entry, command.select):
+            continue
+        if ListReturn.MYRIGHTS in command.returns:
+            yield my_rights(shown, entry.access.rights, utf8=session.utf8)
+        if command.status and Right.READ in entry.access.rights:
             try:
-                yield await status_response(session, access, shown, command.status)
+                yield await status_response(session, entry.access, shown, command.status)
             except NotFound:
                 yield b""
 
@@ -78,30 +86,47 @@ async def lsub(session: Session, command: commands.Lsub) -> Responses:
     if not command.pattern:
         yield list_line((b"\\Noselect",), layout.separator, "", utf8=session.utf8, command=b"LSUB")
         return
-    match = pattern_matcher(command.reference + command.pattern, layout.separator)
+    pattern = command.reference + command.pattern
+    match = pattern_matcher(pattern, layout.separator)
     above = command.pattern.endswith("%")
-    for entry in await _names(session):
-        shown = layout.to_client(entry.name)
-        if not (entry.subscribed or (above and entry.subscribed_below)) or not match(shown):
+    for entry in await _names(session, [pattern]):
+        if not (entry.subscribed or (above and entry.subscribed_below)) or not match(entry.shown):
             continue
-        attributes = () if entry.subscribed and entry.info is not None and entry.info.selectable else (b"\\Noselect",)
-        yield list_line(attributes, layout.separator, shown, utf8=session.utf8, command=b"LSUB")
+        attributes = () if entry.subscribed and entry.access is not None else (b"\\Noselect",)
+        yield list_line(attributes, layout.separator, entry.shown, utf8=session.utf8, command=b"LSUB")
 
 
-async def _names(session: Session) -> list[_Name]:
+async def _names(session: Session, patterns: Iterable[str]) -> list[_Name]:
     """Everything that could be listed, sorted, INBOX first."""
     subscriptions = await session.folders.subscriptions()
-    names = {
-        info.name: _Name(info.name, info, info.name in subscriptions) for info in await session.folders.list_mailboxes()
-    }
+    space = session.services.namespaces
+    names: dict[str, _Name] = {}
+
+    def add(name: str, info: MailboxInfo | None, access: Access | None, *, own: bool) -> _Name:
+        if name not in names:
+            shown = space.layout.to_client(name) if own else space.shown(name)
+            names[name] = _Name(name, shown, info, name in subscriptions, access)
+        return names[name]
+
+    for info in await session.folders.list_mailboxes():
+        access = Access(session.owner, session.folders, info.name, ALL_RIGHTS) if info.selectable else None
+        add(info.name, info, access, own=True)
+    foreign = set[str]()
+    if any(space.may_match(pattern) for pattern in patterns):
+        async for found in session.reach.shared_with_me():
+            # Its special use is its owner's: this user's mail program has a Sent mailbox of its own.
+            add(found.path, replace(found.info, special_use=frozenset()), found.access, own=False)
+            foreign.add(found.path)
     for name in subscriptions:
-        names.setdefault(name, _Name(name, None, subscribed=True))
+        add(name, None, None, own=space.parse(name) is None)
     for entry in list(names.values()):
         for parent in _parents(entry.name):
-            above = names.setdefault(parent, _Name(parent, None, parent in subscriptions))
+            nothing = MailboxInfo(name=parent, mailbox_id="", selectable=False) if entry.name in foreign else None
+            above = add(parent, nothing, None, own=space.parse(entry.name) is None)
+            above.info = above.info or nothing
             above.has_children |= entry.info is not None
             above.subscribed_below |= entry.subscribed
-    return sorted(names.values(), key=lambda entry: (entry.name != "INBOX", entry.name))
+    return sorted(names.values(), key=lambda entry: (entry.name != INBOX, entry.name))
 
 
 def _parents(name: str) -> Iterable[str]:
@@ -126,7 +151,7 @@ def _look_below(names: list[_Name], select: frozenset[ListSelect], matches: Call
     for entry in names:
         if not _wanted(entry, select):
             continue
-        hidden = not matches(entry.name)
+        hidden = not matches(entry.shown)
         for parent in _parents(entry.name):
             by_name[parent].wanted_below = True
             by_name[parent].hidden_below |= hidden

@@ -10,6 +10,7 @@ __all__ = ["namespace"]
 
 
 async def namespace(session: Session, _: commands.Namespace) -> replies.Responses:
-    """One personal namespace; nobody's mail is shared."""
-    layout = session.services.layout
-    yield responses.namespace(layout.prefix, layout.separator, utf8=session.utf8)
+    """The user's own mailboxes, other users', and shared ones (`imap/namespaces.py`)."""
+    names = session.services.namespaces
+    prefixes = (names.layout.prefix, names.others, names.shared)
+    yield responses.namespace(prefixes, names.layout.separator, utf8=session.utf8)

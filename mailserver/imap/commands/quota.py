@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.imap.replies import Responses, no
 from mailserver.imap.session import Session
 from mailserver.model.mailbox import QuotaUsage
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands, responses
 
 __all__ = ["get_quota", "get_quota_root", "set_quota"]
@@ -22,8 +23,16 @@ async def get_quota(session: Session, command: commands.GetQuota) -> Responses:
 
 
 async def get_quota_root(session: Session, command: commands.GetQuotaRoot) -> Responses:
-    """The root of a mailbox (which need not exist, RFC 9208 §4.1.2), and its QUOTA."""
-    resources = _resources(await session.place(command.mailbox).folders.quota())
+    """The root of a mailbox (which need not exist, RFC 9208 §4.1.2), and its QUOTA.
+
+    Another user's mailbox must be readable (§6), and its limits are still nobody else's business: it has no root.
+    """
+    if session.services.namespaces.path(command.mailbox) is None:
+        session.services.layout.to_store(command.mailbox)
+        own = True
+    else:
+        own = (await session.access(command.mailbox, Right.READ)).account == session.owner
+    resources = _resources(await session.folders.quota()) if own else []
     # QUOTA names one resource at least (RFC 9208 §7), so an account without limits has no root.
     yield responses.quota_root(command.mailbox, (_ROOT,) if resources else (), utf8=session.utf8)
     if resources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailserver.imap.replies import Responses, ok
+from mailserver.imap.replies import Responses, no, ok
 from mailserver.imap.session import Session
 from mailserver.wire.imap import commands
 
@@ -11,6 +11,9 @@ __all__ = ["rename"]
 
 async def rename(session: Session, command: commands.Rename) -> Responses:
     """Rename a mailbox with all beneath it; INBOX gives its messages to the new mailbox and stays."""
-    old, new = session.place(command.old), session.place(command.new)
+    old, new = await session.reach.renamed(command.old), await session.reach.place(command.new)
+    if old.account != new.account:
+        yield no("a mailbox stays with its owner; copy its messages instead", "CANNOT")
+        return
     await old.folders.rename(old.name, new.name)
     yield ok("RENAME completed")

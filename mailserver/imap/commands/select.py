@@ -37,10 +37,8 @@ async def select(session: Session, command: commands.Select) -> Responses:
     if command.qresync is not None and command.qresync.uid_validity == view.mailbox.uid_validity:
         async for piece in _resynchronize(view, command.qresync):
             yield piece
-    if command.read_only:
-        yield ok("EXAMINE completed", "READ-ONLY")
-    else:
-        yield ok("SELECT completed", "READ-WRITE")
+    name = "EXAMINE" if command.read_only else "SELECT"
+    yield ok(f"{name} completed", "READ-ONLY" if view.read_only else "READ-WRITE")
 
 
 def _description(session: Session, view: Selected) -> bytes:
@@ -59,8 +57,8 @@ def _description(session: Session, view: Selected) -> bytes:
     if session.offers("CONDSTORE"):
         lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
     if session.rev2:
-        layout = session.services.layout
-        lines.append(list_line((), layout.separator, layout.to_client(box.name), utf8=session.utf8))
+        name = session.reach.to_client(view.owner, box.name)
+        lines.append(list_line((), session.services.layout.separator, name, utf8=session.utf8))
     return b"".join(lines)
 
 

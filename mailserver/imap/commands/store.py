@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailserver.imap.replies import GONE, READ_ONLY, Completion, Responses, ok
+from mailserver.imap.replies import GONE, Completion, Responses, ok
 from mailserver.imap.selected import FlagsShown, Rows, Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import FLAG_RIGHTS, right_for_flag
 from mailserver.wire.imap import commands
 
 __all__ = ["store"]
@@ -16,10 +17,16 @@ _PIECE = 1000
 
 
 async def store(session: Session, command: commands.Store) -> Responses:
-    """Change flags in one transaction, and show them unless the client wants silence."""
+    """Change flags in one transaction, and show them unless the client wants silence.
+
+    Of flags for which the client lacks rights nothing is changed, and all is well as long as one of them could be
+    (RFC 4314 §4: clients do not take a NO well).
+    """
     view = session.view
-    if view.read_only:
-        yield READ_ONLY
+    rights = view.rights
+    needed = {right_for_flag(flag) for flag in command.flags} or FLAG_RIGHTS
+    if (refused := view.refusal(*(needed if rights.isdisjoint(needed) else ()))) is not None:
+        yield refused
         return
     spans = view.spans(command.messages, uid=command.uid)
     before = view.rows_in(spans)
@@ -27,11 +34,12 @@ async def store(session: Session, command: commands.Store) -> Responses:
         yield session.enable_condstore()
     untold = view.untold(before.uids)
     result = await view.mailbox.set_flags(
-        before.uids, command.how, command.flags, unchanged_since=command.unchanged_since
+        before.uids, command.how, command.flags, unchanged_since=command.unchanged_since, rights=rights
     )
     yield view.new_keywords()
     if command.silent:
-        view.told_silently(before, untold, command.how, command.flags, result.changed)
+        if rights.issuperset(FLAG_RIGHTS):
+            view.told_silently(before, untold, command.how, command.flags, result.changed)
         if session.condstore:
             for piece in _modseqs(view, result.changed):
                 yield piece

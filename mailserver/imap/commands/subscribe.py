@@ -10,7 +10,8 @@ __all__ = ["subscribe"]
 
 
 async def subscribe(session: Session, command: commands.Subscribe | commands.Unsubscribe) -> Responses:
-    """Keep or drop the subscription; the mailbox need not exist."""
+    """Keep or drop the subscription; the mailbox need not exist, unless it would be another user's."""
     wanted = isinstance(command, commands.Subscribe)
-    await session.folders.subscribe(session.place(command.mailbox).name, wanted)
+    name = await session.reach.subscribable(command.mailbox, wanted=wanted)
+    await session.folders.subscribe(name, wanted)
     yield ok("SUBSCRIBE completed" if wanted else "UNSUBSCRIBE completed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.imap.commands.expunge import deleted_uids
 from mailserver.imap.replies import Responses, ok
 from mailserver.imap.session import Session
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 
 __all__ = ["close", "unselect"]
@@ -19,7 +20,8 @@ async def unselect(session: Session, _: commands.Unselect) -> Responses:
 async def close(session: Session, _: commands.Close) -> Responses:
     """Leave it without what is marked deleted; no EXPUNGE is told (§6.4.1)."""
     view = session.view
-    gone = [] if view.read_only else deleted_uids(view, view.known_uids())
+    # RFC 4314 §4: without the right it is closed all the same.
+    gone = [] if view.refusal(Right.EXPUNGE) is not None else deleted_uids(view, view.known_uids())
     if gone:
         await view.mailbox.expunge(gone)
     modseq = view.mailbox.highest_modseq

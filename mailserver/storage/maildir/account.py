@@ -78,6 +78,13 @@ class MaildirAccount:
 
         return cls(context, name, path, await context.reading.run(work))
 
+    @staticmethod
+    def sibling(account: object) -> MaildirAccount:
+        """Another account of the store, as one of ours. Raises TypeError: of another kind of store."""
+        if not isinstance(account, MaildirAccount):
+            raise TypeError("messages are copied within one store")
+        return account
+
     def adopt(self, folder: Folder) -> None:
         """A folder of this account begins to be used."""
         self.folders[folder.name] = folder

@@ -21,7 +21,7 @@ from mailserver.model.errors import (
     StorageFailure,
 )
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
-from mailserver.model.rights import Acl, Rights, RightsChange, changed_acl, shared_with
+from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange, changed_acl, shared_with
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, rows, tree
 from mailserver.storage.maildir.folder import Folder
@@ -176,7 +176,7 @@ class FolderTree:
         """RFC 9051 §6.3.6: its messages move to the new mailbox, itself and its children stay."""
         await self.create(new, frozenset())
         async with self._account.open(INBOX) as inbox:
-            await transfer(self._account, inbox, list(inbox.table.uids), new, move=True)
+            await transfer(self._account, inbox, list(inbox.table.uids), new, self._account, ALL_RIGHTS, move=True)
 
     async def _rename(self, old: str, new: str) -> None:
         account = self._account

@@ -16,7 +16,8 @@ from mailserver.model.errors import LimitReached, NotFound, StorageFailure
 from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
 from mailserver.model.numset import NumSet
-from mailserver.model.rights import Acl
+from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, change_within
+from mailserver.ports.store import AccountStore
 from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
@@ -324,28 +325,29 @@ class MaildirMailbox:
     # -- what sessions change ----------------------------------------------------------------------------------------
 
     async def set_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None
-    ) -> FlagResult:
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
+        rights: Rights = ALL_RIGHTS,
+    ) -> FlagResult:  # fmt: skip
         """Change flags; a message whose flags do not change keeps its MODSEQ."""
         self._check()
         if how is not FlagChange.REMOVE:
             self.admit_keywords(flags)
-        return await self._upkeep.context.finish(self._set_all_flags(uids, how, flags, unchanged_since))
+        return await self._upkeep.context.finish(self._set_all_flags(uids, how, flags, unchanged_since, rights))
 
     async def _set_all_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None, rights: Rights
     ) -> FlagResult:
         changed: list[tuple[int, int]] = []
         modified: list[tuple[int, int]] = []
         # One after the other, so that the loop and other sessions get their turn (ATTACKS H12).
         for some in _slices(uids, _FLAGS_AT_ONCE):
-            result = await self._operate(functools.partial(self._set_flags, some, how, flags, unchanged_since))
+            result = await self._operate(functools.partial(self._set_flags, some, how, flags, unchanged_since, rights))
             changed += result.changed.ranges
             modified += result.modified.ranges
         return FlagResult(changed=NumSet.from_ranges(changed), modified=NumSet.from_ranges(modified))
 
     async def _set_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None, rights: Rights
     ) -> FlagResult:
         self._check()
         table, flag_table = self.table, self.flag_table
@@ -360,7 +362,7 @@ class MaildirMailbox:
             asked.append(table.uids[at])
             old = table.flags[at]
             if old not in new_numbers:
-                new_numbers[old] = flag_table.change(old, how, flags)
+                new_numbers[old] = change_within(flag_table, old, how, flags, rights)
             if new_numbers[old] != old:
                 moves.setdefault(old, []).append(at)
         result = FlagResult(changed=NumSet.from_numbers(asked), modified=NumSet.from_numbers(kept))
@@ -420,15 +422,26 @@ class MaildirMailbox:
         self._upkeep.note(folder)
         return gone
 
-    async def copy(self, uids: Sequence[int], destination: str) -> CopyResult:
+    async def copy(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
         """Copy with flags and dates, in order, all or none."""
-        self._check()
-        return await self._upkeep.context.finish(transfer(self._account, self, uids, destination, move=False))
+        return await self._transfer(uids, destination, into, rights, move=False)
 
-    async def move(self, uids: Sequence[int], destination: str) -> CopyResult:
+    async def move(
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
+    ) -> CopyResult:
         """As copy, then expunge here. The account does not grow, so that a full one can still be tidied up."""
+        return await self._transfer(uids, destination, into, rights, move=True)
+
+    async def _transfer(
+        self, uids: Sequence[int], destination: str, into: AccountStore | None, rights: Rights, *, move: bool
+    ) -> CopyResult:
         self._check()
-        return await self._upkeep.context.finish(transfer(self._account, self, uids, destination, move=True))
+        account = self._account if into is None else self._account.sibling(into)
+        return await self._upkeep.context.finish(
+            transfer(self._account, self, uids, destination, account, rights, move=move)
+        )
 
     # -- helpers -----------------------------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.mailbox import CopyResult
+from mailserver.model.rights import Rights, allowed_flags
 from mailserver.net import files
 from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.context import Context
@@ -49,6 +50,8 @@ class _Work:
     source: Folder
     target: Folder
     copies: list[_Copy]
+    #: The target's rows are in the same index, so what was rendered can be copied.
+    rendered: bool = True
     first: int = 0
     made: list[str] = field(default_factory=list)
 
@@ -65,6 +68,8 @@ class _Work:
             for path in self.made:
                 files.remove_file(path)
             raise
+        if not self.rendered:
+            return
         pairs = [(copy.uid, copy.arrival.uid) for copy in self.copies if copy.arrival is not None]
         # Only a saving: if the index is lost now, the copies stand all the same.
         with suppress(IndexLost, StorageFailure):
@@ -95,53 +100,84 @@ class _Work:
         target.keywords.journal(further)
 
 
+@dataclass(slots=True)
+class _Way:
+    """From where to where. `rights` are those on the target; what they do not cover of the flags stays behind."""
+
+    account: MaildirAccount
+    box: MaildirMailbox
+    into: MaildirAccount
+    target: Folder
+    rights: Rights
+    move: bool
+
+    async def hold(self, operation: Callable[[], Awaitable[CopyResult]]) -> CopyResult:
+        """Be the one writer of both accounts; always in the same order, whoever copies to whom."""
+        account, into = self.account, self.into
+        if account is into:
+            return await account.upkeep.operate(operation, *{self.box.folder: None, self.target: None})
+
+        async def both() -> CopyResult:
+            for one, folder in ((account, self.box.folder), (into, self.target)):
+                if folder.synced != one.upkeep.index.generation:
+                    # The index of either may be lost once it was looked at; `operate` looks at its own again only.
+                    await one.upkeep.look(folder)
+            return await operation()
+
+        ways = sorted([(account, self.box.folder), (into, self.target)], key=lambda pair: pair[0].account)
+        (first, its), (second, other) = ways
+        return await first.upkeep.operate(lambda: second.upkeep.operate(both, other), its)
+
+
 async def transfer(
-    account: MaildirAccount, box: MaildirMailbox, uids: Sequence[int], destination: str, *, move: bool
-) -> CopyResult:
-    """Copy or move messages of an open mailbox; see `ports.store.Mailbox`."""
-    target = account.existing(destination)
-    folders = {box.folder: None, target: None}
+    account: MaildirAccount, box: MaildirMailbox, uids: Sequence[int], destination: str, into: MaildirAccount,
+    rights: Rights, *, move: bool,
+) -> CopyResult:  # fmt: skip
+    """Copy or move messages of an open mailbox to one of `into`; see `ports.store.Mailbox`."""
+    target = into.existing(destination)
+    way = _Way(account, box, into, target, rights, move)
 
     async def operation() -> CopyResult:
-        if box.deleted or account.folders.get(target.name) is not target:
+        if box.deleted or into.folders.get(target.name) is not target:
             raise NotFound("there is no such mailbox")
         if target.mailbox is not None:
             wanted = {box.table.flags[at] for uid in uids if (at := box.table.find(uid)) >= 0}
             for number in wanted:
-                target.mailbox.admit_keywords(box.flag_table.sets[number])
-        return await _transfer(account, box, target, uids, move=move)
+                target.mailbox.admit_keywords(allowed_flags(box.flag_table.sets[number], rights))
+        return await _transfer(way, uids)
 
-    return await account.upkeep.operate(operation, *folders)
+    return await way.hold(operation)
 
 
-async def _transfer(
-    account: MaildirAccount, box: MaildirMailbox, target: Folder, uids: Sequence[int], *, move: bool
-) -> CopyResult:
+async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
+    account, box, into, target = way.account, way.box, way.into, way.target
     upkeep, table = account.upkeep, box.table
     places = sorted({at for uid in uids if (at := table.find(uid)) >= 0})
-    copies = [_Copy(table.uids[at], box.flag_table.sets[table.flags[at]], table.dates[at]) for at in places]
+    numbers = {table.flags[at] for at in places}
+    sets = {number: allowed_flags(box.flag_table.sets[number], way.rights) for number in numbers}
+    copies = [_Copy(table.uids[at], sets[table.flags[at]], table.dates[at]) for at in places]
     octets = sum(table.sizes[at] for at in places)
-    account.reserve(octets, len(places), enforce=not move)
-    work = _Work(upkeep.context, upkeep.index, box.folder, target, copies)
+    into.reserve(octets, len(places), enforce=not way.move or into is not account)
+    work = _Work(upkeep.context, upkeep.index, box.folder, target, copies, rendered=into is account)
     try:
         source_number = await upkeep.transact(box.folder, lambda db, number: number)
-        target_number = await upkeep.transact(target, lambda db, number: number)
+        target_number = await into.upkeep.transact(target, lambda db, number: number)
         await upkeep.context.reading.run(work.run, source_number, target_number)
     except BaseException:
         for uid in range(work.first, work.first + len(work.copies) if work.first else 0):
             target.resolve(uid, None)
-        account.unreserve(octets, len(places))
+        into.unreserve(octets, len(places))
         raise
     done = [copy for copy in work.copies if copy.arrival is not None]
     for uid, copy in enumerate(work.copies, work.first):
         target.resolve(uid, copy.arrival)
-    account.unreserve(octets - sum(copy.arrival.wire for copy in done if copy.arrival), len(places) - len(done))
+    into.unreserve(octets - sum(copy.arrival.wire for copy in done if copy.arrival), len(places) - len(done))
     result = CopyResult(
         uid_validity=target.state.uid_validity,
         source=tuple(copy.uid for copy in done),
         target=tuple(copy.arrival.uid for copy in done if copy.arrival),
     )
-    if move and done:
+    if way.move and done:
         await _expunge(account, box, result.source)
     return result
 

@@ -214,11 +214,12 @@ class ListSelect(Enum):
 
 
 class ListReturn(Enum):
-    """LIST return options without arguments (RFC 9051 §6.3.9.2, RFC 6154 §2)."""
+    """LIST return options without arguments (RFC 9051 §6.3.9.2, RFC 6154 §2, RFC 8440 §3)."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
     SPECIAL_USE = b"SPECIAL-USE"
+    MYRIGHTS = b"MYRIGHTS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from mailserver.wire.imap import parse_fetch, parse_mailbox, parse_messages, parse_search, parse_session, parse_sort
+from mailserver.wire.imap import (
+    parse_acl,
+    parse_fetch,
+    parse_mailbox,
+    parse_messages,
+    parse_search,
+    parse_session,
+    parse_sort,
+)
 from mailserver.wire.imap.commands import (
     Capability,
     Check,
@@ -70,6 +78,11 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"LIST": parse_mailbox.list_mailboxes,
     b"LSUB": parse_mailbox.lsub,
     b"STATUS": parse_mailbox.status,
+    b"SETACL": parse_acl.set_acl,
+    b"DELETEACL": parse_acl.delete_acl,
+    b"GETACL": parse_acl.get_acl,
+    b"LISTRIGHTS": parse_acl.list_rights,
+    b"MYRIGHTS": parse_acl.my_rights,
     b"SEARCH": parse_search.search,
     b"UID SEARCH": parse_search.uid_search,
     b"SORT": parse_sort.sort,

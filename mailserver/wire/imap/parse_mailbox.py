@@ -242,7 +242,7 @@ def _list_returns(lexer: Lexer) -> tuple[set[ListReturn], tuple[StatusItem, ...]
         elif word in _LIST_RETURNS:
             returns.add(_LIST_RETURNS[word])
         else:
-            raise ParseError("LIST returns SUBSCRIBED, CHILDREN, SPECIAL-USE and STATUS (...)")
+            raise ParseError("LIST returns SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS and STATUS (...)")
 
     lexer.space()
     if lexer.word("RETURN") != b"RETURN":

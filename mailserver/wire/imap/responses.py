@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Rights, render_rights
 from mailserver.wire.imap import utf7
 from mailserver.wire.imap.commands import StatusItem
 
 __all__ = [
-    "CONTINUE", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line", "mailbox",
-    "namespace", "nstring", "ordered_set", "quota", "quota_root", "search", "sort", "status", "status_line", "string",
-    "text_string", "vanished",
+    "CONTINUE", "acl", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line",
+    "list_rights", "mailbox", "my_rights", "namespace", "nstring", "ordered_set", "quota", "quota_root", "search",
+    "sort", "status", "status_line", "string", "text_string", "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -99,9 +100,11 @@ def id_response(fields: Iterable[tuple[str, str | None]]) -> bytes:
     return b"* ID (%b)\r\n" % b" ".join(parts) if parts else b"* ID NIL\r\n"
 
 
-def namespace(prefix: str, separator: str, *, utf8: bool) -> bytes:
-    """One personal namespace (RFC 9051 §7.3.2, RFC 2342)."""
-    return b"* NAMESPACE ((%b %b)) NIL NIL\r\n" % (mailbox(prefix, utf8=utf8), string(separator.encode("ascii")))
+def namespace(prefixes: tuple[str | None, str | None, str | None], separator: str, *, utf8: bool) -> bytes:
+    """At most one personal, one other users' and one shared namespace (RFC 9051 §7.3.2, RFC 2342)."""
+    divider = string(separator.encode("ascii"))
+    parts = (b"NIL" if name is None else b"((%b %b))" % (mailbox(name, utf8=utf8), divider) for name in prefixes)
+    return b"* NAMESPACE %b\r\n" % b" ".join(parts)
 
 
 def list_line(
@@ -132,6 +135,23 @@ def _status_value(value: int | str | None) -> bytes:
     if value is None:
         return b"NIL"
     return b"(%b)" % value.encode("ascii") if isinstance(value, str) else b"%d" % value
+
+
+def acl(name: str, entries: Iterable[tuple[str, Rights]], *, utf8: bool) -> bytes:
+    """RFC 4314 §3.6."""
+    words = (astring(word.encode()) for who, rights in entries for word in (who, render_rights(rights)))
+    return b"* ACL %b\r\n" % b" ".join((mailbox(name, utf8=utf8), *words))
+
+
+def list_rights(name: str, identifier: str, always: str, possible: Iterable[str], *, utf8: bool) -> bytes:
+    """RFC 4314 §3.7: the rights that an identifier always has, and groups of those that it can be given."""
+    words = (astring(word.encode()) for word in (identifier, always, *possible))
+    return b"* LISTRIGHTS %b\r\n" % b" ".join((mailbox(name, utf8=utf8), *words))
+
+
+def my_rights(name: str, rights: Rights, *, utf8: bool) -> bytes:
+    """RFC 4314 §3.8."""
+    return b"* MYRIGHTS %b %b\r\n" % (mailbox(name, utf8=utf8), astring(render_rights(rights).encode("ascii")))
 
 
 def search(numbers: Sequence[int], modseq: int | None = None) -> bytes:

@@ -257,7 +257,9 @@ async def test_the_layout_of_an_adopted_mailbox() -> None:
         ImapHarness(imap={"namespace_prefix": "INBOX.", "separator": "."}) as server,
         server.client() as imap,
     ):
-        assert (await imap.ok("NAMESPACE")).untagged == (b'* NAMESPACE (("INBOX." ".")) NIL NIL',)
+        assert (await imap.ok("NAMESPACE")).untagged == (
+            b'* NAMESPACE (("INBOX." ".")) (("Other Users." ".")) NIL',
+        )
         await imap.ok("CREATE INBOX.a.b")
         assert (await imap.command("CREATE c")).status == "NO"
         listed = (await imap.ok('LIST "" "INBOX.a%"')).untagged

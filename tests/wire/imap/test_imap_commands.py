@@ -7,6 +7,8 @@ import pytest
 from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import RightsChange, parse_rights
+from mailserver.wire.imap import acl_commands as acl
 from mailserver.wire.imap import commands as c
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
 from mailserver.wire.imap.parse import PARSERS
@@ -141,6 +143,17 @@ CASES: list[tuple[bytes, object]] = [
     (b"GETQUOTAROOT INBOX", c.GetQuotaRoot("INBOX")),
     (b'SETQUOTA "" (STORAGE 512 message 9)', c.SetQuota("", (("STORAGE", 512), ("MESSAGE", 9)))),
     (b'SETQUOTA "" ()', c.SetQuota("", ())),
+    (
+        b"SeTacl INBOX/Drafts David@example.test lrswida",
+        acl.SetAcl("INBOX/Drafts", "david@example.test", RightsChange.REPLACE, parse_rights("lrswiteda")),
+    ),
+    (b'SETACL INBOX anyone ""', acl.SetAcl("INBOX", "anyone", RightsChange.REPLACE, frozenset())),
+    (b"SETACL x -b@x.test +cda", acl.SetAcl("x", "-b@x.test", RightsChange.ADD, parse_rights("kxtea"))),
+    (b'SETACL x {9}\r\n\xc3\xbc@x.test "-e"', acl.SetAcl("x", "ü@x.test", RightsChange.REMOVE, parse_rights("e"))),
+    (b"DELETEACL INBOX -@Example.Test", acl.DeleteAcl("INBOX", "-@example.test")),
+    (b"getacl INBOX", acl.GetAcl("INBOX")),
+    (b"LISTRIGHTS ~/Mail Smith@example.test", acl.ListRights("~/Mail", "smith@example.test", "Smith@example.test")),
+    (b"MYRIGHTS &AOQ-", acl.MyRights("ä")),
     (b"CHECK", c.Check()),
     (b"CLOSE", c.Close()),
     (b"UNSELECT", c.Unselect()),
@@ -211,6 +224,17 @@ def test_names_are_utf8_after_enable() -> None:
 
 
 BAD: list[tuple[bytes, str]] = [
+    (b"SETACL INBOX john@example.test lrQswicda", "lower case"),
+    (b"SETACL INBOX john@example.test lrqswicda", "one of the letters"),
+    (b"SETACL INBOX john@example.test +-l", "one of the letters"),
+    (b"SETACL INBOX john@example.test 0", "one of the letters"),
+    (b"SETACL INBOX john lr", "an identifier is"),
+    (b'SETACL INBOX "" lr', "an identifier is"),
+    (b"SETACL INBOX - lr", "an identifier is"),
+    (b"SETACL INBOX anyone", ""),
+    (b"DELETEACL INBOX", ""),
+    (b"GETACL", ""),
+    (b"MYRIGHTS INBOX x", ""),
     (b"NOOP x", "end of the command"),
     (b"NOOP ", "not even a space"),
     (b"FROBNICATE", "not known"),

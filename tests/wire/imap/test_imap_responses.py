@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.model.numset import NumSet
+from mailserver.model.rights import Right
 from mailserver.wire.imap import responses as r
 from mailserver.wire.imap.commands import StatusItem
 from mailserver.wire.imap.fragments import literal_header
@@ -55,7 +56,15 @@ def test_other_strings() -> None:
         (r.enabled(["CONDSTORE"]), b"* ENABLED CONDSTORE\r\n"),
         (r.id_response([]), b"* ID NIL\r\n"),
         (r.id_response([("name", "x"), ("version", None)]), b'* ID ("name" "x" "version" NIL)\r\n'),
-        (r.namespace("", "/", utf8=False), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
+        (r.namespace(("", None, None), "/", utf8=False), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
+        (
+            r.namespace(("INBOX.", "Other Users.", "Shared."), ".", utf8=True),
+            b'* NAMESPACE (("INBOX." ".")) (("Other Users." ".")) (("Shared." "."))\r\n',
+        ),
+        (r.acl("x", [("a@x", frozenset(Right)), ("-b@x", frozenset())], utf8=False),
+         b'* ACL "x" a@x lrswipkxteacd -b@x ""\r\n'),
+        (r.list_rights("&", 'ü@x', "", "lr", utf8=False), b'* LISTRIGHTS "&-" {4}\r\n\xc3\xbc@x "" l r\r\n'),
+        (r.my_rights("x", frozenset({Right.LOOKUP, Right.EXPUNGE}), utf8=False), b'* MYRIGHTS "x" led\r\n'),
         (
             r.list_line([b"\\HasNoChildren", b"\\Sent"], "/", "Gesendet/ä", utf8=False),
             b'* LIST (\\HasNoChildren \\Sent) "/" "Gesendet/&AOQ-"\r\n',
