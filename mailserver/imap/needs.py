@@ -14,7 +14,7 @@ from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
 from mailserver.wire.imap.search_commands import SearchReturn, SortKey
-from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey
+from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey, Within
 from mailserver.wire.imap.sequence_set import SavedResult
 
 __all__ = ["needed"]
@@ -29,8 +29,8 @@ _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     BinarySection: "BINARY",
     BinarySize: "BINARY",
 }
-_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID"}
-_SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES"}
+_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID", Within: "WITHIN"}
+_SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES", SearchReturn.PARTIAL: "PARTIAL"}
 _SORT = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
 _STATUS = {
     StatusItem.SIZE: "STATUS=SIZE",
@@ -82,6 +82,8 @@ def _fetch(command: commands.Fetch) -> Iterator[str]:
     yield from _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in command.items))
     if command.vanished:
         yield "QRESYNC"
+    if command.partial is not None:
+        yield "PARTIAL"
 
 
 def _list(command: commands.List) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""What SEARCH and SORT answer and save of what was found (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 5267 §3)."""
+"""What SEARCH and SORT answer and save of what was found.
+
+RFC 9051 §6.4.4; ESEARCH: RFC 4731; SEARCHRES: RFC 5182; ESORT: RFC 5267 §3; PARTIAL: RFC 9394.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from mailserver.imap.selected import Selected
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.search_commands import Search, SearchReturn
+from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = ["BAD_CHARSET", "Results", "saving"]
 
 #: RFC 5256 §3, RFC 9051 §6.4.4.
 BAD_CHARSET = no("search with CHARSET UTF-8", "BADCHARSET (US-ASCII UTF-8)")
-_ENDS = frozenset((SearchReturn.MIN, SearchReturn.MAX))
-_MANY = frozenset((SearchReturn.ALL, SearchReturn.COUNT))
+#: What names some messages of those that were found, and what names all of them.
+_SOME = frozenset((SearchReturn.MIN, SearchReturn.MAX, SearchReturn.PARTIAL))
+_EVERY = frozenset((SearchReturn.ALL, SearchReturn.COUNT))
 
 
 @contextmanager
@@ -66,7 +71,7 @@ class Results:
 
     def esearch(self, tag: bytes, *, modseq: bool) -> bytes:
         """The ESEARCH response; SAVE alone has none (RFC 5182 §2.1)."""
-        returns, numbers = self._returns, self.numbers
+        returns, numbers, partial = self._returns, self.numbers, self._search.partial
         if returns == {SearchReturn.SAVE}:
             return b""
         return responses.esearch(
@@ -75,6 +80,7 @@ class Results:
             minimum=numbers[0] if numbers and SearchReturn.MIN in returns else None,
             maximum=numbers[-1] if numbers and SearchReturn.MAX in returns else None,
             all_found=numbers if SearchReturn.ALL in returns else (),
+            partial=None if partial is None else (partial, _part(numbers, partial)),
             count=len(numbers) if SearchReturn.COUNT in returns else None,
             modseq=self.highest_modseq() if modseq else None,
         )
@@ -83,9 +89,15 @@ class Results:
         return column if self._order is None else [column[at] for at in self._order]
 
     def _named(self, column: Sequence[int]) -> Sequence[int]:
-        """With MIN or MAX alone just those (RFC 5182 §2.4); in every other case all that was found."""
-        if not self._returns & _ENDS or self._returns & _MANY or not column:
+        """MIN, MAX and PARTIAL name what they give (RFC 5182 §2.4, RFC 9394 §3.2); anything else all that was found."""
+        if not self._returns & _SOME or self._returns & _EVERY or not column:
             return column
         ordered = self._in_order(column)
         ends = ((SearchReturn.MIN, ordered[0]), (SearchReturn.MAX, ordered[-1]))
-        return [value for end, value in ends if end in self._returns]
+        named = [value for end, value in ends if end in self._returns]
+        return named if self._search.partial is None else [*named, *_part(ordered, self._search.partial)]
+
+
+def _part(numbers: Sequence[int], partial: PartialRange) -> Sequence[int]:
+    places = partial.of(len(numbers))
+    return numbers[places.start : places.stop]

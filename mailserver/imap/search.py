@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import collections.abc
+import time
 from concurrent.futures import Executor
 from itertools import compress
 
@@ -33,6 +34,7 @@ from mailserver.wire.imap.search_keys import (
     Smaller,
     Text,
     Uids,
+    Within,
 )
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
@@ -81,9 +83,9 @@ class Found:
         return self._found(self._rows.sizes)
 
 
-async def find(view: Selected, key: SearchKey, workers: Executor) -> Found:
-    """The messages of the view that match."""
-    rows = view.rows(range(view.count))
+async def find(view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None) -> Found:
+    """The messages of the view, or of some rows of it, that match."""
+    rows = view.rows(range(view.count)) if rows is None else rows
     mask = await _Evaluation(view, rows, workers).matching(key, _ones(len(rows)))
     return Found(rows, mask.to_bytes(len(rows), "little"))
 
@@ -165,6 +167,10 @@ class _Evaluation:
                 return bytes([size < key.octets for size in rows.sizes])
             case ModSeq():
                 return bytes([modseq >= key.at_least for modseq in rows.modseqs])
+            case Within():
+                # RFC 5032 §2: the same second is both older and younger.
+                since = int(time.time()) - key.seconds
+                return bytes([date <= since if key.older else date >= since for date in rows.dates])
             case DateKey():
                 low, high = _bounds(key)
                 dates = rows.saved if key.field is DateField.SAVED else rows.dates

@@ -31,7 +31,7 @@ from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.commands import Copy, Fetch, Move, Store
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
-__all__ = ["FlagsShown", "Rows", "Selected"]
+__all__ = ["FlagsShown", "Rows", "Selected", "cut"]
 
 #: Messages per piece of an unsolicited answer; a piece is some 60 KiB.
 _PIECE = 1000
@@ -82,6 +82,17 @@ class Rows:
     def part(self, start: int, stop: int) -> Rows:
         """The rows from `start` up to `stop`."""
         return self if start == 0 and stop >= len(self) else Rows(*(column[start:stop] for column in self._columns()))
+
+
+def cut(spans: Sequence[range], part: range) -> list[range]:
+    """Of all positions in these spans, counted on from 0, those in `part`."""
+    out, before = [], 0
+    for span in spans:
+        kept = span[max(0, part.start - before) : max(0, part.stop - before)]
+        if kept:
+            out.append(kept)
+        before += len(span)
+    return out
 
 
 class Selected:

@@ -1,4 +1,5 @@
-"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 §3.1.4.1, §3.2.6)."""
+"""FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 §3.1.4.1, §3.2.6;
+PARTIAL: RFC 9394 §3.3)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from mailserver.imap.fetch_plan import make_plan
 from mailserver.imap.fetch_rows import fetch_rows
 from mailserver.imap.replies import GONE, Responses, bad, no, ok
 from mailserver.imap.sections import UnknownEncoding
+from mailserver.imap.selected import cut
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import commands
@@ -24,6 +26,8 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
         yield bad("VANISHED needs QRESYNC, which was not enabled")
         return
     spans = view.spans(command.messages, uid=command.uid)
+    if command.partial is not None:
+        spans = cut(spans, command.partial.of(sum(map(len, spans))))
     if FetchAttribute.MODSEQ in command.items:
         yield session.enable_condstore()
     if command.vanished and command.changed_since is not None:

@@ -18,7 +18,7 @@ from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.search_commands import Search, Sort, Thread
-from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
+from mailserver.wire.imap.sequence_set import PartialRange, SavedResult, SequenceSet
 
 __all__ = [
     "Authenticate",
@@ -316,7 +316,7 @@ class Fetch:
     """RFC 9051 §6.4.5. Each item once, in the order of asking; UID FETCH always has UID among them.
 
     With `changed_since` (RFC 7162 §3.1.4.1) MODSEQ is among the items; `vanished` (§3.2.6) only comes with both `uid`
-    and `changed_since`.
+    and `changed_since`. Of the messages that are named only those of `partial` are meant (RFC 9394 §3.3).
     """
 
     messages: MessageSet
@@ -324,6 +324,7 @@ class Fetch:
     uid: bool = False
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

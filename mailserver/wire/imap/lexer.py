@@ -16,7 +16,7 @@ from mailserver.model.flags import normalize_flag
 from mailserver.model.mailbox import INBOX, is_inbox
 from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.wire.imap import utf7
-from mailserver.wire.imap.sequence_set import SAVED_RESULT, SavedResult, SequenceSet
+from mailserver.wire.imap.sequence_set import SAVED_RESULT, PartialRange, SavedResult, SequenceSet
 
 __all__ = ["MAX_NESTING", "Lexer", "ParseError"]
 
@@ -256,6 +256,13 @@ class Lexer:
         """A sequence-set or `$`."""
         text = self._match(_SEQUENCE_SET, "a sequence set like 1,3:5,9:* or $")
         return SAVED_RESULT if text == b"$" else parse_sequence_set(text)
+
+    def partial_range(self) -> PartialRange:
+        """`1:100` or `-1:-100` (RFC 9394 §4)."""
+        sign = -1 if self.skip(b"-") else 1
+        first = self.number(1)
+        self.expect(b":" if sign > 0 else b":-")
+        return PartialRange(sign * first, sign * self.number(1))
 
     def number_set(self) -> NumSet:
         """A sequence-set without `*`."""

@@ -1,4 +1,4 @@
-"""The parser of FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4, RFC 8970 §6).
+"""The parser of FETCH (RFC 9051 §6.4.5, RFC 3516, RFC 7162 §3.1.4, RFC 8970 §6, RFC 9394 §3.3).
 
 A new item is a member of FetchAttribute, or a row in `_SECTIONS` if it has a section.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from mailserver.wire.imap.commands import Fetch
 from mailserver.wire.imap.fetch_items import (
@@ -21,6 +21,7 @@ from mailserver.wire.imap.fetch_items import (
 )
 from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
 from mailserver.wire.imap.responses import astring
+from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = ["fetch", "uid_fetch"]
 
@@ -68,14 +69,16 @@ def _fetch(lexer: Lexer, *, uid: bool) -> Fetch:
         lexer.at = len(lexer.data)
     else:
         items = _items(lexer)
-    changed_since, vanished = (None, False) if lexer.at_end else _modifiers(lexer)
+    changed_since, vanished, partial = _Modifiers() if lexer.at_end else _modifiers(lexer)
     if vanished and not uid:
         raise ParseError("VANISHED is a modifier of UID FETCH only")
     if uid and FetchAttribute.UID not in items:
         items = (FetchAttribute.UID, *items)
     if changed_since is not None and FetchAttribute.MODSEQ not in items:
         items = (*items, FetchAttribute.MODSEQ)
-    return Fetch(messages=messages, items=items, uid=uid, changed_since=changed_since, vanished=vanished)
+    return Fetch(
+        messages=messages, items=items, uid=uid, changed_since=changed_since, vanished=vanished, partial=partial
+    )
 
 
 @lru_cache(maxsize=256)
@@ -217,24 +220,32 @@ def _partial(lexer: Lexer) -> tuple[int, int] | None:
     return first, count
 
 
-def _modifiers(lexer: Lexer) -> tuple[int | None, bool]:
+class _Modifiers(NamedTuple):
     changed_since: int | None = None
-    vanished = False
+    vanished: bool = False
+    partial: PartialRange | None = None
+
+
+def _modifiers(lexer: Lexer) -> _Modifiers:
+    found = _Modifiers()
 
     def modifier() -> None:
-        nonlocal changed_since, vanished
+        nonlocal found
         word = lexer.word("a FETCH modifier")
         if word == b"CHANGEDSINCE":
             lexer.space()
-            changed_since = lexer.number64()
+            found = found._replace(changed_since=lexer.number64())
+        elif word == b"PARTIAL":
+            lexer.space()
+            found = found._replace(partial=lexer.partial_range())
         elif word == b"VANISHED":
-            vanished = True
+            found = found._replace(vanished=True)
         else:
-            raise ParseError("FETCH knows the modifiers CHANGEDSINCE and VANISHED")
+            raise ParseError("FETCH knows the modifiers CHANGEDSINCE, PARTIAL and VANISHED")
 
     lexer.space()
     lexer.items(modifier, 10)
-    if vanished and changed_since is None:
+    if found.vanished and found.changed_since is None:
         # RFC 7162 §3.2.6
         raise ParseError("VANISHED needs CHANGEDSINCE beside it")
-    return changed_since, vanished
+    return found

@@ -1,4 +1,5 @@
-"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3).
+"""The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3, RFC 9394,
+RFC 5032).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -36,9 +37,14 @@ from mailserver.wire.imap.search_keys import (
     Smaller,
     Text,
     Uids,
+    Within,
 )
+from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["returns", "search", "search_program", "uid_search"]
+__all__ = ["Options", "result_options", "search", "search_program", "uid_search"]
+
+#: `Search.returns` and `Search.partial`.
+Options = tuple[frozenset[SearchReturn] | None, PartialRange | None]
 
 _MAX_KEYS: Final = 2_000
 _CHARSETS: Final = (b"US-ASCII", b"UTF-8")
@@ -58,23 +64,42 @@ def uid_search(lexer: Lexer) -> Search:
 
 def _search(lexer: Lexer, *, uid: bool) -> Search:
     lexer.space()
-    return search_program(lexer, returns(lexer), uid=uid, charset=False)
+    return search_program(lexer, result_options(lexer), uid=uid, charset=False)
 
 
-def returns(lexer: Lexer) -> frozenset[SearchReturn] | None:
+def result_options(lexer: Lexer) -> Options:
     """`RETURN (…)` with the space behind it; None when there is none."""
     if lexer.peek_word() != b"RETURN":
-        return None
+        return None, None
     lexer.at += 6
     lexer.space()
-    # RFC 4731 §3.1: no option at all means ALL.
-    found = frozenset(lexer.items_or_none(lambda: _return_option(lexer), 20)) or frozenset({SearchReturn.ALL})
+    found: list[SearchReturn] = []
+    partial: PartialRange | None = None
+
+    def option() -> None:
+        nonlocal partial
+        known = _RETURNS.get(lexer.word("a result option"))
+        if known is None:
+            raise ParseError(f"there are the result options {', '.join(one.name for one in SearchReturn)}")
+        if known is SearchReturn.PARTIAL:
+            lexer.space()
+            if partial is not None:
+                raise ParseError("PARTIAL is given once")
+            partial = lexer.partial_range()
+        found.append(known)
+
+    lexer.items_or_none(option, 20)
     lexer.space()
-    return found
+    if SearchReturn.PARTIAL in found and SearchReturn.ALL in found:
+        # RFC 9394 §3.1
+        raise ParseError("either PARTIAL or ALL can be returned, not both")
+    # RFC 4731 §3.1: no option at all means ALL.
+    return frozenset(found) or frozenset({SearchReturn.ALL}), partial
 
 
-def search_program(lexer: Lexer, asked: frozenset[SearchReturn] | None, *, uid: bool, charset: bool) -> Search:
+def search_program(lexer: Lexer, options: Options, *, uid: bool, charset: bool) -> Search:
     """The rest of a command: a charset and keys. With `charset` it must be there, and without the word CHARSET."""
+    returns, partial = options
     if charset or lexer.peek_word() == b"CHARSET":
         if not charset:
             lexer.at += 7
@@ -84,19 +109,12 @@ def search_program(lexer: Lexer, asked: frozenset[SearchReturn] | None, *, uid: 
         lexer.space()
         if not known:
             lexer.at = len(lexer.data)
-            return Search(key=All(), returns=asked, uid=uid, bad_charset=True)
+            return Search(key=All(), returns=returns, partial=partial, uid=uid, bad_charset=True)
     keys = _Keys(lexer)
     found = [keys.key(1)]
     while lexer.skip(b" "):
         found.append(keys.key(1))
-    return Search(key=_all_of(found), returns=asked, uid=uid)
-
-
-def _return_option(lexer: Lexer) -> SearchReturn:
-    known = _RETURNS.get(lexer.word("a result option"))
-    if known is None:
-        raise ParseError("SEARCH returns MIN, MAX, ALL, COUNT and SAVE")
-    return known
+    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid)
 
 
 def _all_of(keys: list[SearchKey]) -> SearchKey:
@@ -219,6 +237,8 @@ _WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
     b"KEYWORD": lambda lexer: HasFlag(lexer.atom()),
     b"LARGER": lambda lexer: Larger(lexer.number64()),
     b"MODSEQ": _modseq,
+    b"OLDER": lambda lexer: Within(lexer.number(1), older=True),
+    b"YOUNGER": lambda lexer: Within(lexer.number(1), older=False),
     b"SMALLER": lambda lexer: Smaller(lexer.number64()),
     b"TEXT": lambda lexer: Text(lexer.text()),
     b"UID": lambda lexer: Uids(lexer.message_set()),

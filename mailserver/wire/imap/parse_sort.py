@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_search import returns, search_program
+from mailserver.wire.imap.parse_search import result_options, search_program
 from mailserver.wire.imap.search_commands import Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
 
 __all__ = ["sort", "thread", "uid_sort", "uid_thread"]
@@ -37,10 +37,10 @@ def uid_thread(lexer: Lexer) -> Thread:
 
 def _sort(lexer: Lexer, *, uid: bool) -> Sort:
     lexer.space()
-    asked = returns(lexer)
+    options = result_options(lexer)
     criteria = tuple(lexer.items(lambda: _criterion(lexer), _MAX_CRITERIA))
     lexer.space()
-    return Sort(criteria, search_program(lexer, asked, uid=uid, charset=True))
+    return Sort(criteria, search_program(lexer, options, uid=uid, charset=True))
 
 
 def _criterion(lexer: Lexer) -> SortCriterion:
@@ -61,4 +61,4 @@ def _thread(lexer: Lexer, *, uid: bool) -> Thread:
     if algorithm is None:
         raise ParseError("THREAD knows ORDEREDSUBJECT and REFERENCES")
     lexer.space()
-    return Thread(algorithm, search_program(lexer, None, uid=uid, charset=True))
+    return Thread(algorithm, search_program(lexer, (None, None), uid=uid, charset=True))

@@ -14,6 +14,7 @@ from mailserver.model.numset import NumSet
 from mailserver.model.rights import Rights, render_rights
 from mailserver.wire.imap import utf7
 from mailserver.wire.imap.commands import StatusItem
+from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = [
     "CONTINUE", "acl", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line",
@@ -190,6 +191,7 @@ def esearch(
     minimum: int | None = None,
     maximum: int | None = None,
     all_found: Sequence[int] = (),
+    partial: tuple[PartialRange, Sequence[int]] | None = None,
     count: int | None = None,
     modseq: int | None = None,
 ) -> bytes:
@@ -201,6 +203,10 @@ def esearch(
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     if all_found:
         parts.append(b"ALL " + ordered_set(all_found))
+    if partial is not None:
+        # RFC 9394 §3.1: the range as it was asked for.
+        asked, numbers = partial
+        parts.append(b"PARTIAL (%b %b)" % (str(asked).encode("ascii"), ordered_set(numbers) or b"NIL"))
     named = ((b"COUNT", count), (b"MODSEQ", modseq))
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     return b" ".join(parts) + b"\r\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mailserver.wire.imap.search_keys import SearchKey
+from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = ["Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Thread", "ThreadAlgorithm"]
 
@@ -18,11 +19,15 @@ class SearchReturn(Enum):
     ALL = b"ALL"
     COUNT = b"COUNT"
     SAVE = b"SAVE"
+    #: RFC 9394 §3.1; which part is `Search.partial`.
+    PARTIAL = b"PARTIAL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """RFC 9051 §6.4.4. `returns` is None without RETURN; `RETURN ()` is {ALL} (RFC 4731 §3.1).
+
+    PARTIAL and ALL are never both in it (RFC 9394 §3.1); with PARTIAL there is a `partial`.
 
     IMAP4rev2 answers with ESEARCH in either case. All text is decoded; `key` joins the client's keys by And. With
     `bad_charset` the keys could not be read: the answer is NO, and what was saved is lost (§6.4.4.1).
@@ -30,6 +35,7 @@ class Search:
 
     key: SearchKey
     returns: frozenset[SearchReturn] | None = None
+    partial: PartialRange | None = None
     uid: bool = False
     bad_charset: bool = False
 

@@ -15,7 +15,7 @@ from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = [
     "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "HasFlag", "Header", "Larger", "ModSeq", "Not",
-    "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids",
+    "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids", "Within",
 ]  # fmt: skip
 
 
@@ -161,7 +161,15 @@ class ObjectId:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """OLDER and YOUNGER (RFC 5032): INTERNALDATE is at least, or at most, so many seconds ago."""
+
+    seconds: int
+    older: bool
+
+
 SearchKey = (
     All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Larger | Smaller
-    | ModSeq | ObjectId
+    | ModSeq | ObjectId | Within
 )

@@ -1,4 +1,5 @@
-"""Which messages a command names: a sequence-set (RFC 9051 §9), or `$`, the saved search result (RFC 5182)."""
+"""Which messages a command names: a sequence-set (RFC 9051 §9), `$`, the saved search result (RFC 5182), or a part of
+what it found or named (RFC 9394)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from enum import Enum
 
 from mailserver.model.numset import MAX_NUMBER, NumSet
 
-__all__ = ["SAVED_RESULT", "SavedResult", "SequenceSet"]
+__all__ = ["SAVED_RESULT", "PartialRange", "SavedResult", "SequenceSet"]
 
 
 class SavedResult(Enum):
@@ -50,3 +51,21 @@ class SequenceSet:
         if self.star_from is not None:
             parts.append("*" if self.star_from == MAX_NUMBER else f"{self.star_from}:*")
         return ",".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRange:
+    """`500:400` or, counted from the end, `-1:-100` (RFC 9394 §3.1): places in a list, as typed, the first one is 1."""
+
+    first: int
+    last: int
+
+    def of(self, count: int) -> range:
+        """The places from 0 that it means in a list of this length, those that are there; ascending."""
+        low, high = sorted((abs(self.first), abs(self.last)))
+        if self.first < 0:
+            return range(max(0, count - high), max(0, count - low + 1))
+        return range(min(low - 1, count), min(high, count))
+
+    def __str__(self) -> str:
+        return f"{self.first}:{self.last}"

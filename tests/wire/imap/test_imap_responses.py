@@ -12,6 +12,7 @@ from mailserver.wire.imap import responses as r
 from mailserver.wire.imap.commands import StatusItem
 from mailserver.wire.imap.fragments import literal_header
 from mailserver.wire.imap.lexer import Lexer
+from mailserver.wire.imap.sequence_set import PartialRange
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,11 @@ def test_other_strings() -> None:
             r.esearch(b"a", uid=True, maximum=47, all_found=[2, 3, 9], count=3, modseq=5),
             b'* ESEARCH (TAG "a") UID MAX 47 ALL 2:3,9 COUNT 3 MODSEQ 5\r\n',
         ),
+        (
+            r.esearch(b"a", uid=True, partial=(PartialRange(-1, -100), [3, 4, 9, 8])),
+            b'* ESEARCH (TAG "a") UID PARTIAL (-1:-100 3:4,9,8)\r\n',
+        ),
+        (r.esearch(b"a", uid=False, partial=(PartialRange(9, 5), [])), b'* ESEARCH (TAG "a") PARTIAL (9:5 NIL)\r\n'),
         (r.esearch(b"a", uid=False, all_found=[], count=0), b'* ESEARCH (TAG "a") COUNT 0\r\n'),
         (r.vanished(NumSet(((300, 310), (405, 405)))), b"* VANISHED 300:310,405\r\n"),
         (r.vanished(NumSet(((41, 41),)), earlier=True), b"* VANISHED (EARLIER) 41\r\n"),

@@ -15,7 +15,8 @@ from mailserver.wire.imap.search_commands import (
     Thread,
     ThreadAlgorithm,
 )
-from mailserver.wire.imap.search_keys import All, And, HasFlag, Header
+from mailserver.wire.imap.search_keys import All, And, HasFlag, Header, Within
+from mailserver.wire.imap.sequence_set import PartialRange
 from tests.helpers.wire_imap import command, every_way
 
 ALL = Search(key=All())
@@ -87,3 +88,64 @@ def test_what_is_refused(line: bytes) -> None:
 )
 def test_ranges_only_go_up(numbers: list[int], expected: bytes) -> None:
     assert ordered_set(numbers) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "returns", "partial"),
+    [
+        (b"(PARTIAL 1:500)", {SearchReturn.PARTIAL}, PartialRange(1, 500)),
+        (b"(partial -5:-1 count)", {SearchReturn.PARTIAL, SearchReturn.COUNT}, PartialRange(-5, -1)),
+        (b"(MIN PARTIAL 9:9 SAVE)", {SearchReturn.MIN, SearchReturn.PARTIAL, SearchReturn.SAVE}, PartialRange(9, 9)),
+    ],
+)
+def test_partial(options: bytes, returns: set[SearchReturn], partial: PartialRange) -> None:
+    search = Search(key=All(), returns=frozenset(returns), partial=partial)
+    assert command(b"SEARCH RETURN %b ALL" % options) == search
+    assert command(b"SORT RETURN %b (SIZE) UTF-8 ALL" % options) == Sort((SortCriterion(SortKey.SIZE),), search)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        b"PARTIAL",
+        b"PARTIAL 1",
+        b"PARTIAL 0:5",
+        b"PARTIAL 1:*",
+        b"PARTIAL -1:5",
+        b"PARTIAL 1:-5",
+        b"PARTIAL 1:5 PARTIAL 6:7",
+        b"ALL PARTIAL 1:5",
+        b"PARTIAL 1:4294967296",
+    ],
+)
+def test_partial_that_is_none(options: bytes) -> None:
+    (event,) = every_way(b"a SEARCH RETURN (%b) ALL\r\n" % options)
+    assert isinstance(event, BadCommand)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count", "places"),
+    [
+        (1, 3, 10, [0, 1, 2]),
+        (3, 1, 10, [0, 1, 2]),
+        (9, 12, 10, [8, 9]),
+        (11, 12, 10, []),
+        (-1, -3, 10, [7, 8, 9]),
+        (-3, -1, 10, [7, 8, 9]),
+        (-9, -12, 10, [0, 1]),
+        (-11, -12, 10, []),
+        (1, 4_294_967_295, 0, []),
+        (-1, -4_294_967_295, 2, [0, 1]),
+    ],
+)
+def test_the_places_of_a_partial_range(first: int, last: int, count: int, places: list[int]) -> None:
+    assert list(PartialRange(first, last).of(count)) == places
+
+
+def test_within() -> None:
+    assert command(b"SEARCH YOUNGER 259200 older 1") == Search(
+        key=And((Within(259_200, older=False), Within(1, older=True)))
+    )
+    for line in (b"SEARCH YOUNGER 0", b"SEARCH OLDER", b"SEARCH OLDER x"):
+        (event,) = every_way(b"a " + line + b"\r\n")
+        assert isinstance(event, BadCommand)
