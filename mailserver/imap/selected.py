@@ -99,8 +99,8 @@ class Selected:
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
     __slots__ = (
-        "_acl", "_acl_told", "_judge", "_keywords_told", "_lease", "_rights", "_sets_told", "_told", "count",
-        "examined", "mailbox", "modseq", "owner", "result", "table",
+        "_acl", "_acl_told", "_judge", "_keywords_told", "_lease", "_rights", "_rights_told", "_sets_told", "_told",
+        "count", "examined", "mailbox", "modseq", "owner", "result", "table",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +114,7 @@ class Selected:
         self.examined = read_only
         self._judge = judge
         self._acl = self._acl_told = mailbox.acl
-        self._rights = judge(mailbox.acl)
+        self._rights = self._rights_told = judge(mailbox.acl)
         self.table: MessageTable = mailbox.table
         self.count = len(self.table)
         self.modseq = mailbox.highest_modseq
@@ -342,7 +342,8 @@ class Selected:
         if self.mailbox.acl is not self._acl_told:
             # RFC 4314 §5.1.1: what the client may set now.
             self._acl_told = self.mailbox.acl
-            yield self.flags_line()
+            if self.rights != self._rights_told:
+                yield self.flags_line()
         if expunge and self.stale:
             yield from self._expunged(vanished=vanished)
         if not self.stale and len(self.table) > self.count:
@@ -403,6 +404,7 @@ class Selected:
     def flags_line(self) -> bytes:
         """FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1)."""
         flags, rights = [*SYSTEM_FLAGS, *self.mailbox.flag_table.keywords()], self.rights
+        self._rights_told = rights
         known = " ".join(flags)
         lasting = "" if self.examined else " ".join(
             flag for flag in (*flags, "\\*") if rights is ALL_RIGHTS or right_for_flag(flag) in rights

@@ -3,7 +3,8 @@
     # a comment
     C: a1 NOOP                       the first client sends a line (CRLF is added)
     S: a1 OK {{.*}}                  the server's next response is this; {{…}} is a regular expression
-    C2: … / S2: …                    a second client, which is connected and logged in as anna when it first speaks
+    C2: … / S2: …                    a second client, which is connected and logged in as anna when it first speaks;
+                                     from C5 on as ben
     S: ...                           any number of responses, up to one that the next S: line describes
     S: <closed>                      the server closes
     ⏎                                CRLF within a line: literals stand in their responses
@@ -56,8 +57,11 @@ def expected(text: str) -> re.Pattern[bytes]:
     return re.compile(joined, re.DOTALL)
 
 
-async def play(steps: list[Step], port: int, login: str) -> None:
-    """Play a dialogue; raises AssertionError with the line that differs. `login` is the LOGIN of further clients."""
+async def play(steps: list[Step], port: int, login: str, other: str) -> None:
+    """Play a dialogue; raises AssertionError with the line that differs.
+
+    `login` is the LOGIN of further clients, `other` that of clients from 5 on.
+    """
     clients: dict[str, AsyncImap] = {}
     try:
         for at, step in enumerate(steps):
@@ -66,7 +70,7 @@ async def play(steps: list[Step], port: int, login: str) -> None:
                 client = clients[step.client] = AsyncImap(port)
                 await client.__aenter__()
                 if step.client != "1":
-                    await client.ok(login)
+                    await client.ok(login if step.client < "5" else other)
                 elif step.side == "S":
                     assert expected(step.text).fullmatch(client.greeting), f"line {step.line}: {client.greeting!r}"
                     continue

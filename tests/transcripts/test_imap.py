@@ -14,12 +14,13 @@ from tests.transcripts.player import play, read_transcript
 
 _FILES = sorted((Path(__file__).parent / "imap").glob("*.txt"))
 _LOGIN = f'LOGIN anna "{PASSWORD}"'
+_OTHER = f'LOGIN ben "{PASSWORD}"'
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
 async def test_memory(path: Path) -> None:
     async with ImapHarness() as server:
-        await play(read_transcript(path), server.port(), _LOGIN)
+        await play(read_transcript(path), server.port(), _LOGIN, _OTHER)
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
@@ -28,4 +29,4 @@ async def test_maildir(path: Path, tmp_path: Path) -> None:
         MaildirStore(tmp_path, StorageSettings(), "mail.example.test", SystemClock()) as store,
         ImapHarness(store=store) as server,
     ):
-        await play(read_transcript(path), server.port(), _LOGIN)
+        await play(read_transcript(path), server.port(), _LOGIN, _OTHER)
