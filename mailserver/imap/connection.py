@@ -250,8 +250,8 @@ class ImapProtocol(asyncio.Protocol):
         match event:
             case CommandReceived():
                 await self._command(event.tag, event.name, event.command)
-            case AppendStarted(tag=tag):
-                await self._command(tag, "APPEND", event)
+            case AppendStarted(tag=tag, command=name):
+                await self._command(tag, name, event)
                 self._input.upload_ended()
             case BadCommand(tag=tag):
                 self._leave_idle()
@@ -280,7 +280,7 @@ class ImapProtocol(asyncio.Protocol):
             await self._complete(tag, refused, expunges=False)
         else:
             completion = await run_command(session, spec, command, self._output)
-            if completion is BROKEN and name == "APPEND":
+            if completion is BROKEN and isinstance(command, AppendStarted):
                 # What is left of the message on the wire would be read as commands.
                 self._ending = "Internal error"
             await self._complete(tag, completion, expunges=spec.expunges)

@@ -120,6 +120,16 @@ class MailStore(Protocol):
         """
         ...
 
+    async def replace(self, mailbox: Mailbox, uid: int, content: Content, target: Target) -> Stored:
+        """APPEND a message and expunge another one of an open mailbox (RFC 8508 §3.4). Sessions see both at once.
+
+        A crash leaves the old message, both, or the new one, never neither. The new message may need as much room as
+        the old one takes, if both are of one account.
+
+        Raises NotFound (no such mailbox, or the message is gone), OverQuota, LimitReached: then nothing has changed.
+        """
+        ...
+
     async def open_account(self, account: AccountId) -> AccountStore:
         """The account's folders; made with INBOX and the special-use folders, all subscribed, when it has none yet."""
         ...

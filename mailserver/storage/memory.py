@@ -10,7 +10,8 @@ It fails as a durable store does, with `OverQuota`, `NotFound` and `LimitReached
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from mailserver.model.errors import MailError, NotFound
@@ -18,8 +19,9 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.model.rights import NO_RIGHTS, RightsChange, identifiers_of
 from mailserver.ports.clock import Clock, SystemClock
-from mailserver.ports.store import Content, Target
+from mailserver.ports.store import Content, Mailbox, Target
 from mailserver.storage.memory_account import MemoryAccount, Pause
+from mailserver.storage.memory_mailbox import MemoryMailbox
 
 __all__ = ["MemoryContent", "MemoryStore"]
 
@@ -95,7 +97,29 @@ class MemoryStore:
         """Put several messages into one mailbox, all or none."""
         return await self._store(account, [(await content.read(0, content.size), target) for content, target in items])
 
-    async def _store(self, name: AccountId, items: Sequence[tuple[bytes, Target]]) -> list[Stored]:
+    async def replace(self, mailbox: Mailbox, uid: int, content: Content, target: Target) -> Stored:
+        """Put a message in the place of another one."""
+        assert isinstance(mailbox, MemoryMailbox)  # noqa: S101
+        data = await content.read(0, content.size)
+        at = mailbox.table.find(uid)
+        if mailbox.deleted or at < 0:
+            raise NotFound("the message is gone")
+        account = self._account(target.account)
+        if mailbox.owner is account:
+            message = account.message(data, target, account.place(target))
+            account.check_quota([message], mailbox.table.sizes[at])
+            target = dataclasses.replace(target, enforce_quota=False)
+
+        def instead() -> None:
+            if not mailbox.remove([uid]):
+                raise NotFound("the message is gone")
+
+        (stored,) = await self._store(target.account, [(data, target)], instead)
+        return stored
+
+    async def _store(
+        self, name: AccountId, items: Sequence[tuple[bytes, Target]], instead: Callable[[], None] | None = None
+    ) -> list[Stored]:
         account = self._account(name)
         placed = []
         for data, target in items:
@@ -104,7 +128,7 @@ class MemoryStore:
         counted = [message for (_, message), (_, target) in zip(placed, items, strict=True) if target.enforce_quota]
         if counted:
             account.check_quota(counted)
-        uids = await account.put(placed)
+        uids = await account.put(placed, instead)
         return [
             Stored(account=name, mailbox=mailbox.name, uid_validity=mailbox.uid_validity, uid=uid)
             for (mailbox, _), uid in zip(placed, uids, strict=True)

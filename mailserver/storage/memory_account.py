@@ -67,24 +67,34 @@ class MemoryAccount:
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
-    async def put(self, items: Sequence[tuple[MemoryMailbox, Message]]) -> list[int]:
-        """Assign UIDs in order, wait for `pause`, make them visible. A cancelled caller does not stop it half way."""
+    async def put(
+        self, items: Sequence[tuple[MemoryMailbox, Message]], instead: Callable[[], None] | None = None
+    ) -> list[int]:
+        """Assign UIDs in order, wait for `pause`, make them visible. A cancelled caller does not stop it half way.
+
+        `instead` is done in the same step; when it raises, nothing is put.
+        """
+        if self._pause is None and instead is not None:
+            instead()
         uids = [mailbox.assign(message) for mailbox, message in items]
         if self._pause is None:
             for (mailbox, _), uid in zip(items, uids, strict=True):
                 mailbox.commit(uid)
             return uids
-        task = asyncio.create_task(self._put_later(self._pause, items, uids))
+        task = asyncio.create_task(self._put_later(self._pause, items, uids, instead))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     async def _put_later(
-        self, pause: Pause, items: Sequence[tuple[MemoryMailbox, Message]], uids: list[int]
-    ) -> list[int]:
+        self, pause: Pause, items: Sequence[tuple[MemoryMailbox, Message]], uids: list[int],
+        instead: Callable[[], None] | None,
+    ) -> list[int]:  # fmt: skip
         try:
             if items:
                 await pause(items[0][0].name, uids)
+            if instead is not None:
+                instead()
         except BaseException:
             for (mailbox, _), uid in zip(items, uids, strict=True):
                 mailbox.abandon(uid)
@@ -125,11 +135,12 @@ class MemoryAccount:
             raise TypeError("messages are copied within one store")
         return account or self
 
-    def check_quota(self, messages: Collection[Message]) -> None:
-        """Raises OverQuota when these do not fit."""
+    def check_quota(self, messages: Collection[Message], freed: int = 0) -> None:
+        """Raises OverQuota when these do not fit, once one message of `freed` octets (0: none) is gone."""
         usage = self.usage()
-        octets = usage.octets + sum(len(message.data) for message in messages)
-        if 0 < usage.octets_limit < octets or 0 < usage.messages_limit < usage.messages + len(messages):
+        octets = usage.octets - freed + sum(len(message.data) for message in messages)
+        count = usage.messages + len(messages) - (freed > 0)
+        if 0 < usage.octets_limit < octets or 0 < usage.messages_limit < count:
             raise OverQuota("the account is over its quota")
 
     # -- folders -----------------------------------------------------------------------------------------------------

@@ -94,6 +94,11 @@ class MemoryMailbox:
         self._expunged: deque[tuple[int, NumSet]] = deque(maxlen=MAX_GENERATIONS)
         self._wakers: dict[object, Callable[[], None]] = {}
 
+    @property
+    def owner(self) -> Owner:
+        """The account that it is of."""
+        return self._account
+
     # -- what arrives ------------------------------------------------------------------------------------------------
 
     def assign(self, message: Message) -> int:
@@ -273,6 +278,10 @@ class MemoryMailbox:
 
     async def expunge(self, uids: Sequence[int]) -> NumSet:
         """Remove these messages for good."""
+        return self.remove(uids)
+
+    def remove(self, uids: Sequence[int]) -> NumSet:
+        """As `expunge`, at once."""
         self._check()
         positions = sorted({at for uid in uids if (at := self.table.find(uid)) >= 0})
         gone = NumSet.from_numbers(self.table.uids[at] for at in positions)

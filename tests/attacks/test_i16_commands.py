@@ -72,6 +72,7 @@ _COMMANDS = st.one_of(
     st.builds("{}{} {} {}".format, _UID, _one("COPY", "MOVE"), _SETS, _BOXES),
     st.builds("UID EXPUNGE {}".format, _SETS),
     st.builds("APPEND {} {} {{3+}}|abc".format, _BOXES, _FLAGS),
+    st.builds("{}REPLACE {} {} {{3+}}|abc".format, _UID, _SETS, _BOXES),
     st.text(st.characters(codec="ascii", exclude_characters="\r\n{"), max_size=30),
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ async def deliver(store: MaildirStore, name: str, *targets: Target) -> list[int]
 async def prepare(root: Path) -> None:
     """A store with a past."""
     async with MaildirStore(root, SETTINGS, "mx.example.test", SystemClock()) as store:
-        for name in ("m1", "m2", "m3", "m4"):
+        for name in ("m1", "m2", "m3", "m4", "m5"):
             await deliver(store, name, Target(account=ANNA))
         await deliver(store, "b1", Target(account=BEN))
         anna = await store.open_account(ANNA)
@@ -101,6 +101,10 @@ async def everything(root: Path, say: int) -> None:
                 await attempt("copy", copied(inbox.copy([1, 2], "A")))
                 await attempt("move", copied(inbox.move([3], "A")))
                 await attempt("expunge", gone(inbox.expunge([4])))
+                async with store.begin() as new:
+                    await new.write(message("r1"))
+                    draft = Target(account=ANNA, into_new=False)
+                    await attempt("replace", replaced(store.replace(inbox, 5, new, draft)))
         except MailError as error:
             ack("refused", "open", error.detail)
         await attempt("create", nothing(anna.create("New/Sub")))
@@ -123,6 +127,10 @@ async def changed(work: object) -> list[int]:
 
 async def gone(work: object) -> list[int]:
     return list(await work)  # type: ignore[misc]
+
+
+async def replaced(work: object) -> list[int]:
+    return [(await work).uid]  # type: ignore[misc]
 
 
 async def nothing(work: object) -> None:

@@ -98,9 +98,10 @@ def test_nothing_is_promised_before_it_is_synced(trace: str) -> None:
             disk.data.discard(descriptor[1])
             waiting = {path for path in disk.names | disk.data if MAIL.search(path) and "/..gone." not in path}
             assert not waiting, f"{found[1]} was promised before this was synced: {waiting}"
-            if found[1] in ("expunge", "move"):
+            if found[1] in ("expunge", "move", "replace"):
                 assert not any(path.endswith("index.db-wal") for path in disk.data), "a removal is journaled durably"
-    assert seen == ["deliver", "append", "store", "copy", "move", "expunge", "create", "rename", "delete", "closed"]
+    expected = ["deliver", "append", "store", "copy", "move", "expunge", "replace", "create", "rename", "delete"]
+    assert seen == [*expected, "closed"]
 
 
 @needs_strace

@@ -187,6 +187,9 @@ def check(root: Path, before: State) -> dict[str, Any]:
         assert "m4" not in anna.subjects(INBOX)
     elif "move" not in acked:
         assert "m4" in anna.subjects(INBOX)
+    assert {"m5", "r1"} & set(anna.subjects(INBOX)), "a message and its replacement are never both missing"
+    if "replace" in acked:
+        assert boxes[INBOX][acked["replace"][0]][0] == "r1" and "m5" not in anna.subjects(INBOX)
     if "create" in acked:
         assert "New" in boxes and ("New/Sub" in boxes) >= ("delete" not in acked and "rename" not in acked)
     if "rename" in acked:
@@ -275,7 +278,8 @@ def test_h01_h09_killed_at_every_call(
     chosen = sampled(places, 6)
     kept = everywhere(used_store, before, chosen, tmp_path, "signal=SIGKILL", {-9})
     # The kills were spread over everything: each operation was promised in some runs and not in others.
-    assert set(kept) >= {"deliver", "append", "store", "copy", "move", "expunge", "create", "rename", "delete"}
+    operations = {"deliver", "append", "store", "copy", "move", "expunge", "replace", "create", "rename", "delete"}
+    assert set(kept) >= operations
     assert all(0 < count < len(chosen) for operation, count in kept.items()), kept
 
 

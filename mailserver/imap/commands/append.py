@@ -13,11 +13,11 @@ from mailserver.model.rights import Right, allowed_flags
 from mailserver.ports.store import Content, Target
 from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
 
-__all__ = ["append"]
+__all__ = ["Refused", "append", "receive", "refusal"]
 
 
-class _Refused(Exception):
-    """This APPEND fails; what is still on the wire must be read away first."""
+class Refused(Exception):
+    """This APPEND fails; nothing of it is left on the wire."""
 
     def __init__(self, completion: Completion) -> None:
         super().__init__(completion.text)
@@ -28,41 +28,48 @@ async def append(session: Session, command: AppendStarted) -> Responses:
     """Take in one or more messages, and put all of them into the mailbox, or none."""
     async with AsyncExitStack() as stack:
         try:
-            items = await _receive(session, command, stack)
-        except _Refused as refused:
+            items = await receive(session, command, stack)
+        except Refused as refused:
             yield refused.completion
             return
         try:
             stored = await session.services.store.commit_all(items[0][1].account, items)
         except MailError as error:
-            yield _refusal(session, command, error)
+            yield refusal(session, command, error)
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
         told = session.offers("UIDPLUS")
         yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}" if told else "")
 
 
-async def _receive(session: Session, command: AppendStarted, stack: AsyncExitStack) -> list[tuple[Content, Target]]:
-    """All messages of the command, written and not committed. Raises _Refused; the wire is in step again then."""
+async def receive(
+    session: Session, command: AppendStarted, stack: AsyncExitStack, *, grows: bool = True
+) -> list[tuple[Content, Target]]:
+    """All messages of the command, written and not committed. `grows`: the account must have room for them.
+
+    Raises Refused; the wire is in step again then.
+    """
     talk = session.conversation
     message, items, octets = command.message, list[tuple[Content, Target]](), 0
     while True:
         octets += message.size
         try:
-            access = await _check(session, command.mailbox, len(items) + 1, octets)
+            access = await session.access(command.mailbox, Right.INSERT)
+            if grows:
+                await _check_quota(access, len(items) + 1, octets)
             content = await stack.enter_async_context(session.services.store.begin(message.size))
         except MailError as error:
             talk.refuse_literal()
-            raise _Refused(_refusal(session, command, error)) from error
+            raise Refused(refusal(session, command, error)) from error
         talk.accept_literal()
         failed = await _write(session, content)
         event = await talk.next_event()
         if isinstance(event, BadCommand):
-            raise _Refused(Completion(event.status, event.text, event.code))
+            raise Refused(Completion(event.status, event.text, event.code))
         if failed is not None:
             if isinstance(event, AppendContinued):
                 talk.refuse_literal()
-            raise _Refused(from_error(failed))
+            raise Refused(from_error(failed))
         flags = allowed_flags(message.flags, access.rights)
         target = Target(account=access.account, mailbox=access.name, flags=flags, date=message.date, into_new=False)
         items.append((content, target))
@@ -71,24 +78,18 @@ async def _receive(session: Session, command: AppendStarted, stack: AsyncExitSta
         message = event.message
         if not session.offers("MULTIAPPEND"):
             talk.refuse_literal()
-            raise _Refused(bad("MULTIAPPEND is not offered here: one message at a time"))
+            raise Refused(bad("MULTIAPPEND is not offered here: one message at a time"))
 
 
-async def _check(session: Session, mailbox: str, messages: int, octets: int) -> Access:
-    """The mailbox, if all is well: a client that waits need not send what cannot be kept.
-
-    The mailbox is not opened for that: most of an APPEND's time would go into looking at what is in it.
-
-    Raises NotFound, NotPermitted, OverQuota.
-    """
-    access = await session.access(mailbox, Right.INSERT)
+async def _check_quota(access: Access, messages: int, octets: int) -> None:
+    """A client that waits need not send what cannot be kept. Raises OverQuota."""
     usage = await access.folders.quota()
     if 0 < usage.octets_limit < usage.octets + octets or 0 < usage.messages_limit < usage.messages + messages:
         raise OverQuota("the account is over its quota")
-    return access
 
 
-def _refusal(session: Session, command: AppendStarted, error: MailError) -> Completion:
+def refusal(session: Session, command: AppendStarted, error: MailError) -> Completion:
+    """What a client is told of this error of the mailbox it appends to."""
     if isinstance(error, NotFound):
         return try_create(error, command.mailbox, session.services.namespaces)
     return from_error(error)
@@ -100,7 +101,7 @@ async def _write(session: Session, content: Content) -> MailError | None:
     while True:
         event = await session.conversation.next_event()
         if isinstance(event, BadCommand):
-            raise _Refused(Completion(event.status, event.text, event.code))
+            raise Refused(Completion(event.status, event.text, event.code))
         if not isinstance(event, LiteralChunk):
             raise TypeError(f"{event!r} in a literal")
         if failed is None:

@@ -63,6 +63,11 @@ class MaildirMailbox:
         self._log = ChangeLog(folder.highest_modseq)
 
     @property
+    def account(self) -> MaildirAccount:
+        """The account that it is of."""
+        return self._account
+
+    @property
     def acl(self) -> Acl:
         """Who may do what, without the owner."""
         return self.folder.state.acl

@@ -13,6 +13,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,7 +24,7 @@ from mailserver.model.mailbox import Stored
 from mailserver.model.rights import NO_RIGHTS, RightsChange
 from mailserver.net import files
 from mailserver.ports.clock import Clock
-from mailserver.ports.store import Content, Target
+from mailserver.ports.store import Content, Mailbox, Target
 from mailserver.storage.maildir import names
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
@@ -35,6 +36,7 @@ from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
+from mailserver.storage.maildir.replacing import check_room, replace_message
 from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
@@ -247,6 +249,31 @@ class MaildirStore:
         if len(stored) < len(outcomes):
             raise next(outcome for outcome in outcomes if isinstance(outcome, MailError))
         return stored
+
+    async def replace(self, mailbox: Mailbox, uid: int, content: Content, target: Target) -> Stored:
+        """Put a message in the place of another one."""
+        assert isinstance(mailbox, MaildirMailbox)  # noqa: S101
+        self._context.committer.check()
+        own = await self._own(content)
+        if mailbox.account.account == target.account:
+            check_room(mailbox, uid, own.size + own.bare)
+            target = replace(target, enforce_quota=False)
+        place = await self._place(target, own.size + own.bare)
+        committed: asyncio.Future[None] = self._context.loop.create_future()
+
+        def done(job: Job) -> None:
+            _unreserve(job)
+            committed.set_result(None)
+
+        try:
+            job = Job(own, b"", [place], target.date, done)
+        except OSError as error:
+            place.give_up(own.size + own.bare)
+            raise self.faults.failure(error) from error
+        await self._context.finish(replace_message(mailbox, uid, job, committed, self._context.committer))
+        outcome = _outcome(place)
+        assert isinstance(outcome, Stored)  # noqa: S101
+        return outcome
 
     async def _own(self, content: Content) -> MaildirContent:
         """The content as this store keeps it; one that another store began is copied."""

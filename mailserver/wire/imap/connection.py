@@ -28,7 +28,6 @@ from mailserver.wire.imap.events import (
     AppendContinued,
     AppendFinished,
     AppendMessage,
-    AppendStarted,
     BadCommand,
     CommandReceived,
     ContinuationNeeded,
@@ -42,7 +41,7 @@ from mailserver.wire.imap.fragments import TOO_LONG, Fragments, HangUp, LiteralH
 from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.imap.limits import CHUNK, MAX_DISCARD, TAIL, Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
-from mailserver.wire.imap.parse_append import append_mailbox, append_message
+from mailserver.wire.imap.parse_append import STREAMED, append_message, append_started, names_mailbox
 from mailserver.wire.imap.responses import CONTINUE
 from mailserver.wire.imap.states import State
 from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response
@@ -203,8 +202,9 @@ class ImapConnection:
             return self._bad("a command begins with a tag of at most 128 characters, a space and its name")
         parser = self._parsers.get(self._name)
         if parser is None:
-            if self._name == b"APPEND":
-                return self._bad("APPEND comes after login, with a mailbox and the message as a literal")
+            if self._name in STREAMED:
+                name = self._name.decode("ascii")
+                return self._bad(f"{name} comes after login, with a mailbox and the message as a literal")
             return self._bad("this command is not known here; CAPABILITY lists what is")
         try:
             command = parse_arguments(parser, data, self._at, utf8=self.utf8)
@@ -232,7 +232,9 @@ class ImapConnection:
 
     def _literal_announced(self, line: bytes, header: LiteralHeader) -> Event | None:
         # The mailbox name of APPEND may be a literal too; what comes after it is a message.
-        if self._name == b"APPEND" and self.authenticated and (self._parts or line[self._at : header.start] != b" "):
+        if self._name in STREAMED and self.authenticated and (
+            self._parts or not names_mailbox(self._name, line[self._at : header.start])
+        ):
             return self._append_announced(line, header)
         most = self._limits.literals if self.authenticated else self._limits.literals_before_login
         if self._held + header.size > most:
@@ -260,11 +262,11 @@ class ImapConnection:
     def _append_announced(self, line: bytes, header: LiteralHeader) -> Event:
         lexer = Lexer(b"".join((*self._parts, line[: header.start])), self._at, utf8=self.utf8)
         try:
-            name = append_mailbox(lexer)
-            message = append_message(lexer, header, self._limits.append)
+            started = append_started(self._tag, self._name, lexer, header, self._limits.append)
         except ParseError as error:
             return self._append_failed(error, header)
-        return AppendStarted(self._tag, name, self._decide(message))
+        self._decide(started.message)
+        return started
 
     def _decide(self, message: AppendMessage) -> AppendMessage:
         self._append, self._left, self._state = message, message.size, State.DECIDE
@@ -315,6 +317,9 @@ class ImapConnection:
                 lexer.end()
                 self._reset()
                 return AppendFinished(self._tag)
+            if self._name != b"APPEND":
+                # RFC 8508 §4.7
+                raise ParseError("REPLACE takes one message")
             if self._messages >= self._limits.messages:
                 raise ParseError(f"an APPEND has at most {self._limits.messages} messages", status="NO", code="LIMIT")
             message = append_message(lexer, header, self._limits.append)

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mailserver.wire.imap.sequence_set import SequenceSet
+
 __all__ = [
     "AppendContinued", "AppendFinished", "AppendMessage", "AppendStarted", "BadCommand", "CommandReceived",
     "ContinuationNeeded", "Event", "IdleDone", "LiteralChunk", "ProtocolClosed", "SaslResponse",
@@ -69,11 +71,18 @@ class AppendMessage:
 
 @dataclass(frozen=True, slots=True)
 class AppendStarted:
-    """APPEND with its first message."""
+    """APPEND with its first message; or REPLACE (RFC 8508), which has one only, and names the message that goes.
+
+    `command` is the command's name in capitals, as in CommandReceived. `replaces` holds one sequence number, or one
+    UID when `uid` is set.
+    """
 
     tag: bytes
     mailbox: str
     message: AppendMessage
+    command: str = "APPEND"
+    replaces: SequenceSet | None = None
+    uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)

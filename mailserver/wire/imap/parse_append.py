@@ -1,20 +1,53 @@
-"""What APPEND says before each of its messages (RFC 9051 §6.3.12, RFC 3502, RFC 6855 §4). The messages are streamed."""
+"""What APPEND and REPLACE say before each message (RFC 9051 §6.3.12, RFC 3502, RFC 6855 §4, RFC 8508 §3).
+
+The messages are streamed.
+"""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from mailserver.model.errors import InvalidInput
+from mailserver.model.numset import MAX_NUMBER
 from mailserver.wire.imap.dates import parse_date_time
-from mailserver.wire.imap.events import AppendMessage
+from mailserver.wire.imap.events import AppendMessage, AppendStarted
 from mailserver.wire.imap.fragments import HangUp, LiteralHeader
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.sequence_set import SequenceSet
 
-__all__ = ["append_mailbox", "append_message"]
+__all__ = ["STREAMED", "append_message", "append_started", "names_mailbox"]
+
+#: The commands whose messages are streamed, with what stands before the name of their mailbox.
+STREAMED: Final = {
+    b"APPEND": re.compile(rb" "),
+    b"REPLACE": re.compile(rb" (?:[0-9]{1,10}|\*) "),
+    b"UID REPLACE": re.compile(rb" (?:[0-9]{1,10}|\*) "),
+}
 
 
-def append_mailbox(lexer: Lexer) -> str:
-    """The mailbox, behind the command's name."""
+def names_mailbox(command: bytes, before: bytes) -> bool:
+    """Whether the first literal of such a command is the name of its mailbox: by what stands before it."""
+    return STREAMED[command].fullmatch(before) is not None
+
+
+def append_started(tag: bytes, command: bytes, lexer: Lexer, header: LiteralHeader, most: int) -> AppendStarted:
+    """Such a command up to its first message, which has at most `most` octets. Raises as `append_message`."""
+    replaces = None if command == b"APPEND" else _replaced(lexer)
     lexer.space()
-    return lexer.mailbox()
+    mailbox = lexer.mailbox()
+    name = command.decode("ascii")
+    message = append_message(lexer, header, most)
+    return AppendStarted(tag, mailbox, message, command=name, replaces=replaces, uid=name.startswith("UID "))
+
+
+def _replaced(lexer: Lexer) -> SequenceSet:
+    """The one message that REPLACE takes away (RFC 8508 §5)."""
+    lexer.space()
+    found = lexer.message_set()
+    if isinstance(found, SequenceSet) and (found.star_from, len(found.numbers)) in ((None, 1), (MAX_NUMBER, 0)):
+        return found
+    raise ParseError("REPLACE takes away one message, by its number or *")
 
 
 def append_message(lexer: Lexer, header: LiteralHeader, most: int) -> AppendMessage:

@@ -129,6 +129,8 @@ async def test_switched_off_for_a_mail_program() -> None:
         ("QUOTA=RES-STORAGE", "STATUS INBOX (DELETED-STORAGE)"),
         ("QUOTA", "STATUS INBOX (DELETED-STORAGE)"),
         ("QUOTA", 'GETQUOTA ""'),
+        ("REPLACE", "REPLACE 1 INBOX {3+}\r\nabc"),
+        ("REPLACE", "UID REPLACE 1 INBOX {3+}\r\nabc"),
         ("OBJECTID", "FETCH 1 EMAILID"),
         ("OBJECTID", "FETCH 1 (THREADID)"),
         ("OBJECTID", "SEARCH NOT EMAILID M1"),
