@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import calendar
 import collections.abc
+import sys
 import time
+from array import array
 from concurrent.futures import Executor
 from itertools import compress
 
 from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.slices import Turn
 from mailserver.wire.imap.search_keys import (
     All,
     And,
@@ -41,6 +44,7 @@ from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 __all__ = ["Found", "asks_modseq", "find"]
 
 _DAY = 86_400
+_OCTET = 256
 
 class Found:
     """The messages that match, in order. Columns are made when they are asked for: most answers need one."""
@@ -127,6 +131,7 @@ class _Evaluation:
         self._view = view
         self._rows = rows
         self._text = TextSearch(view.mailbox, rows.uids, workers)
+        self._turn = Turn()
 
     async def matching(self, key: SearchKey, among: int) -> int:
         """The rows among these that match."""
@@ -146,6 +151,8 @@ class _Evaluation:
             return await self._by_text(key, among)
         if isinstance(key, DateKey) and key.field is DateField.SENT:
             return await self._by_text(key, among)
+        # A search may have thousands of keys.
+        await self._turn.pass_on()
         return among & int.from_bytes(self._by_array(key), "little")
 
     # --- arrays
@@ -182,7 +189,14 @@ class _Evaluation:
         table = self._view.mailbox.flag_table
         having = table.having(flag)
         lookup = bytes([number in having for number in range(len(table.sets))])
-        return bytes(map(lookup.__getitem__, self._rows.flags))
+        if len(lookup) > _OCTET:
+            return bytes(map(lookup.__getitem__, self._rows.flags))
+        # Numbers below 256 are their lowest octets, and those are looked up in one call of C.
+        numbers = array("I", self._rows.flags)
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        lowest = numbers.tobytes()[:: numbers.itemsize]
+        return lowest.translate(lookup.ljust(_OCTET, b"\0"))
 
     def _by_number(self, named: SequenceSet | SavedResult, column: collections.abc.Sequence[int]) -> bytearray:
         mask = bytearray(len(column))
@@ -196,8 +210,8 @@ class _Evaluation:
         return mask
 
     async def _by_text(self, key: TextKey, among: int) -> int:
-        places = list(compress(range(len(self._rows)), among.to_bytes(len(self._rows), "little")))
-        return int.from_bytes(await self._text.matching(key, places), "little")
+        found = await self._text.matching(key, among.to_bytes(len(self._rows), "little"))
+        return int.from_bytes(found, "little")
 
 
 def _bounds(key: DateKey) -> tuple[int, int]:

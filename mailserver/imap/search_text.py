@@ -1,9 +1,9 @@
 """Text keys of SEARCH (RFC 9051 §6.4.4): the index first, then messages, and of those only where text is.
 
 What is looked into was found out when a message was indexed (mime/search.py). HEADER of a kept field, and the fields
-among TEXT that are not plain ASCII, are looked for by the store's index; other listed fields are tests of their raw
-lines. BODY and TEXT read each message up to its last text, in the thread that looks into it. Only a header field that
-the index does not have costs the reading of header blocks.
+among TEXT that are not plain ASCII, are looked for by the store's index. Other fields are tests of their raw lines, in
+messages that have such a field: of those that the index lists, else of header blocks. BODY and TEXT read each message
+up to its last text, in the thread that looks into it.
 
 Everything is linear in what is read, and made in batches: between two of them others get their turn, and a search that
 nobody waits for any more ends.
@@ -12,16 +12,17 @@ nobody waits for any more ends.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import operator
 import re
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import compress, filterfalse
 
+from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
-from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field
+from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_day
 from mailserver.model.mailbox import Rendered
 from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.search_keys import (
@@ -45,11 +46,6 @@ _READ = 1_000
 _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
 _KEPT = frozenset(name.decode("ascii") for name in KEPT_FIELDS)
 _OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.THREADID}
-_DATE = re.compile(
-    rb"^Date[ \t]*:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})", re.M | re.I
-)
-_MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-
 _Test = Callable[[bytes], bool]
 
 
@@ -59,22 +55,18 @@ def is_indexed(key: Header) -> bool:
 
 
 class TextSearch:
-    """Looks for text in messages of a mailbox, which are named by the places of their UIDs in a (sorted) column."""
+    """Looks for text in messages of a mailbox, by their ascending UIDs."""
 
     def __init__(self, mailbox: Mailbox, uids: Sequence[int], workers: Executor) -> None:
         self._mailbox = mailbox
         self._uids = uids
         self._workers = workers
+        self._turn = Turn()
 
-    async def matching(self, key: TextKey, places: Sequence[int]) -> bytearray:
-        """One octet for each UID of the column: 1 if the message is at one of these places and matches."""
-        uids = array("I", [self._uids[at] for at in places])
-        found = await self._found(key, uids)
-        mask = bytearray(len(self._uids))
-        for at, uid in zip(places, uids, strict=True):
-            if uid in found:
-                mask[at] = 1
-        return mask
+    async def matching(self, key: TextKey, among: bytes) -> bytes:
+        """One octet for each UID, 0 or 1: which messages match, of those that have 1 in `among`."""
+        found = await self._found(key, array("I", compress(self._uids, among)))
+        return bytes(map(found.__contains__, self._uids))
 
     async def _found(self, key: TextKey, uids: Sequence[int]) -> set[int]:
         match key:
@@ -86,13 +78,14 @@ class TextSearch:
                 test = partial(has_field, name=key.name, octets=octets)
                 return await self._by_piece(uids, Rendered.SEARCH_HEADERS, octets or field_start(key.name), test)
             case Header():
-                return await self._by_lines(_field_test(key), uids, listed=is_indexed(key))
+                having = await self._by_piece(uids, Rendered.SEARCH_HEADERS, field_start(key.name), lambda kept: True)
+                return await self._by_lines(key, sorted(having)) if key.text else having
             case DateKey():
-                return await self._by_lines(partial(_sent, key), uids, listed=True)
+                return await self._by_all(uids, Rendered.SEARCH_PLACES, _day_test(key))
             case Text():
                 needle = Needle(key.text)
                 found = await self._by_piece(uids, Rendered.SEARCH_HEADERS, needle.kept, needle.is_kept)
-                rest = array("I", [uid for uid in uids if uid not in found])
+                rest = array("I", filterfalse(found.__contains__, uids))
                 return found | await self._in_messages(needle, rest, headers=True)
             case BodyText():
                 return await self._in_messages(Needle(key.text), uids, headers=False)
@@ -101,27 +94,36 @@ class TextSearch:
         """By a piece that has these octets if the message matches; the test is for those that have them."""
         found = set()
         for start in range(0, len(uids), _LOOKED_THROUGH):
+            await self._turn.pass_on()
             batch = uids[start : start + _LOOKED_THROUGH]
             pieces = await self._mailbox.rendered_with(batch, piece, octets)
             found.update(await self._passing(test, pieces.items()))
         return found
 
-    async def _by_lines(self, test: _Test, uids: Sequence[int], *, listed: bool) -> set[int]:
-        """By raw header lines: those that the index lists, or whole header blocks."""
+    async def _by_all(self, uids: Sequence[int], piece: Rendered, test: _Test) -> set[int]:
+        """By a piece of which nothing is known but what the test finds."""
         found = set()
-        if not listed:
-            async for blocks in self._mailbox.read_many(uids, header_only=True):
-                found.update(await self._passing(test, blocks))
-            return found
         for start in range(0, len(uids), _READ):
-            pieces = await self._mailbox.rendered(uids[start : start + _READ], (Rendered.LISTED_HEADERS,))
-            found.update(await self._passing(test, [(uid, lines) for uid, (lines,) in pieces.items()]))
+            await self._turn.pass_on()
+            pieces = await self._mailbox.rendered(uids[start : start + _READ], (piece,))
+            found.update(await self._passing(test, [(uid, text) for uid, (text,) in pieces.items()]))
+        return found
+
+    async def _by_lines(self, key: Header, uids: Sequence[int]) -> set[int]:
+        """By raw header lines: those that the index lists, or whole header blocks."""
+        test = _field_test(key)
+        if is_indexed(key):
+            return await self._by_all(uids, Rendered.LISTED_HEADERS, test)
+        found = set()
+        async for blocks in self._mailbox.read_many(uids, header_only=True):
+            found.update(await self._passing(test, blocks))
         return found
 
     async def _in_messages(self, needle: Needle, uids: Sequence[int], *, headers: bool) -> set[int]:
         """By reading messages: those that have a place where it may be, up to the last such place."""
         found: set[int] = set()
         for start in range(0, len(uids), _READ):
+            await self._turn.pass_on()
             pieces = await self._mailbox.rendered(uids[start : start + _READ], (Rendered.SEARCH_PLACES,))
             where = {uid: needle.where(piece, headers=headers) for uid, (piece,) in pieces.items()}
             sizes = {uid: max([end for _, _, _, end in places]) for uid, places in where.items() if places}
@@ -151,28 +153,16 @@ def _field_test(key: Header) -> _Test:
     name = key.name.encode("utf-8", "replace")
     pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.MULTILINE | re.IGNORECASE)
     needle = Needle(key.text)
+    return lambda lines: any(needle.in_header(match[1]) for match in pattern.finditer(lines))
 
-    def test(lines: bytes) -> bool:
-        # Most messages do not have a field that is asked for by its name.
-        if name not in lines.lower():
-            return False
-        return any(needle.in_header(match[1]) for match in pattern.finditer(lines))
+
+def _day_test(key: DateKey) -> _Test:
+    asked = key.day.toordinal()
+    compare = {DateRelation.BEFORE: operator.lt, DateRelation.ON: operator.eq, DateRelation.SINCE: operator.ge}
+    holds = compare[key.relation]
+
+    def test(piece: bytes) -> bool:
+        day = sent_day(piece)
+        return day > 0 and holds(day, asked)
 
     return test
-
-
-def _sent(key: DateKey, block: bytes) -> bool:
-    found = _DATE.search(block)
-    if found is None:
-        return False
-    year = int(found[3])
-    if len(found[3]) < 4:
-        # RFC 5322 §4.3 obs-year.
-        year += 1900 if len(found[3]) == 3 or year >= 50 else 2000
-    try:
-        day = datetime.date(year, _MONTHS.get(found[2].lower(), 0), int(found[1]))
-    except ValueError:
-        return False
-    if key.relation is DateRelation.BEFORE:
-        return day < key.day
-    return day == key.day if key.relation is DateRelation.ON else day >= key.day

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from mailserver.imap.dispatch import SLICE
 
-__all__ = ["in_slices", "sorted_by"]
+__all__ = ["Turn", "in_slices", "sorted_by"]
 
 _T = TypeVar("_T")
 #: As many are sorted in one call of C: some milliseconds, for which everybody waits.
@@ -17,19 +17,32 @@ _PIECE = 20_000
 _BUCKET = 5_000
 
 
+class Turn:
+    """A turn on the event loop, which ends after some milliseconds."""
+
+    __slots__ = ("_began", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+
+    async def pass_on(self) -> None:
+        """Let others have theirs, if this one took long enough."""
+        if self._loop.time() - self._began > SLICE:
+            await asyncio.sleep(0)
+            self._began = self._loop.time()
+
+
 async def in_slices(work: Generator[None, None, _T]) -> _T:
     """The result of `work`, which yields every few milliseconds so that others get their turn, or it be cancelled."""
-    loop = asyncio.get_running_loop()
-    turn = loop.time()
+    turn = Turn()
     while True:
         try:
             next(work)
         except StopIteration as end:
             result: _T = end.value
             return result
-        if loop.time() - turn > SLICE:
-            await asyncio.sleep(0)
-            turn = loop.time()
+        await turn.pass_on()
 
 
 def sorted_by(order: list[int], column: Sequence[Any], *, reverse: bool = False) -> Generator[None, None, list[int]]:

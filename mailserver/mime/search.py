@@ -11,6 +11,7 @@ folding, and octets that must be ASCII, or are compared with ASCII in a charset 
 from __future__ import annotations
 
 import binascii
+import datetime
 import re
 import struct
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from mailserver.mime.structure import Message, Part
 from mailserver.mime.text import decode_transfer
 from mailserver.mime.words import codec_of, decode_words
 
-__all__ = ["KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of"]
+__all__ = [
+    "KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of", "sent_day",
+]  # fmt: skip
 
 #: Fields that are always among the kept ones, in lower case: those that people and mail programs search by.
 KEPT_FIELDS = frozenset(b"subject from to cc bcc sender reply-to message-id in-reply-to list-id".split())
@@ -30,8 +33,11 @@ _LARGE = 1 << 20
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _BREAKS = re.compile(r"[\r\n]")
 _SPACE = re.compile(rb"[ \t\r\n]")
-_HEAD = struct.Struct("<H")
+#: The day of the Date field (0: there is none), octets of names of codecs.
+_HEAD = struct.Struct("<IH")
 _PLACE = struct.Struct("<BBII")
+_DATE = re.compile(rb"[^:]*+:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})")
+_MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 #: Codecs in which octets of ASCII may be parts of other characters.
 _NOT_ASCII_BASED = ("utf-16", "gb18030", "big5", "euc-", "iso2022", "cp932", "cp949")
 
@@ -41,14 +47,18 @@ _NOT_ASCII_BASED = ("utf-16", "gb18030", "big5", "euc-", "iso2022", "cp932", "cp
 
 def kept_headers(message: bytes, root: Message) -> bytes:
     r"""The fields of KEPT_FIELDS and all fields of the message's own header that are not plain ASCII: decoded, folded
-    in case and in UTF-8, each as `\nname:value`, in message order, and a final `\n`."""
+    in case and in UTF-8, each as `\nname:value`, in message order; then the names of all others, each as `\nname:`, and
+    a final `\n`."""
     out = []
+    others: dict[bytes, str] = {}
     for name, start, end in root.fields:
         field = message[start:end]
         if name in KEPT_FIELDS or not _is_plain(field):
             value = decode_words(_FOLD.sub(b" ", field[field.index(b":") + 1 :]).rstrip(b"\r\n")).casefold()
             out.append(f"\n{name.decode('utf-8', 'replace')}:{_BREAKS.sub(' ', value)}")
-    return "".join([*out, "\n"]).encode("utf-8", "replace")
+        elif name not in others:
+            others[name] = f"\n{name.decode('ascii')}:"
+    return "".join([*out, *others.values(), "\n"]).encode("utf-8", "replace")
 
 
 def _is_plain(header: bytes) -> bool:
@@ -91,11 +101,16 @@ _PADDED = 32
 
 def places_in(piece: bytes) -> Iterator[Place]:
     """The places of a message, in its order, from the piece that `places_of` made."""
-    return _PLACE.iter_unpack(piece[_HEAD.size + _HEAD.unpack_from(piece)[0] :])
+    return _PLACE.iter_unpack(piece[_HEAD.size + _HEAD.unpack_from(piece)[1] :])
+
+
+def sent_day(piece: bytes) -> int:
+    """The day that the Date field has, whatever the zone, as `datetime.date.toordinal` counts; 0 without one."""
+    return _HEAD.unpack_from(piece)[0]  # type: ignore[no-any-return]
 
 
 def _codec(piece: bytes, number: int) -> str:
-    return piece[_HEAD.size : _HEAD.size + _HEAD.unpack_from(piece)[0]].split(b",")[number].decode("ascii")
+    return piece[_HEAD.size : _HEAD.size + _HEAD.unpack_from(piece)[1]].split(b",")[number].decode("ascii")
 
 
 def places_of(message: bytes, root: Message) -> bytes:
@@ -108,7 +123,23 @@ def places_of(message: bytes, root: Message) -> bytes:
         if not part.is_message and not part.is_multipart and part.media_type.startswith("text/"):
             places.append(_text(message, part, codecs))
     names = ",".join(codecs).encode("ascii")
-    return b"".join([_HEAD.pack(len(names)), names, *(_PLACE.pack(*place) for place in places)])
+    return b"".join([_HEAD.pack(_day(message, root), len(names)), names, *(_PLACE.pack(*place) for place in places)])
+
+
+def _day(message: bytes, root: Message) -> int:
+    for name, start, end in root.fields:
+        found = _DATE.match(message, start, end) if name == b"date" else None
+        if found is None:
+            continue
+        year = int(found[3])
+        if len(found[3]) < 4:
+            # RFC 5322 §4.3 obs-year.
+            year += 1900 if len(found[3]) == 3 or year >= 50 else 2000
+        try:
+            return datetime.date(year, _MONTHS.get(found[2].lower(), 0), int(found[1])).toordinal()
+        except ValueError:
+            return 0
+    return 0
 
 
 def _plain_runs(message: bytes, root: Message) -> Iterator[tuple[int, int]]:
