@@ -165,9 +165,9 @@ class _Evaluation:
             case HasFlag():
                 return self._by_flag(key.flag)
             case Sequence():
-                return self._by_number(key.messages, rows.numbers)
+                return self._by_number(key.messages, rows.numbers, self._view.count)
             case Uids():
-                return self._by_number(key.uids, rows.uids)
+                return self._by_number(key.uids, rows.uids, self._view.last_uid)
             case Larger():
                 return bytes([size > key.octets for size in rows.sizes])
             case Smaller():
@@ -198,13 +198,16 @@ class _Evaluation:
         lowest = numbers.tobytes()[:: numbers.itemsize]
         return lowest.translate(lookup.ljust(_OCTET, b"\0"))
 
-    def _by_number(self, named: SequenceSet | SavedResult, column: collections.abc.Sequence[int]) -> bytearray:
+    def _by_number(
+        self, named: SequenceSet | SavedResult, column: collections.abc.Sequence[int], star: int
+    ) -> bytearray:
         mask = bytearray(len(column))
         if isinstance(named, SavedResult):
             # `$` names UIDs also where sequence numbers could stand (RFC 5182 §2.1).
             numbers, column = self._view.result, self._rows.uids
         else:
-            numbers = named.resolve(column[-1] if column else 0)
+            # `*` is the last message that the client knows, though it may be gone.
+            numbers = named.resolve(star)
         for span in numbers.indexes_in(column):
             mask[span.start : span.stop] = b"\1" * len(span)
         return mask

@@ -161,6 +161,12 @@ async def _compare(spec: _Spec, key: SearchKey, gone: frozenset[int]) -> None:
                 assert list(rows.numbers) == [n for n in alive if _plain(key, n, view, spec)]
 
 
+@pytest.mark.parametrize("key", [Sequence(SequenceSet(NumSet(), 2)), Uids(SequenceSet(NumSet(), 2))])
+def test_star_is_the_last_message_that_the_client_knows(key: SearchKey) -> None:
+    """`2:*` finds nothing when 2 was the last and is gone, though the client was not told yet."""
+    asyncio.run(_compare([("apple", "apple", frozenset(), 0)] * 2, key, frozenset({1})))
+
+
 @pytest.mark.parametrize(
     ("key", "message", "found"),
     [
