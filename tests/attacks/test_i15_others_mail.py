@@ -72,7 +72,7 @@ async def answer(imap: AsyncImap, line: str, name: str) -> list[bytes]:
     await imap.ok("SELECT INBOX")
     tag = "tag"
     imap.writer.write(f"{tag} {line}\r\n".replace("{}", '"' + name + '"').encode())
-    lines = []
+    lines: list[bytes] = []
     while not lines or not lines[-1].startswith((tag.encode() + b" ", b"+ ")):
         lines.append(await imap.response_line())
     if lines[-1].startswith(b"+ "):

@@ -13,6 +13,7 @@ from mailserver.wire.imap import commands as c
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
 from mailserver.wire.imap.parse import PARSERS
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SequenceSet
+from mailserver.wire.imap.session_commands import Compress
 from tests.helpers.wire_imap import command, every_way, feed
 
 ONE = SequenceSet(NumSet(((1, 1),)))
@@ -121,6 +122,7 @@ CASES: list[tuple[bytes, object]] = [
     (b'LIST "" % RETURN ()', LIST(reference="", patterns=("%",), extended=True)),
     (b'LSUB "#news." "comp.mail.*"', c.Lsub("#news.", "comp.mail.*")),
     (b"NAMESPACE", c.Namespace()),
+    (b"COMPRESS deflate", Compress()),
     (b"STATUS blurdybloop (UIDNEXT MESSAGES uidnext)", c.Status("blurdybloop", (INFO.UIDNEXT, INFO.MESSAGES))),
     (
         b"STATUS x (RECENT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ APPENDLIMIT DELETED-STORAGE)",
