@@ -8,8 +8,10 @@ from typing import Any
 
 from mailserver.app.application import Application
 from mailserver.model.address import EmailAddress
-from mailserver.model.errors import NotFound
+from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import MailboxInfo
+from mailserver.model.rights import ANYONE, RightsChange, parse_identifier, parse_rights, render_rights
 from mailserver.storage.maildir import maintenance
 
 __all__ = ["mailbox_operations"]
@@ -52,10 +54,31 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         path = str(app.account_path(account))
         return {"account": account, "path": path, "mailboxes": [asdict(box) for box in written]}
 
+    async def share(arguments: Mapping[str, Any]) -> Any:
+        account = _account(app, arguments)
+        identifier = parse_identifier(str(arguments.get("identifier", "")))
+        letters = str(arguments.get("rights", ""))
+        how = next((how for how in (RightsChange.ADD, RightsChange.REMOVE) if letters.startswith(how.value)), None)
+        rights = parse_rights(letters[1:] if how is not None else letters)
+        if rights and how is not RightsChange.REMOVE:
+            _known(app, account, identifier)
+        store = await app.store.open_account(account)
+        name = (await store.find(str(arguments.get("mailbox", "")))).name
+        await store.grant(name, identifier, how or RightsChange.REPLACE, rights)
+        return {"account": account, "shares": _shares(await store.find(name))}
+
+    async def shares(arguments: Mapping[str, Any]) -> Any:
+        account = _account(app, arguments)
+        store = await app.store.open_account(account)
+        found = [row for info in await store.list_mailboxes() for row in _shares(info)]
+        return {"account": account, "shares": found}
+
     return {
         "mailbox.adopt": adopt,
         "mailbox.export": export,
         "mailbox.rebuild": rebuild,
+        "mailbox.share": share,
+        "mailbox.shares": shares,
         "mailbox.verify": verify,
     }
 
@@ -66,6 +89,24 @@ def _account(app: Application, arguments: Mapping[str, Any]) -> AccountId:
     if account is None:
         raise NotFound(f"there is no account {address}; see them all: mailserver account list")
     return account.account
+
+
+def _known(app: Application, owner: AccountId, identifier: str) -> None:
+    """Raises NotFound, InvalidInput: rights for this identifier would be nobody's, or are the owner's anyway."""
+    bare = identifier.removeprefix("-")
+    if bare == owner:
+        raise InvalidInput("the owner of a mailbox always has all rights")
+    if bare.startswith("@") and app.directory.domain(bare[1:]) is None:
+        raise NotFound(f"there is no domain {bare[1:]}; see them all: mailserver domain list")
+    if not bare.startswith("@") and bare != ANYONE and app.directory.account(bare) is None:
+        raise NotFound(f"there is no account {bare}; see them all: mailserver account list")
+
+
+def _shares(info: MailboxInfo) -> list[dict[str, str]]:
+    return [
+        {"mailbox": info.name, "identifier": identifier, "rights": render_rights(rights)}
+        for identifier, rights in sorted(info.acl.items())
+    ]
 
 
 async def _set_quota(app: Application, account: AccountId) -> None:

@@ -75,6 +75,8 @@ class Operations:
             octets_limit=octets,
             messages_limit=messages,
         )
+        # Whoever had this address before may have been taken away half, or by hand: rights are not inherited.
+        await self._app.store.revoke(account.account)
         await self._app.directory.add_account(account)
         store = await self._app.store.open_account(account.account)
         if octets or messages:
@@ -107,6 +109,8 @@ class Operations:
     async def _account_remove(self, arguments: Arguments) -> Any:
         account = self._account(arguments)
         await self._app.directory.remove_account(account.account)
+        # After it: nobody can give rights to an address that is nobody's.
+        await self._app.store.revoke(account.account)
         if arguments.get("purge") is True:
             await self._app.store.remove_account(account.account)
         return {"address": str(account.address), "path": str(self._app.account_path(account.account))}

@@ -90,5 +90,36 @@ def export(address: str, dovecot: bool, as_json: bool) -> None:
     show(found, as_json=as_json, text=text)
 
 
+_SHARE = {"mailbox": "MAILBOX", "identifier": "WITH", "rights": "RIGHTS"}
+
+
+@command.command("share")
+@click.argument("address")
+@click.argument("mailbox")
+@click.option("--with", "identifier", required=True, help="An address, @domain, or anyone; with - it takes away.")
+@click.option("--rights", required=True, help='Letters of RFC 4314, as "lrs"; +te adds, -te removes, "" ends it.')
+@json_option
+@config_option
+def share(address: str, mailbox: str, identifier: str, rights: str, as_json: bool) -> None:
+    """Let others use a MAILBOX of ADDRESS.
+
+    Rights: l see it, r read, s mark as read, w set other flags, i put mail in, t and e delete mail, k make folders
+    beneath it, x delete and rename it, a share it further.
+    """
+    arguments = {"address": address, "mailbox": mailbox, "identifier": identifier, "rights": rights}
+    done = perform("mailbox.share", arguments)
+    show_rows(done["shares"], _SHARE, as_json=as_json, none=f"{mailbox} is shared with nobody")
+
+
+@command.command("shares")
+@click.argument("address")
+@json_option
+@config_option
+def shares(address: str, as_json: bool) -> None:
+    """With whom ADDRESS shares which mailboxes."""
+    done = perform("mailbox.shares", {"address": address})
+    show_rows(done["shares"], _SHARE, as_json=as_json, none=f"{done['account']} shares nothing")
+
+
 def _faults(findings: list[dict[str, Any]]) -> int:
     return sum(finding["severity"] != "notice" for finding in findings)

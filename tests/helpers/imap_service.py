@@ -25,7 +25,7 @@ from mailserver.net.login import LoginService
 from mailserver.net.settings import AuthSettings, LimitsSettings, TlsSettings
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import SystemClock
-from mailserver.ports.directory import ScramVerifier
+from mailserver.ports.directory import Directory, ScramVerifier
 from mailserver.ports.store import Target
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.imap import AsyncImap
@@ -63,6 +63,7 @@ class ImapHarness:
         data_dir: Path | None = None,
         max_message_size: int = 50 << 20,
         contributed: Sequence[Any] = (),
+        directory: Directory | None = None,
     ) -> None:
         clock = SystemClock()
         self.limits = LimitsSettings(**(limits or {}))
@@ -82,6 +83,7 @@ class ImapHarness:
         )
         self._tls = TlsContexts(TlsSettings(), data_dir, "localhost") if data_dir else None
         self._rest = (max_message_size, contributed, clock)
+        self._directory = directory
 
     def _authenticate(self, ctx: AuthenticateContext) -> Authenticated | Denied | None:
         if ctx.user.partition("@")[0] not in ACCOUNTS:
@@ -100,7 +102,7 @@ class ImapHarness:
         self.server = ImapServer(
             self._settings, self.limits, store=self.store, login=self.login, hooks=self.hooks,
             table=ConnectionTable(self.limits, clock), tls=self._tls, max_message_size=max_message_size,
-            contributed=contributed,
+            contributed=contributed, directory=self._directory,
         )  # fmt: skip
         self.listeners = self.server.listeners()
         self.stopping = asyncio.Event()

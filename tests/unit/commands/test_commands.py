@@ -347,3 +347,39 @@ def test_a_server_that_does_not_answer_is_told_apart_from_none(line: Line) -> No
         stderr = line("account", "list", code=1).stderr
     assert "the server runs, but its admin socket does not answer" in stderr
     line("account", "list")
+def test_mailbox_share_and_shares(line: Line) -> None:
+    for name in ("anna", "ben"):
+        line("account", "add", f"{name}@example.test", stdin="secret\n")
+    share = ("mailbox", "share", "anna@example.test")
+    assert line("mailbox", "shares", "anna@example.test").stdout == "anna@example.test shares nothing\n"
+    line(*share, "inbox", "--with", "Ben@Example.test", "--rights", "lrs")
+    line(*share, "Sent", "--with", "anyone", "--rights", "l")
+    line(*share, "INBOX", "--with", "ben@example.test", "--rights", "+i")
+    rows = line.json_of(*share, "INBOX", "--with", "ben@example.test", "--rights", "-s")
+    assert rows == [{"mailbox": "INBOX", "identifier": "ben@example.test", "rights": "lri"}]
+    assert [text.split() for text in line("mailbox", "shares", "anna@example.test").stdout.splitlines()] == [
+        ["MAILBOX", "WITH", "RIGHTS"], ["INBOX", "ben@example.test", "lri"], ["Sent", "anyone", "l"],
+    ]  # fmt: skip
+    ended = line(*share, "Sent", "--with", "anyone", "--rights", "")
+    assert ended.stdout == "Sent is shared with nobody\n"
+    for mailbox, who, rights, words in (
+        ("Nowhere", "ben@example.test", "l", "there is no such mailbox"),
+        ("INBOX", "cleo@example.test", "l", "there is no account cleo@example.test"),
+        ("INBOX", "@elsewhere.test", "l", "there is no domain elsewhere.test"),
+        ("INBOX", "anna@example.test", "l", "the owner of a mailbox always has all rights"),
+        ("INBOX", "ben", "l", "an identifier is an address"),
+        ("INBOX", "ben@example.test", "lq", "a right is one of the letters"),
+    ):
+        assert words in line(*share, mailbox, "--with", who, "--rights", rights, code=1).stderr
+
+
+@pytest.mark.parametrize("purge", [["--purge"], []])
+def test_an_address_given_to_somebody_else_has_no_rights_of_the_one_before(line: Line, purge: list[str]) -> None:
+    for name in ("anna", "ben"):
+        line("account", "add", f"{name}@example.test", stdin="secret\n")
+    line("mailbox", "share", "anna@example.test", "INBOX", "--with", "ben@example.test", "--rights", "lr")
+    line("mailbox", "share", "ben@example.test", "INBOX", "--with", "anna@example.test", "--rights", "lr")
+    line("account", "remove", "ben@example.test", *purge)
+    assert line.json("mailbox", "shares", "anna@example.test") == []
+    line("account", "add", "ben@example.test", stdin="secret\n")
+    assert line.json("mailbox", "shares", "ben@example.test") == []
