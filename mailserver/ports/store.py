@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
+from mailserver.model.changes import AccountChange
 from mailserver.model.errors import MailError
 from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.ids import AccountId
@@ -222,6 +223,12 @@ class AccountStore(Protocol):
 
         Raises NotFound on entering.
         """
+        ...
+
+    def observe(self, tell: Callable[[AccountChange], None]) -> Callable[[], None]:
+        """Call `tell` with every change of the account, on the loop, at the moment when it is visible; returns the
+        undo. `tell` only takes notes: it must neither raise nor take long. What another program does in a mailbox that
+        nobody has open is noticed, and told, when somebody asks for that mailbox."""
         ...
 
     async def quota(self) -> QuotaUsage:

@@ -7,6 +7,13 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from mailserver.model.changes import (
+    MailboxCreated,
+    MailboxDeleted,
+    MailboxRenamed,
+    RightsChanged,
+    SubscriptionChanged,
+)
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,
@@ -29,6 +36,7 @@ from mailserver.model.rights import Rights, RightsChange, changed_acl, shared_wi
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Target
 from mailserver.storage.memory_mailbox import MemoryMailbox, Message
+from mailserver.storage.observers import Observers
 
 __all__ = ["MemoryAccount", "Pause"]
 
@@ -59,6 +67,8 @@ class MemoryAccount:
         self._mailboxes: dict[str, MemoryMailbox] = {}
         self._last_uid_validity = 0
         self._limits = (0, 0)
+        self._observers = Observers()
+        self.observe, self.tell = self._observers.observe, self._observers.tell
         self._subscribed = {INBOX, *NEW_ACCOUNT}
         self._tasks: set[asyncio.Task[list[int]]] = set()
         self._make(INBOX, ())
@@ -182,12 +192,15 @@ class MemoryAccount:
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """Set or clear a subscription."""
         name = check_mailbox_name(name)
+        if subscribed == (name in self._subscribed):
+            return
         if not subscribed:
             self._subscribed.discard(name)
         elif len(self._subscribed) >= MAX_SUBSCRIPTIONS:
             raise LimitReached(f"an account has at most {MAX_SUBSCRIPTIONS} subscriptions")
         else:
             self._subscribed.add(name)
+        self.tell(SubscriptionChanged(name))
 
     async def create(self, name: str, special_use: Collection[SpecialUse] = ()) -> MailboxInfo:
         """Make a mailbox and missing parents."""
@@ -225,6 +238,7 @@ class MemoryAccount:
         acl = above[-1] if above else {}
         mailbox = MemoryMailbox(self, name, self._last_uid_validity, frozenset(special_use), acl)
         self._mailboxes[name] = mailbox
+        self.tell(MailboxCreated(name))
         return mailbox
 
     def _check_limits(self, names: Iterable[str], new: int) -> None:
@@ -240,7 +254,8 @@ class MemoryAccount:
             raise NotPermitted("INBOX cannot be deleted")
         del self._mailboxes[mailbox.name]
         mailbox.deleted = True
-        mailbox.changed()
+        mailbox.wake()
+        self.tell(MailboxDeleted(mailbox.name))
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a mailbox with all beneath it; INBOX instead moves its messages."""
@@ -268,14 +283,16 @@ class MemoryAccount:
                 self._make(parent, ())
         for name, mailbox in moved.items():
             mailbox.name = name
-            mailbox.changed()
+            mailbox.wake()
         self._mailboxes.update(moved)
+        self.tell(MailboxRenamed(old, new))
 
     async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
         """Change what a mailbox's ACL says of one identifier."""
         mailbox = self.existing(name)
-        mailbox.acl = changed_acl(mailbox.acl, identifier, how, rights)
-        mailbox.changed()
+        before, mailbox.acl = mailbox.acl, changed_acl(mailbox.acl, identifier, how, rights)
+        mailbox.wake()
+        self.tell(RightsChanged(mailbox.name, before, mailbox.acl))
 
     async def status(self, name: str) -> MailboxStatus:
         """Counts and numbers of a mailbox."""
@@ -313,7 +330,7 @@ class MemoryAccount:
         """Delete everything."""
         for mailbox in self._mailboxes.values():
             mailbox.deleted = True
-            mailbox.changed()
+            mailbox.wake()
         self._mailboxes.clear()
 
 

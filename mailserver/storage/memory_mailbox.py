@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.render import render
+from mailserver.model.changes import AccountChange, MessagesChanged
 from mailserver.model.errors import LimitReached, NotFound
 from mailserver.model.flags import DELETED, SEEN, FlagChange, FlagTable
 from mailserver.model.ids import new_queue_id
@@ -54,6 +55,10 @@ class Owner(Protocol):
 
     async def put(self, items: Sequence[tuple[MemoryMailbox, Message]]) -> list[int]:
         """Keep these messages; their UIDs."""
+        ...
+
+    def tell(self, change: AccountChange) -> None:
+        """Let those know who observe the account."""
         ...
 
 
@@ -147,7 +152,12 @@ class MemoryMailbox:
         return undo
 
     def changed(self) -> None:
-        """Wake everyone, from the loop and not from within the operation."""
+        """Messages or flags are others: wake everyone."""
+        self.wake()
+        self._account.tell(MessagesChanged(self.name))
+
+    def wake(self) -> None:
+        """Wake those who have it open, from the loop and not from within the operation."""
         loop = asyncio.get_running_loop()
         for wake in self._wakers.values():
             loop.call_soon(wake)

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
+from mailserver.model.changes import SubscriptionChanged
 from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound, OverQuota, StorageFailure
 from mailserver.model.flags import SYSTEM_FLAGS
 from mailserver.model.ids import AccountId
@@ -34,6 +35,7 @@ from mailserver.storage.maildir.index import INDEX_FILE, AccountIndex
 from mailserver.storage.maildir.layout import AccountState, Loaded
 from mailserver.storage.maildir.mailbox import MAX_KEYWORDS, MaildirMailbox
 from mailserver.storage.maildir.upkeep import Upkeep
+from mailserver.storage.observers import Observers
 
 __all__ = ["MaildirAccount"]
 
@@ -54,6 +56,8 @@ class MaildirAccount:
         self._subscribed = loaded.subscriptions
         #: Set while folders are being renamed or removed: deliveries wait for it.
         self.moving: asyncio.Event | None = None
+        self._observers = Observers()
+        self.observe, self.tell = self._observers.observe, self._observers.tell
         #: It is being taken out of memory, and must not be found there again.
         self.leaving = False
         self.octets, self.messages = loaded.state.octets, loaded.state.messages
@@ -197,6 +201,7 @@ class MaildirAccount:
                 raise LimitReached(f"an account has at most {MAX_SUBSCRIPTIONS} subscriptions")
             await self.context.reading.run(layout.save_subscriptions, self.path, wanted)
             self._subscribed = wanted
+            self.tell(SubscriptionChanged(name))
 
         await self.context.finish(self.upkeep.operate(operation))
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from mailserver.model.changes import MailboxCreated, MailboxDeleted, MailboxRenamed, RightsChanged
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,
@@ -91,6 +92,7 @@ class FolderTree:
         folder = await account.context.reading.run(work)
         folder.baseline = (0, 0)
         account.adopt(folder)
+        account.tell(MailboxCreated(name))
         return folder
 
     def _check_limits(self, names: Iterable[str], new: int) -> None:
@@ -104,12 +106,14 @@ class FolderTree:
         """Change one entry of a folder's ACL; durable, and heard by the sessions that have it open."""
         account = self._account
         folder = account.existing(name)
-        acl = changed_acl(folder.state.acl, identifier, how, rights)
+        before = folder.state.acl
+        acl = changed_acl(before, identifier, how, rights)
         # Whoever is named must be found, after a crash at any moment; named in vain does no harm.
         await self._note_shares(account.shared_with() | shared_with(acl))
         await account.context.reading.run(folder.set_acl, acl)
         if folder.mailbox is not None:
-            folder.mailbox.changed()
+            folder.mailbox.wake()
+        account.tell(RightsChanged(folder.name, before, acl))
         await self.note_shares()
 
     async def note_shares(self) -> None:
@@ -145,6 +149,7 @@ class FolderTree:
         if folder.counts is not None:
             account.unreserve(folder.counts.octets, folder.counts.messages)
         self._end(folder)
+        account.tell(MailboxDeleted(folder.name))
         await self.note_shares()
         try:
             index = account.upkeep.index
@@ -160,7 +165,7 @@ class FolderTree:
         box = folder.mailbox
         if box is not None:
             box.deleted = True
-            box.changed()
+            box.wake()
             folder.mailbox = None
 
     async def rename(self, old: str, new: str) -> None:
@@ -204,7 +209,8 @@ class FolderTree:
             folder.move_to(name, dirname, f"{account.path}/{dirname}")
             folders[name] = folder
             if folder.mailbox is not None:
-                folder.mailbox.changed()
+                folder.mailbox.wake()
+        account.tell(MailboxRenamed(old, new))
 
     async def remove_all(self) -> None:
         """The account and all its mail."""

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from mailserver.model.changes import MessagesChanged
 from mailserver.model.errors import LimitReached, NotFound, StorageFailure
 from mailserver.model.flags import FlagChange, FlagTable
 from mailserver.model.mailbox import Changes, CopyResult, FlagResult, MessageTable, Rendered
@@ -133,7 +134,12 @@ class MaildirMailbox:
         return gone
 
     def changed(self) -> None:
-        """Let the attributes say what is now, and wake everyone soon."""
+        """Messages or flags are others: let the attributes say what is now, and wake everyone soon."""
+        self.wake()
+        self._account.tell(MessagesChanged(self.name))
+
+    def wake(self) -> None:
+        """The same for those who have it open, where the messages are what they were."""
         self._note()
         loop = self._upkeep.context.loop
         for wake in self._wakers.values():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from mailserver.model.changes import MessagesChanged
 from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.storage.maildir import flush, reading, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
@@ -158,6 +159,8 @@ class Upkeep:
                 folder.baseline = synced.before
             self._account.counted(folder, sets, octets)
             folder.highest_modseq = max(folder.highest_modseq, highest)
+            if not first and (synced.gone or synced.changed):
+                self._account.tell(MessagesChanged(folder.name))
 
     def _look_now(self, look: Look) -> tuple[Synced, tuple[dict[frozenset[str], int], int, int] | None] | None:
         folder = look.folder
@@ -248,6 +251,8 @@ class Upkeep:
             folder.baseline = octets + sum(arrival.wire for arrival in arrivals), messages + len(arrivals)
         if box is not None:
             box.show(arrivals)
+        else:
+            self._account.tell(MessagesChanged(folder.name))
         self.context.last_arrival = now = self.context.loop.time()
         if self._waiting_since is None:
             self._waiting_since = now
