@@ -9,6 +9,7 @@ written), and time-outs are one shared timer's (`watch.py`). Commands run one at
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -22,11 +23,14 @@ from mailserver.imap.input import Input
 from mailserver.imap.output import Output
 from mailserver.imap.replies import After, Completion, bad
 from mailserver.imap.session import Services, Session
+from mailserver.imap.telling import tell_notified
+from mailserver.model.errors import MailError
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.ids import new_session_id
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.listener import Listener
 from mailserver.net.starttls import start_tls, tls_facts
+from mailserver.ports.store import Mailbox
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.connection import ImapConnection
 from mailserver.wire.imap.events import (
@@ -48,8 +52,8 @@ class ImapProtocol(asyncio.Protocol):
     """A connection from its greeting to its end; registers with its listener and with the shared timer."""
 
     __slots__ = (
-        "_deadline", "_ending", "_idle", "_idle_undo", "_input", "_listener", "_loop", "_lost", "_output", "_services",
-        "_task", "_transport", "_wire", "session",
+        "_attended", "_deadline", "_ending", "_idle", "_input", "_listener", "_loop", "_lost", "_output", "_services",
+        "_task", "_transport", "_undo", "_wire", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -64,7 +68,9 @@ class ImapProtocol(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         #: Tag and completion of an IDLE.
         self._idle: tuple[bytes, Completion] | None = None
-        self._idle_undo: object = None
+        #: The mailbox whose changes wake this connection, and how to stop that.
+        self._attended: Mailbox | None = None
+        self._undo: Callable[[], None] | None = None
         self._deadline = 0.0
         self._ending: str | None = None
         self._lost = False
@@ -224,8 +230,8 @@ class ImapProtocol(asyncio.Protocol):
             if self._input.fill():
                 turn = await self._share(turn)
                 continue
-            if self._idle is not None:
-                await self._tell(expunges=True)
+            if self._idle is not None or (self.session is not None and self.session.notifications is not None):
+                await self._tell(expunges=True, pushed=True)
             if self._output.waits or self._ending is not None:
                 await self._output.flush()
                 continue
@@ -293,6 +299,8 @@ class ImapProtocol(asyncio.Protocol):
         if completion.after is After.IDLE:
             self._enter_idle(tag, completion)
             return
+        self._session.causing = ()
+        self._attend()
         self._output.put(completion.encode(tag))
         if completion.after is After.COMPRESS:
             self._output.deflate(self._services.settings.compression_level)
@@ -301,13 +309,25 @@ class ImapProtocol(asyncio.Protocol):
             await self._output.flush()
             self._ending = ""
 
-    async def _tell(self, *, expunges: bool) -> None:
-        """What happened in the selected mailbox and was not told yet."""
-        for piece in self._session.pending(expunge=expunges):
-            self._output.put(piece)
-            if self._output.full:
-                await self._output.flush()
-        selected = self._session.selected
+    async def _tell(self, *, expunges: bool, pushed: bool = False) -> None:
+        """What happened and was not told yet; `pushed`: at our own instance, or that of an IDLE."""
+        session = self._session
+        if session.notifications is None:
+            for piece in session.pending(expunge=expunges):
+                self._output.put(piece)
+                if self._output.full:
+                    await self._output.flush()
+        else:
+            idle = self._idle is not None
+            try:
+                news = tell_notified(session, session.notifications, expunges=expunges, pushed=pushed and not idle)
+                async for piece in news:
+                    self._output.put(piece)
+                    if self._output.full:
+                        await self._output.flush()
+            except MailError as error:
+                log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
+        selected = session.selected
         if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
             self._ending = selected.lost
@@ -317,20 +337,31 @@ class ImapProtocol(asyncio.Protocol):
     def _enter_idle(self, tag: bytes, completion: Completion) -> None:
         self._wire.await_done()
         self._idle = (tag, replace(completion, after=After.GO_ON))
-        if self._session.selected is not None:
-            self._idle_undo = self._session.selected.mailbox.subscribe(self._wake)
+        self._attend()
         self._output.put(responses.continuation("idling"))
 
     def _leave_idle(self) -> None:
         self._idle = None
-        undo, self._idle_undo = self._idle_undo, None
-        if callable(undo):
-            undo()
+        self._attend()
 
-    def _wake(self) -> None:
-        """The mailbox changed; called on the loop, perhaps more often than needed."""
-        selected = self._session.selected
-        if self._task is None and selected is not None and (selected.has_pending() or selected.lost):
+    def _attend(self) -> None:
+        """Be woken by the selected mailbox, and by no other, while the client wants to hear of it at any time."""
+        session, wanted = self.session, None
+        if session is not None and session.selected is not None and not self._lost:
+            notified = session.notifications is not None and session.notifications.events
+            wanted = session.selected.mailbox if self._idle is not None or notified else None
+        if wanted is not self._attended:
+            if self._undo is not None:
+                self._undo()
+            self._attended, self._undo = wanted, wanted.subscribe(self.wake) if wanted is not None else None
+
+    def wake(self) -> None:
+        """Something changed; called on the loop, perhaps more often than needed."""
+        session = self._session
+        selected, news = session.selected, session.notifications
+        if self._task is not None or self._lost:
+            return
+        if (selected is not None and (selected.has_pending() or selected.lost)) or (news is not None and news.waiting):
             self._start()
 
     # --- TLS

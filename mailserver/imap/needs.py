@@ -13,6 +13,7 @@ from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
+from mailserver.wire.imap.notify_commands import Notify
 from mailserver.wire.imap.search_commands import SearchReturn, SortKey
 from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey, Within
 from mailserver.wire.imap.sequence_set import SavedResult
@@ -96,6 +97,11 @@ def _list(command: commands.List) -> Iterator[str]:
     yield from _among(_STATUS, command.status)
 
 
+def _notify(command: Notify) -> Iterator[str]:
+    for group in command.groups:
+        yield from _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in group.fetch))
+
+
 def _search(command: commands.Search) -> Iterator[str]:
     if command.returns is not None:
         yield "ESEARCH"
@@ -156,6 +162,7 @@ _NEEDS: Mapping[type, Callable[[Any], Iterator[str]]] = {
     commands.Authenticate: _authenticate,
     commands.Create: _create,
     commands.Fetch: _fetch,
+    Notify: _notify,
     commands.List: _list,
     commands.Search: _search,
     commands.Select: _select,

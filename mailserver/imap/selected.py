@@ -100,7 +100,7 @@ class Selected:
 
     __slots__ = (
         "_acl", "_acl_told", "_judge", "_keywords_told", "_lease", "_rights", "_rights_told", "_sets_told", "_told",
-        "count", "examined", "mailbox", "modseq", "owner", "result", "table",
+        "count", "examined", "mailbox", "modseq", "own", "owner", "result", "table",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +118,8 @@ class Selected:
         self.table: MessageTable = mailbox.table
         self.count = len(self.table)
         self.modseq = mailbox.highest_modseq
+        #: UIDs that this client brought here and was not told of yet.
+        self.own = set[int]()
         #: `$` of SEARCHRES (RFC 5182), as UIDs; what was expunged since falls out by itself.
         self.result = NumSet()
         self._lease = lease
@@ -327,12 +329,15 @@ class Selected:
             or box.acl is not self._acl_told
         )  # fmt: skip
 
-    def pending(self, shown: FlagsShown, *, expunge: bool, vanished: bool = False) -> Iterator[bytes]:
+    def pending(
+        self, shown: FlagsShown, *, expunge: bool, flags: bool = True, vanished: bool = False
+    ) -> Iterator[bytes]:
         """Say what happened since the last time, piece by piece.
 
         Args:
             shown: what goes beside FLAGS.
             expunge: False while a FETCH, STORE or SEARCH by sequence number is answered (RFC 9051 §7.5.1).
+            flags: False to leave out how flags changed: the client does not want to hear of it.
             vanished: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10).
         """
         if not self.has_pending():
@@ -349,7 +354,9 @@ class Selected:
         if not self.stale and len(self.table) > self.count:
             self.count = len(self.table)
             yield b"* %d EXISTS\r\n" % self.count
-        if self.mailbox.highest_modseq > self.modseq:
+        if not flags:
+            self.modseq = self.mailbox.highest_modseq
+        elif self.mailbox.highest_modseq > self.modseq:
             yield from self._changed(shown, last)
         self._told = None
 

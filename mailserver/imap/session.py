@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from mailserver.hooks.contexts import Session as Facts
 from mailserver.hooks.dispatch import Hooks
@@ -23,9 +23,11 @@ from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.offers import Offers, is_off
 from mailserver.imap.places import Places
 from mailserver.imap.replies import Responses
+from mailserver.imap.roles import Connection, Conversation, News
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.settings import ImapSettings
 from mailserver.imap.watch import Watch
+from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import Acl, Right, Rights
@@ -33,11 +35,10 @@ from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
 from mailserver.ports.directory import Directory
 from mailserver.ports.store import AccountStore, Mailbox, MailStore
-from mailserver.wire.imap.events import Event
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import Parser
 
-__all__ = ["CommandSpec", "Connection", "Conversation", "Services", "Session", "State"]
+__all__ = ["CommandSpec", "Services", "Session", "State"]
 
 
 class State(Enum):
@@ -63,42 +64,6 @@ class CommandSpec:
     states: frozenset[State]
     capability: str = ""
     expunges: bool = True
-
-
-class Conversation(Protocol):
-    """What a command that talks back and forth uses (APPEND, AUTHENTICATE)."""
-
-    async def ask(self, line: bytes) -> bytes | None:
-        """Send a SASL challenge (base64 is done here); the client's answer, None when it cancelled."""
-        ...
-
-    async def next_event(self) -> Event:
-        """The next event of the wire; everything that was answered so far goes out first."""
-        ...
-
-    def accept_literal(self) -> None:
-        """The message literal that waits may come; the continuation is sent if the client waits for one."""
-        ...
-
-    def refuse_literal(self) -> None:
-        """The message literal that waits is not wanted; if it comes anyway, it is thrown away."""
-        ...
-
-
-class Connection(Protocol):
-    """What a session tells its connection."""
-
-    def logged_in(self) -> None:
-        """From now on the limits of authenticated clients hold."""
-        ...
-
-    def enabled_utf8(self) -> None:
-        """From now on names and strings are UTF-8 (RFC 6855)."""
-        ...
-
-    def end(self, text: str) -> None:
-        """Say BYE with this text, after the command in hand, and close."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,8 +123,9 @@ class Session:
     """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
 
     __slots__ = (
-        "_client", "_reach", "_unregister", "account", "compressed", "condstore", "connection", "conversation", "facts",
-        "off", "qresync", "rev2", "selected", "services", "starttls", "store", "tag", "utf8",
+        "_client", "_reach", "_unregister", "account", "causing", "compressed", "condstore", "connection",
+        "conversation", "facts", "notifications", "off", "qresync", "rev2", "selected", "services", "starttls", "store",
+        "tag", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +144,10 @@ class Session:
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.compressed = False
         self._reach: Reach | None = None
+        #: None until NOTIFY was used for the first time.
+        self.notifications: News | None = None
+        #: What the running command is about to change: its client need not be told (RFC 5465 §5).
+        self.causing: Collection[AccountChange] = ()
         self._unregister: Callable[[], None] | None = None
         #: Name and version of the client, as it says.
         self._client = ("", "")
@@ -232,7 +202,9 @@ class Session:
     @property
     def shown(self) -> FlagsShown:
         """What unsolicited FETCH responses show beside FLAGS (RFC 9051 §7.5.2, RFC 7162 §3.2)."""
-        return FlagsShown(uid=self.rev2 or self.qresync, modseq=self.condstore)
+        return FlagsShown(
+            uid=self.rev2 or self.qresync or self.notifications is not None, modseq=self.condstore
+        )  # fmt: skip
 
     async def authenticate(self, account: AccountId) -> None:
         """Enter the authenticated state. Raises LimitReached (connections of the account)."""
@@ -280,11 +252,17 @@ class Session:
             return b""
         return b"* OK [HIGHESTMODSEQ %d] CONDSTORE is on\r\n" % self.selected.modseq
 
-    def pending(self, *, expunge: bool = True) -> Iterator[bytes]:
-        """What happened in the selected mailbox since the client was last told."""
+    def pending(self, *, expunge: bool = True, flags: bool = True) -> Iterator[bytes]:
+        """What happened in the selected mailbox since the client was last told; `flags`: how they changed, too."""
         if self.selected is None or self.selected.revoked:
             return iter(())
-        return self.selected.pending(self.shown, expunge=expunge, vanished=self.qresync)
+        return self.selected.pending(self.shown, expunge=expunge, flags=flags, vanished=self.qresync)
+
+    def brought(self, owner: AccountId, name: str, uids: Iterable[int]) -> None:
+        """This client put these messages into a mailbox: it knows them, if it is the selected one (RFC 5465 §5.2)."""
+        view = self.selected
+        if view is not None and self.notifications and (view.owner, view.mailbox.name) == (owner, name):
+            view.own.update(uids)
 
     async def access(self, client_name: str, *need: Right) -> Access:
         """The mailbox that a client calls so, for somebody who `need`s all of these rights on it; none: any right.
@@ -328,6 +306,8 @@ class Session:
 
     async def close(self) -> None:
         """The connection is gone."""
+        if self.notifications is not None:
+            self.notifications.end()
         if self._unregister is not None:
             self._unregister()
             self._unregister = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailserver.model.rights import Acl
 
@@ -28,9 +28,10 @@ class MailboxCreated:
 
 @dataclass(frozen=True, slots=True)
 class MailboxDeleted:
-    """A mailbox is gone; its children are not."""
+    """A mailbox is gone; its children are not. `acl`: who could see it."""
 
     name: str
+    acl: Acl = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class RightsChanged:
     """Others may do other things with a mailbox."""
 
     name: str
-    before: Acl
-    after: Acl
+    before: Acl = field(compare=False)
+    after: Acl = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mailserver.model.rights import Acl
 
 __all__ = [
     "INBOX", "Changes", "CopyResult", "FlagResult", "MailboxInfo", "MailboxStatus", "MessageTable", "QuotaUsage",
-    "Rendered", "SpecialUse", "Stored", "check_mailbox_name", "is_inbox",
+    "Rendered", "SpecialUse", "Stored", "check_mailbox_name", "is_inbox", "parents_of",
 ]  # fmt: skip
 
 INBOX = "INBOX"
@@ -57,6 +57,12 @@ class Rendered(Enum):
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def parents_of(name: str) -> list[str]:
+    """The names above a mailbox, from the top."""
+    parts = name.split(SEPARATOR)
+    return [SEPARATOR.join(parts[:count]) for count in range(1, len(parts))]
 
 
 def is_inbox(name: str) -> bool:

@@ -255,7 +255,7 @@ class MemoryAccount:
         del self._mailboxes[mailbox.name]
         mailbox.deleted = True
         mailbox.wake()
-        self.tell(MailboxDeleted(mailbox.name))
+        self.tell(MailboxDeleted(mailbox.name, mailbox.acl))
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a mailbox with all beneath it; INBOX instead moves its messages."""

@@ -49,9 +49,11 @@ async def _transfer(
     try:
         access = await session.access(command.mailbox, Right.INSERT)
         transfer = view.mailbox.move if move else view.mailbox.copy
-        return await transfer(uids, access.name, into=access.folders, rights=access.rights)
+        result = await transfer(uids, access.name, into=access.folders, rights=access.rights)
     except NotFound as error:
         return try_create(error, command.mailbox, session.services.namespaces)
+    session.brought(access.account, access.name, result.target)
+    return result
 
 
 def _copyuid(session: Session, result: CopyResult) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mailserver.imap.replies import Responses, no, ok
 from mailserver.imap.session import Session
-from mailserver.model.mailbox import SpecialUse
+from mailserver.model.changes import MailboxCreated
+from mailserver.model.mailbox import SpecialUse, parents_of
 from mailserver.wire.imap import commands
 
 __all__ = ["create"]
@@ -20,6 +21,7 @@ async def create(session: Session, command: commands.Create) -> Responses:
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).
     place = await session.reach.place(command.mailbox.removesuffix(session.services.layout.separator))
+    session.causing = {MailboxCreated(name) for name in (place.name, *parents_of(place.name))}
     made = await place.folders.create(place.name, command.special_use)
     # RFC 8474 §4.1
     yield ok("CREATE completed", f"MAILBOXID ({made.mailbox_id})" if session.offers("OBJECTID") else "")

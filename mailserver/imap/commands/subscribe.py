@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailserver.imap.replies import Responses, ok
 from mailserver.imap.session import Session
+from mailserver.model.changes import SubscriptionChanged
 from mailserver.wire.imap import commands
 
 __all__ = ["subscribe"]
@@ -13,5 +14,6 @@ async def subscribe(session: Session, command: commands.Subscribe | commands.Uns
     """Keep or drop the subscription; the mailbox need not exist, unless it would be another user's."""
     wanted = isinstance(command, commands.Subscribe)
     name = await session.reach.subscribable(command.mailbox, wanted=wanted)
+    session.causing = {SubscriptionChanged(name)}
     await session.folders.subscribe(name, wanted)
     yield ok("SUBSCRIBE completed" if wanted else "UNSUBSCRIBE completed")

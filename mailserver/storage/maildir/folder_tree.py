@@ -149,7 +149,7 @@ class FolderTree:
         if folder.counts is not None:
             account.unreserve(folder.counts.octets, folder.counts.messages)
         self._end(folder)
-        account.tell(MailboxDeleted(folder.name))
+        account.tell(MailboxDeleted(folder.name, folder.state.acl))
         await self.note_shares()
         try:
             index = account.upkeep.index

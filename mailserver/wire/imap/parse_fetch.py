@@ -23,7 +23,7 @@ from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
 from mailserver.wire.imap.responses import astring
 from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["fetch", "uid_fetch"]
+__all__ = ["fetch", "fetch_items", "uid_fetch"]
 
 _MAX_ITEMS: Final = 250
 _FIELD_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]{1,200}")
@@ -92,9 +92,14 @@ def _remembered(rest: bytes) -> tuple[FetchItem, ...] | None:
     return items if lexer.at_end else None
 
 
+def fetch_items(lexer: Lexer) -> tuple[FetchItem, ...]:
+    """`(item …)`, each once."""
+    return tuple(dict.fromkeys(lexer.items(lambda: _item(lexer), _MAX_ITEMS)))
+
+
 def _items(lexer: Lexer) -> tuple[FetchItem, ...]:
     if lexer.data.startswith(b"(", lexer.at):
-        return tuple(dict.fromkeys(lexer.items(lambda: _item(lexer), _MAX_ITEMS)))
+        return fetch_items(lexer)
     macro = _MACROS.get(lexer.peek_word())
     if macro is not None:
         lexer.word()

@@ -18,8 +18,8 @@ from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = [
     "CONTINUE", "acl", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line",
-    "list_rights", "mailbox", "my_rights", "namespace", "nstring", "ordered_set", "quota", "quota_root", "search",
-    "sort", "status", "status_line", "string", "text_string", "vanished",
+    "list_rights", "mailbox", "metadata_changed", "my_rights", "namespace", "nstring", "ordered_set", "quota",
+    "quota_root", "search", "sort", "status", "status_line", "string", "text_string", "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -136,6 +136,12 @@ def _status_value(value: int | str | None) -> bytes:
     if value is None:
         return b"NIL"
     return b"(%b)" % value.encode("ascii") if isinstance(value, str) else b"%d" % value
+
+
+def metadata_changed(name: str, entries: Iterable[str], *, utf8: bool) -> bytes:
+    """METADATA with names of entries only (RFC 5464 §4.4.2); `name` is empty for the server's."""
+    words = b" ".join(astring(entry.encode()) for entry in entries)
+    return b"* METADATA %b %b\r\n" % (mailbox(name, utf8=utf8), words)
 
 
 def acl(name: str, entries: Iterable[tuple[str, Rights]], *, utf8: bool) -> bytes:

@@ -1,0 +1,343 @@
+"""What NOTIFY asked for, and what is to be told because of it (RFC 5465); one per session that ever used it.
+
+Changes of accounts are noted as they come (`changed`, on the loop) and told when the connection may speak (`news`):
+between commands as well as with their completions. What happens to messages is noted as the name of the mailbox alone,
+so a thousand messages are one STATUS, and a client that does not read makes nothing grow. The selected mailbox is no
+business of this file: `selected.py` knows what its client was told, `events` says what it wants to hear.
+
+Names are compared as the client says them. Mailboxes of others are watched if they could be seen when NOTIFY came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+from mailserver.imap.access import Access
+from mailserver.imap.session import Session
+from mailserver.model.changes import (
+    AccountChange,
+    MailboxCreated,
+    MailboxDeleted,
+    MailboxRenamed,
+    MessagesChanged,
+    MetadataChanged,
+    RightsChanged,
+    SubscriptionChanged,
+)
+from mailserver.model.errors import NotFound
+from mailserver.model.ids import AccountId
+from mailserver.model.mailbox import SEPARATOR, MailboxInfo, MailboxStatus
+from mailserver.model.rights import Right
+from mailserver.ports.store import AccountStore
+from mailserver.wire.imap import responses
+from mailserver.wire.imap.commands import StatusItem
+from mailserver.wire.imap.fetch_items import FetchItem
+from mailserver.wire.imap.notify_commands import MESSAGE_EVENTS, EventGroup, Notify, NotifyEvent, Watched
+
+__all__ = ["Notifications"]
+
+#: Changes of names that may wait, and mailboxes whose changes may; with more NOTIFY ends (§5.8).
+_MOST_NAMES, _MOST_MAILBOXES = 1_000, 20_000
+_OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] Too much happens at once; NOTIFY is off\r\n"
+
+_SELECTED = (Watched.SELECTED, Watched.SELECTED_DELAYED)
+#: The event that tells of each change.
+_EVENT_OF: dict[type[AccountChange], NotifyEvent] = {
+    MailboxCreated: NotifyEvent.MAILBOX_NAME,
+    MailboxDeleted: NotifyEvent.MAILBOX_NAME,
+    MailboxRenamed: NotifyEvent.MAILBOX_NAME,
+    RightsChanged: NotifyEvent.MAILBOX_NAME,
+    SubscriptionChanged: NotifyEvent.SUBSCRIPTION_CHANGE,
+    MetadataChanged: NotifyEvent.MAILBOX_METADATA_CHANGE,
+}
+
+
+class Notifications:
+    """What one session wants to hear. `end` it before another takes its place."""
+
+    def __init__(self, session: Session, wanted: Notify, wake: Callable[[], None]) -> None:
+        """`wake` is called when there is something to tell."""
+        self._session = session
+        self._wake = wake
+        self._groups = tuple(group for group in wanted.groups if group.watched not in _SELECTED)
+        selected = next((group for group in wanted.groups if group.watched in _SELECTED), None)
+        #: Of the selected mailbox: what is told, what FETCH is sent of new messages, and whether EXPUNGE waits (§6.1).
+        self.events = selected.events if selected is not None else frozenset[NotifyEvent]()
+        self.fetch: tuple[FetchItem, ...] = selected.fetch if selected is not None else ()
+        self.delayed = selected is not None and selected.watched is Watched.SELECTED_DELAYED
+        self._names = {group: frozenset(map(self._spelled, group.names)) for group in self._groups}
+        self._subscribed = frozenset[str]()
+        self._undo: list[Callable[[], None]] = []
+        self._folders: dict[AccountId, AccountStore] = {}
+        self._dirty: dict[tuple[AccountId, str], None] = {}
+        self._changes: list[tuple[AccountId, AccountChange]] = []
+        self._told: dict[tuple[AccountId, str], MailboxStatus] = {}
+        self._overflow = False
+
+    def _spelled(self, name: str) -> str:
+        """As we say it to the client."""
+        layout = self._session.services.layout
+        try:
+            return layout.to_client(layout.to_store(name))
+        except NotFound:
+            return name
+
+    # --- beginning and end
+
+    async def begin(self) -> list[Access]:
+        """Start to listen; the mailboxes of which messages are watched."""
+        if not self._groups:
+            return []
+        session = self._session
+        self._listen(session.owner, session.folders)
+        await self._note_subscriptions()
+        watched = []
+        async for access in self._mailboxes():
+            if access.account not in self._folders:
+                self._listen(access.account, access.folders)
+            if Right.READ in access.rights and self._wanted(MESSAGE_EVENTS, access.account, access.name):
+                watched.append(access)
+        return watched
+
+    async def _mailboxes(self) -> AsyncIterator[Access]:
+        session = self._session
+        for info in await session.folders.list_mailboxes():
+            if info.selectable:
+                yield Access(session.owner, session.folders, info.name, session.reach.rights(session.owner, info.acl))
+        if any(group.watched in (Watched.SUBSCRIBED, Watched.SUBTREE, Watched.MAILBOXES) for group in self._groups):
+            async for found in session.reach.shared_with_me():
+                if found.info.selectable and self._any(found.access.account, found.access.name):
+                    yield found.access
+
+    def _listen(self, account: AccountId, folders: AccountStore) -> None:
+        self._folders[account] = folders
+        self._undo.append(folders.observe(lambda change: self._changed(account, change)))
+
+    def end(self) -> None:
+        """Listen no more; nothing waits."""
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        self._dirty.clear()
+        self._changes.clear()
+        self._groups, self.events, self.fetch = (), frozenset(), ()
+
+    # --- what is wanted
+
+    def _covers(self, group: EventGroup, account: AccountId, name: str, shown: str) -> bool:
+        match group.watched:
+            case Watched.PERSONAL | Watched.INBOXES:
+                # RFC 5465 §6.3: a rule or a plugin can file mail into any mailbox.
+                return account == self._session.owner
+            case Watched.SUBSCRIBED:
+                return shown in self._subscribed
+            case Watched.SUBTREE:
+                separator = self._session.services.layout.separator
+                return any(shown == top or shown.startswith(top + separator) for top in self._names[group])
+            case _:
+                return shown in self._names[group]
+
+    def _wanted(self, events: frozenset[NotifyEvent], account: AccountId, name: str) -> frozenset[NotifyEvent]:
+        """Which of these events are wanted of a mailbox. A group with NONE takes its mailboxes out of all others."""
+        selected = self._session.selected
+        here = selected is not None and (selected.owner, selected.mailbox.name) == (account, name)
+        if here and events <= MESSAGE_EVENTS:
+            # §3.1: of the selected mailbox, SELECTED alone decides.
+            return frozenset()
+        shown = self._session.reach.to_client(account, name)
+        groups = [group for group in self._groups if self._covers(group, account, name, shown)]
+        if any(not group.events for group in groups):
+            return frozenset()
+        return events.intersection(*[frozenset[NotifyEvent]().union(*(group.events for group in groups))])
+
+    def _any(self, account: AccountId, name: str) -> bool:
+        shown = self._session.reach.to_client(account, name)
+        return any(self._covers(group, account, name, shown) for group in self._groups)
+
+    async def _note_subscriptions(self) -> None:
+        reach = self._session.reach
+        spelled = (
+            reach.namespaces.shown(name) if reach.namespaces.parse(name) else reach.namespaces.layout.to_client(name)
+            for name in await self._session.folders.subscriptions()
+        )  # fmt: skip
+        self._subscribed = frozenset(spelled)
+
+    # --- what happened
+
+    def _changed(self, account: AccountId, change: AccountChange) -> None:
+        """Take a note. What this client did itself it knows already (§5)."""
+        if self._overflow or change in self._session.causing:
+            if isinstance(change, MailboxRenamed):
+                self._renamed(account, change)
+            return
+        if isinstance(change, MessagesChanged):
+            if not self._wanted(MESSAGE_EVENTS, account, change.name):
+                return
+            self._dirty[account, change.name] = None
+        else:
+            self._changes.append((account, change))
+        if len(self._changes) > _MOST_NAMES or len(self._dirty) > _MOST_MAILBOXES:
+            self.end()
+            self._overflow = True
+        self._wake()
+
+    def _renamed(self, account: AccountId, change: MailboxRenamed) -> None:
+        """What was told of the old names is known of the new ones."""
+        for key in [key for key in self._told if key[0] == account and _beneath(key[1], change.old)]:
+            self._told[account, change.name + key[1][len(change.old) :]] = self._told.pop(key)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `news` would look at something."""
+        return bool(self._dirty or self._changes or self._overflow)
+
+    async def news(self) -> AsyncIterator[bytes]:
+        """What happened since the last time, outside the selected mailbox."""
+        if self._overflow:
+            self._overflow = False
+            yield _OVERFLOW
+            return
+        changes, self._changes = self._changes, []
+        if any(isinstance(change, SubscriptionChanged) for _, change in changes):
+            await self._note_subscriptions()
+        for account, change in changes:
+            async for piece in self._told_of(account, change):
+                yield piece
+        dirty, self._dirty = self._dirty, {}
+        for account, name in dirty:
+            yield await self._messages(account, name)
+
+    # --- messages
+
+    async def statuses(self, mailboxes: Iterable[Access]) -> AsyncIterator[bytes]:
+        """How these mailboxes are now, for NOTIFY SET STATUS (§3.1)."""
+        for access in mailboxes:
+            try:
+                found = await access.folders.status(access.name)
+            except NotFound:
+                continue
+            wanted = self._wanted(MESSAGE_EVENTS, access.account, access.name)
+            self._told[access.account, access.name] = found
+            items = [StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY]
+            if NotifyEvent.FLAG_CHANGE in wanted and self._session.offers("CONDSTORE"):
+                items.append(StatusItem.HIGHESTMODSEQ)
+            yield self._status(access.account, access.name, found, items)
+
+    async def _messages(self, account: AccountId, name: str) -> bytes:
+        wanted, folders = self._wanted(MESSAGE_EVENTS, account, name), self._folders.get(account)
+        if not wanted or folders is None:
+            return b""
+        try:
+            info = await folders.find(name)
+            if Right.READ not in self._session.reach.rights(account, info.acl):
+                return b""
+            found = await folders.status(name)
+        except NotFound:
+            return b""
+        before = self._told.get((account, name))
+        self._told[account, name] = found
+        if found == before:
+            return b""
+        moved = before is None or (found.uid_validity, found.uid_next, found.messages) != (
+            before.uid_validity, before.uid_next, before.messages,
+        )  # fmt: skip
+        if not moved and NotifyEvent.FLAG_CHANGE not in wanted:
+            return b""
+        items = [StatusItem.MESSAGES, StatusItem.UIDNEXT] if moved else []
+        items.append(StatusItem.UIDVALIDITY)
+        if NotifyEvent.FLAG_CHANGE in wanted:
+            items.append(StatusItem.UNSEEN)
+        if self._session.condstore:
+            items.append(StatusItem.HIGHESTMODSEQ)
+        return self._status(account, name, found, items)
+
+    def _status(self, account: AccountId, name: str, found: MailboxStatus, items: Iterable[StatusItem]) -> bytes:
+        values = {
+            StatusItem.MESSAGES: found.messages,
+            StatusItem.UIDNEXT: found.uid_next,
+            StatusItem.UIDVALIDITY: found.uid_validity,
+            StatusItem.UNSEEN: found.unseen,
+            StatusItem.HIGHESTMODSEQ: found.highest_modseq,
+        }
+        shown = self._session.reach.to_client(account, name)
+        return responses.status(shown, [(item, values[item]) for item in items], utf8=self._session.utf8)
+
+    # --- names
+
+    async def _told_of(self, account: AccountId, change: AccountChange) -> AsyncIterator[bytes]:
+        event = _EVENT_OF[type(change)]
+        if isinstance(change, MailboxRenamed):
+            self._renamed(account, change)
+        folders = self._folders.get(account)
+        names = list(_affected(change)) if not isinstance(change, RightsChanged) else self._gained(account, change)
+        infos = {info.name: info for info in await folders.list_mailboxes()} if folders is not None and names else {}
+        if isinstance(change, MetadataChanged):
+            yield self._metadata(account, change, infos)
+            return
+        for name in names:
+            if self._visible(account, name, infos, change) and self._wanted(frozenset({event}), account, name):
+                yield self._list_line(account, name, infos, change)
+
+    def _visible(self, account: AccountId, name: str, infos: dict[str, MailboxInfo], change: AccountChange) -> bool:
+        """Whether this user may know of the name at all (ATTACKS I15)."""
+        if account == self._session.owner or isinstance(change, RightsChanged):
+            return True
+        if name in infos:
+            acl = infos[name].acl
+        elif isinstance(change, MailboxDeleted) and name == change.name:
+            acl = change.acl
+        else:
+            return False
+        return Right.LOOKUP in self._session.reach.rights(account, acl)
+
+    def _gained(self, account: AccountId, change: RightsChanged) -> list[str]:
+        """The mailbox, if this user may look it up now and could not before, or the other way round (§5.4)."""
+        rights = self._session.reach.rights
+        before, after = (Right.LOOKUP in rights(account, acl) for acl in (change.before, change.after))
+        return [change.name] if before != after else []
+
+    def _metadata(self, account: AccountId, change: MetadataChanged, infos: dict[str, MailboxInfo]) -> bytes:
+        """§5.6, §5.7. What is private to somebody else is told to nobody."""
+        own, event = account == self._session.owner, _EVENT_OF[MetadataChanged]
+        entries = [entry for entry in change.entries if own or not entry.lower().startswith("/private/")]
+        if not change.name:
+            wanted = own and any(NotifyEvent.SERVER_METADATA_CHANGE in group.events for group in self._groups)
+        else:
+            visible = self._visible(account, change.name, infos, change)
+            wanted = visible and bool(self._wanted(frozenset({event}), account, change.name))
+        if not wanted or not entries:
+            return b""
+        shown = self._session.reach.to_client(account, change.name) if change.name else ""
+        return responses.metadata_changed(shown, entries, utf8=self._session.utf8)
+
+    def _list_line(
+        self, account: AccountId, name: str, infos: dict[str, MailboxInfo], change: AccountChange
+    ) -> bytes:
+        session, info = self._session, infos.get(name)
+        shown, attributes = session.reach.to_client(account, name), list[bytes]()
+        if info is None or Right.LOOKUP not in session.reach.rights(account, info.acl):
+            info = None
+            attributes += [b"\\NonExistent", b"\\Noselect"]
+        elif not info.selectable:
+            attributes.append(b"\\Noselect")
+        children = info is not None and any(other.startswith(name + SEPARATOR) for other in infos)
+        attributes.append(b"\\HasChildren" if children else b"\\HasNoChildren")
+        if shown in self._subscribed:
+            attributes.append(b"\\Subscribed")
+        extended = []
+        if isinstance(change, MailboxRenamed) and name == change.name:
+            old = responses.mailbox(session.reach.to_client(account, change.old), utf8=session.utf8)
+            extended.append(b'"OLDNAME" (%b)' % old)
+        separator = session.services.layout.separator
+        return responses.list_line(attributes, separator, shown, utf8=session.utf8, extended=extended)
+
+
+def _beneath(name: str, top: str) -> bool:
+    return name == top or name.startswith(top + SEPARATOR)
+
+
+def _affected(change: AccountChange) -> Iterator[str]:
+    """The names to tell of: of what was made or deleted also the one directly above it (§5.4)."""
+    yield change.name
+    if isinstance(change, MailboxCreated | MailboxDeleted) and SEPARATOR in change.name:
+        yield change.name.rpartition(SEPARATOR)[0]

@@ -1,0 +1,304 @@
+"""NOTIFY (RFC 5465): what is told of the selected mailbox and of others, between commands, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailserver.imap import notify
+from mailserver.model.changes import MetadataChanged
+from mailserver.model.flags import FlagChange
+from mailserver.model.ids import AccountId
+from mailserver.model.rights import Right, RightsChange
+from tests.helpers.imap import AsyncImap
+from tests.helpers.imap_service import ANNA, ImapHarness, until
+
+MESSAGE = b"Subject: x\r\n\r\n"
+BEN = AccountId("ben@example.test")
+EVENTS = "MessageNew MessageExpunge"
+
+
+async def quiet(server: ImapHarness, imap: AsyncImap) -> None:
+    """Nothing waits to be told, and nothing was sent that was not read."""
+    await until(lambda: all(connection._task is None for connection in server.connections))
+    assert (await imap.ok("NOOP")).untagged == ()
+
+
+async def lines(imap: AsyncImap, count: int) -> list[bytes]:
+    return [await imap.response_line() for _ in range(count)]
+
+
+async def test_the_selected_mailbox_without_idle() -> None:
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await imap.ok("NOTIFY SET (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)]) MessageExpunge))")
+        await server.deliver(MESSAGE, MESSAGE)
+        assert (await imap.response_line()) in (b"* 1 EXISTS", b"* 2 EXISTS")
+        got = await lines(imap, 1)
+        while not got[-1].startswith(b"* 2 FETCH"):
+            got += await lines(imap, 1)
+        assert got[-1] == b'* 2 FETCH (UID 2 BODY[HEADER.FIELDS (SUBJECT)] {14}\r\nSubject: x\r\n\r\n)'
+        # FlagChange was not asked for.
+        await server.flag("1", FlagChange.ADD, "\\Seen")
+        await server.expunge(1)
+        assert await imap.response_line() == b"* 1 EXPUNGE"
+        await quiet(server, imap)
+        await imap.ok(f"NOTIFY SET (selected ({EVENTS} FlagChange))")
+        await server.flag("2", FlagChange.ADD, "\\Flagged")
+        assert await imap.response_line() == b"* 1 FETCH (UID 2 FLAGS (\\Flagged))"
+
+
+async def test_own_messages_are_not_fetched_again() -> None:
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await imap.ok("NOTIFY SET (selected (MessageNew (UID) MessageExpunge))")
+        assert (await imap.ok("APPEND INBOX {14+}\r\nSubject: x\r\n\r\n")).untagged == (b"* 1 EXISTS",)
+        assert (await imap.ok("COPY 1 INBOX")).untagged == (b"* 2 EXISTS",)
+        await server.deliver(MESSAGE)
+        assert await lines(imap, 2) == [b"* 3 EXISTS", b"* 3 FETCH (UID 3)"]
+
+
+async def test_selected_delayed_keeps_the_numbers_between_commands() -> None:
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(MESSAGE, MESSAGE)
+        await imap.ok(f"NOTIFY SET (SELECTED-DELAYED ({EVENTS} FlagChange))")
+        await server.expunge(1)
+        await server.flag("2", FlagChange.ADD, "\\Seen")
+        assert await imap.response_line() == b"* 2 FETCH (UID 2 FLAGS (\\Seen))"
+        assert (await imap.ok("FETCH 2 UID")).untagged == (b"* 2 FETCH (UID 2)",)
+        assert (await imap.ok("NOOP")).untagged == (b"* 1 EXPUNGE",)
+        imap.writer.write(b"i IDLE\r\n")
+        await imap.response_line()
+        await server.expunge(2)
+        assert await imap.response_line() == b"* 1 EXPUNGE"
+
+
+@pytest.mark.parametrize("wanted", ["NONE", "SET (selected NONE)", "SET (personal (MailboxName))"])
+async def test_a_snapshot(wanted: str) -> None:
+    """RFC 5465 §3.1: whoever does not name the selected mailbox hears nothing of it, with NOOP and IDLE neither."""
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(MESSAGE)
+        assert (await imap.ok(f"NOTIFY SET (selected ({EVENTS}))")).untagged == (b"* 1 EXISTS",)
+        await imap.ok(f"NOTIFY {wanted}")
+        await server.deliver(MESSAGE)
+        await server.expunge(1)
+        assert (await imap.ok("NOOP")).untagged == ()
+        imap.writer.write(b"i IDLE\r\n")
+        await imap.response_line()
+        await server.deliver(MESSAGE)
+        imap.writer.write(b"DONE\r\n")
+        assert (await imap.response_line()).startswith(b"i OK")
+        await imap.ok(f"NOTIFY SET (selected ({EVENTS}))")
+        assert (await imap.ok("UID SEARCH ALL")).untagged == (b"* SEARCH 2 3",)
+
+
+async def test_messages_of_other_mailboxes() -> None:
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(MESSAGE, mailbox="Sent")
+        answer = await imap.ok(f"NOTIFY SET STATUS (mailboxes (Sent Nowhere INBOX) ({EVENTS}))")
+        assert [line.split(b" (")[0] for line in answer.untagged] == [b'* STATUS "Sent"']
+        assert b"MESSAGES 1 UIDNEXT 2 UIDVALIDITY" in answer.untagged[0]
+        await server.deliver(MESSAGE, mailbox="Trash")
+        await server.deliver(MESSAGE, mailbox="Sent")
+        assert (await imap.response_line()).startswith(b'* STATUS "Sent" (MESSAGES 2 UIDNEXT 3 UIDVALIDITY ')
+        await server.flag("1", FlagChange.ADD, "\\Seen", mailbox="Sent")
+        await server.expunge(1, mailbox="Sent")
+        assert (await imap.response_line()).startswith(b'* STATUS "Sent" (MESSAGES 1 UIDNEXT 3 ')
+        # INBOX is selected: of it, only SELECTED would tell.
+        await server.deliver(MESSAGE)
+        await quiet(server, imap)
+        await imap.ok("UNSELECT")
+        await server.deliver(MESSAGE)
+        assert (await imap.response_line()).startswith(b'* STATUS "INBOX" (MESSAGES 2 ')
+
+
+async def test_flags_of_other_mailboxes() -> None:
+    async with ImapHarness() as server, server.client(enable="CONDSTORE") as imap:
+        await server.deliver(MESSAGE, MESSAGE)
+        answer = await imap.ok(f"NOTIFY SET STATUS (inboxes ({EVENTS} FlagChange))")
+        assert len(answer.untagged) == 6 and b"HIGHESTMODSEQ" in answer.untagged[0]
+        await server.flag("1", FlagChange.ADD, "\\Seen")
+        line = await imap.response_line()
+        assert line.startswith(b'* STATUS "INBOX" (UIDVALIDITY ') and b" UNSEEN 1 HIGHESTMODSEQ " in line
+
+
+async def test_a_thousand_messages_are_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok(f"NOTIFY SET (personal ({EVENTS}))")
+        account = await server.store.open_account(ANNA)
+        gate = asyncio.Event()
+        status = type(account).status
+
+        async def slow(self: Any, name: str) -> Any:
+            await gate.wait()
+            return await status(self, name)
+
+        monkeypatch.setattr(type(account), "status", slow)
+        await server.deliver(*[MESSAGE] * 1000)
+        gate.set()
+        told = await lines(imap, 1)
+        while b"MESSAGES 1000" not in told[-1]:
+            told += await lines(imap, 1)
+        assert len(told) <= 2
+        await quiet(server, imap)
+
+
+async def test_names() -> None:
+    async with ImapHarness() as server, server.client() as imap, server.client() as other:
+        await imap.ok("NOTIFY SET (personal (MailboxName SubscriptionChange))")
+        await other.ok("CREATE a/b")
+        assert await lines(imap, 3) == [
+            b'* LIST (\\HasChildren) "/" "a"',
+            b'* LIST (\\HasNoChildren) "/" "a/b"',
+            b'* LIST (\\HasChildren) "/" "a"',
+        ]
+        await other.ok("RENAME a c")
+        assert await imap.response_line() == b'* LIST (\\HasChildren) "/" "c" ("OLDNAME" ("a"))'
+        await other.ok("SUBSCRIBE c/b")
+        assert await imap.response_line() == b'* LIST (\\HasNoChildren \\Subscribed) "/" "c/b"'
+        await other.ok("DELETE c/b")
+        assert await lines(imap, 2) == [
+            b'* LIST (\\NonExistent \\Noselect \\HasNoChildren \\Subscribed) "/" "c/b"',
+            b'* LIST (\\HasNoChildren) "/" "c"',
+        ]
+        await other.ok("UNSUBSCRIBE c/b")
+        assert await imap.response_line() == b'* LIST (\\NonExistent \\Noselect \\HasNoChildren) "/" "c/b"'
+        # What it does itself it knows.
+        for command in ("CREATE x/y", "SUBSCRIBE x", "RENAME x z/w", "UNSUBSCRIBE x", "DELETE z/w"):
+            assert (await imap.ok(command)).untagged == ()
+        await quiet(server, imap)
+
+
+async def test_which_mailboxes_a_group_means() -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        for name in ("a", "a/b", "ab", "c"):
+            account = await server.store.open_account(ANNA)
+            await account.create(name)
+        await account.subscribe("c", True)
+
+        async def seen(groups: str) -> set[str]:
+            await imap.ok(f"NOTIFY SET {groups}")
+            await until(lambda: all(c._task is None for c in server.connections))
+            for name in ("INBOX", "a", "a/b", "ab", "c", "Sent"):
+                await server.deliver(MESSAGE, mailbox=name)
+            return {line.split()[2].decode().strip('"') for line in (await imap.ok("NOOP")).untagged}
+
+        assert await seen(f"(subtree a ({EVENTS}))") == {"a", "a/b"}
+        assert await seen(f"(subtree (a c) ({EVENTS}))") == {"a", "a/b", "c"}
+        assert await seen(f"(mailboxes (a c) ({EVENTS}))") == {"a", "c"}
+        assert await seen(f"(subscribed ({EVENTS}))") == {"INBOX", "c", "Sent"}
+        await account.subscribe("ab", True)
+        await account.subscribe("Sent", False)
+        assert await seen(f"(subscribed ({EVENTS}))") == {"INBOX", "c", "ab"}
+        assert await seen(f"(subtree a NONE) (personal ({EVENTS}))") == {"INBOX", "ab", "c", "Sent"}
+        assert await seen("(personal NONE)") == set()
+
+
+async def test_mailboxes_of_others() -> None:
+    async with ImapHarness() as server, server.client("ben") as imap:
+        anna = await server.store.open_account(ANNA)
+        await anna.create("team")
+        await anna.create("secret")
+        rights = frozenset({Right.LOOKUP, Right.READ})
+        await anna.grant("team", "ben@example.test", RightsChange.ADD, rights)
+        top = '"Other Users/anna@example.test"'
+        answer = await imap.ok(f"NOTIFY SET STATUS (subtree {top} ({EVENTS} MailboxName))")
+        assert len(answer.untagged) == 1 and b"anna@example.test/team" in answer.untagged[0]
+        await server.deliver(MESSAGE, mailbox="secret")
+        await server.deliver(MESSAGE, mailbox="team")
+        assert b'/team" (MESSAGES 1' in await imap.response_line()
+        await anna.create("hidden")
+        await anna.rename("hidden", "veiled")
+        await anna.delete("veiled")
+        await anna.grant("secret", "ben@example.test", RightsChange.ADD, rights)
+        assert await imap.response_line() == (
+            b'* LIST (\\HasNoChildren) "/" "Other Users/anna@example.test/secret"'
+        )
+        await anna.grant("team", "ben@example.test", RightsChange.REMOVE, rights)
+        assert b'* LIST (\\NonExistent' in await imap.response_line()
+        await server.deliver(MESSAGE, mailbox="team")
+        await anna.delete("secret")
+        assert await imap.response_line() == (
+            b'* LIST (\\NonExistent \\Noselect \\HasNoChildren) "/" "Other Users/anna@example.test/secret"'
+        )
+        await quiet(server, imap)
+
+
+async def test_metadata() -> None:
+    async with ImapHarness() as server, server.client() as imap, server.client("ben") as ben:
+        commands = server.server.services.commands
+        assert isinstance(commands, dict)
+        commands["SETMETADATA"] = commands["NOOP"]
+        anna = await server.store.open_account(ANNA)
+        await anna.grant("Sent", BEN, RightsChange.ADD, frozenset({Right.LOOKUP, Right.READ}))
+        events = "(MailboxMetadataChange ServerMetadataChange)"
+        await imap.ok(f"NOTIFY SET (mailboxes Sent {events})")
+        await ben.ok(f'NOTIFY SET (subtree "Other Users/anna@example.test" {events})')
+        anna.tell(MetadataChanged("Sent", ("/private/comment", "/shared/comment")))
+        anna.tell(MetadataChanged("INBOX", ("/shared/comment",)))
+        anna.tell(MetadataChanged("", ("/private/vendor/x",)))
+        assert await lines(imap, 2) == [
+            b'* METADATA "Sent" /private/comment /shared/comment',
+            b'* METADATA "" /private/vendor/x',
+        ]
+        assert await ben.response_line() == b'* METADATA "Other Users/anna@example.test/Sent" /shared/comment'
+        await quiet(server, imap)
+        await quiet(server, ben)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ("SET (selected (MessageNew))", "BAD", "need MessageNew and MessageExpunge"),
+        ("SET (personal (FlagChange))", "BAD", "need MessageNew and MessageExpunge"),
+        ("SET (selected (MailboxName))", "BAD", "SELECTED takes"),
+        ("SET (personal (MessageNew (UID) MessageExpunge))", "BAD", "FETCH items"),
+        (f"SET (selected ({EVENTS})) (selected-delayed ({EVENTS}))", "BAD", "once"),
+        ("SET (everything (MailboxName))", "BAD", "NOTIFY watches"),
+        ("SET (mailboxes () (MailboxName))", "BAD", ""),
+        ("SET ()", "BAD", ""),
+        ("SET", "BAD", ""),
+        ("ALL", "BAD", "SET or NONE"),
+        (f"SET (personal ({EVENTS} AnnotationChange))", "NO", "[BADEVENT (MessageNew MessageExpunge Fl"),
+        ("SET (personal (Sunrise))", "NO", "[BADEVENT ("),
+        ("SET " + " ".join(["(personal (MailboxName))"] * 101), "NO", "[NOTIFICATIONOVERFLOW]"),
+    ],
+)
+async def test_what_is_refused(arguments: str, status: str, words: str) -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok(f"NOTIFY SET (personal ({EVENTS}))")
+        answer = await imap.command(f"NOTIFY {arguments}")
+        assert answer.status == status and words in answer.text
+        # What was asked for before is still told.
+        await server.deliver(MESSAGE)
+        assert (await imap.response_line()).startswith(b'* STATUS "INBOX"')
+
+
+async def test_too_much_at_once_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "_MOST_NAMES", 10)
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await imap.ok(f"NOTIFY SET (selected ({EVENTS})) (personal (MailboxName))")
+        account = await server.store.open_account(ANNA)
+        (connection,) = server.connections
+        monkeypatch.setattr(type(connection), "wake", lambda self: None)
+        for number in range(11):
+            await account.create(f"m{number}")
+        answer = await imap.ok("NOOP")
+        assert len(answer.untagged) == 1 and answer.untagged[0].startswith(b"* OK [NOTIFICATIONOVERFLOW]")
+        await server.deliver(MESSAGE)
+        await account.create("n")
+        assert (await imap.ok("NOOP")).untagged == ()
+
+
+async def test_the_end_of_the_session_ends_the_observation() -> None:
+    async with ImapHarness() as server:
+        account = await server.store.open_account(ANNA)
+        async with server.client() as imap:
+            await imap.ok("NOTIFY SET (personal (MailboxName))")
+            await imap.ok("NOTIFY SET (personal (MailboxName)) (subscribed (SubscriptionChange))")
+            assert len(account._observers._tells) == 1
+            before = len(asyncio.all_tasks())
+            await until(lambda: all(c._task is None for c in server.connections))
+            assert len(asyncio.all_tasks()) <= before
+        await server.settled()
+        assert not account._observers._tells
