@@ -17,6 +17,7 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
+from mailserver.imap.context_updates import updates
 from mailserver.imap.dialogue import Dialogue
 from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
 from mailserver.imap.input import Input
@@ -328,6 +329,9 @@ class ImapProtocol(asyncio.Protocol):
             except MailError as error:
                 log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
         selected = session.selected
+        if selected is not None and selected.contexts:
+            async for piece in updates(selected, self._services.workers):
+                self._output.put(piece)
         if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
             self._ending = selected.lost

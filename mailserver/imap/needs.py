@@ -31,6 +31,7 @@ _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     BinarySize: "BINARY",
 }
 _SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID", Within: "WITHIN"}
+_CONTEXT = frozenset((SearchReturn.CONTEXT, SearchReturn.UPDATE))
 _SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES", SearchReturn.PARTIAL: "PARTIAL"}
 _SORT = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
 _STATUS = {
@@ -106,6 +107,8 @@ def _search(command: commands.Search) -> Iterator[str]:
     if command.returns is not None:
         yield "ESEARCH"
         yield from _among(_SEARCH_RETURNS, command.returns)
+        if command.returns & _CONTEXT:
+            yield "CONTEXT=SEARCH"
     yield from _keys(command.key)
 
 
@@ -132,6 +135,8 @@ def _sort(command: commands.Sort) -> Iterator[str]:
     if command.search.returns is not None:
         yield "ESORT"
         yield from _among(_SEARCH_RETURNS, command.search.returns)
+        if command.search.returns & _CONTEXT:
+            yield "CONTEXT=SORT"
     yield from _among(_SORT, (criterion.key for criterion in command.criteria))
     yield from _keys(command.search.key)
 

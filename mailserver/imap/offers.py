@@ -19,8 +19,8 @@ CLIENT = "client:"
 
 #: What each capability needs beside itself.
 _STANDS_ON: Mapping[str, tuple[str, ...]] = {
-    "CONTEXT=SEARCH": ("ESEARCH",),
-    "CONTEXT=SORT": ("ESEARCH", "ESORT"),
+    "CONTEXT=SEARCH": ("ESEARCH", "PARTIAL"),
+    "CONTEXT=SORT": ("CONTEXT=SEARCH", "ESORT"),
     "CREATE-SPECIAL-USE": ("SPECIAL-USE",),
     "ESORT": ("SORT",),
     "LIST-METADATA": ("METADATA", "LIST-EXTENDED"),

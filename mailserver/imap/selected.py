@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from mailserver.imap.contexts import Contexts
 from mailserver.imap.replies import READ_ONLY, BadArguments, Completion, no
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.ids import AccountId
@@ -100,7 +101,7 @@ class Selected:
 
     __slots__ = (
         "_acl", "_acl_told", "_judge", "_keywords_told", "_lease", "_rights", "_rights_told", "_sets_told", "_told",
-        "count", "examined", "mailbox", "modseq", "own", "owner", "result", "table",
+        "contexts", "count", "examined", "mailbox", "modseq", "own", "owner", "result", "table",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,8 @@ class Selected:
         self.own = set[int]()
         #: `$` of SEARCHRES (RFC 5182), as UIDs; what was expunged since falls out by itself.
         self.result = NumSet()
+        #: Searches of which the client hears when their results change.
+        self.contexts = Contexts()
         self._lease = lease
         self._told: dict[int, int] | None = None
         self._sets_told = len(mailbox.flag_table.sets)
@@ -349,6 +352,8 @@ class Selected:
             self._acl_told = self.mailbox.acl
             if self.rights != self._rights_told:
                 yield self.flags_line()
+        if self.stale:
+            yield from self.contexts.expunged(self.mailbox, self.numbers_of)
         if expunge and self.stale:
             yield from self._expunged(vanished=vanished)
         if not self.stale and len(self.table) > self.count:

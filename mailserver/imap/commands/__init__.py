@@ -8,6 +8,7 @@ from mailserver.imap.commands import (
     acl,
     append,
     authenticate,
+    cancelupdate,
     capability,
     compress,
     copy,
@@ -85,6 +86,9 @@ _SPECS = (
     CommandSpec(name="SEARCH", run=search.search, states=_SELECTED, expunges=False),
     CommandSpec(name="SORT", run=sort.sort, states=_SELECTED, capability="SORT", expunges=False),
     CommandSpec(name="THREAD", run=thread.thread, states=_SELECTED, expunges=False),
+    CommandSpec(
+        name="CANCELUPDATE", run=cancelupdate.cancel_update, states=_SELECTED, capability="CONTEXT=SEARCH"
+    ),
     CommandSpec(name="FETCH", run=fetch.fetch, states=_SELECTED, expunges=False),
     CommandSpec(name="STORE", run=store.store, states=_SELECTED, expunges=False),
     CommandSpec(name="COPY", run=copy.copy, states=_SELECTED),

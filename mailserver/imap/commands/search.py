@@ -1,7 +1,9 @@
-"""SEARCH and UID SEARCH (RFC 9051 §6.4.4; ESEARCH: RFC 4731; SEARCHRES: RFC 5182; MODSEQ: RFC 7162 §3.1.5)."""
+"""SEARCH and UID SEARCH (RFC 9051 §6.4.4; ESEARCH: RFC 4731; SEARCHRES: RFC 5182; MODSEQ: RFC 7162 §3.1.5;
+CONTEXT: RFC 5267)."""
 
 from __future__ import annotations
 
+from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
@@ -17,6 +19,7 @@ async def search(session: Session, command: commands.Search) -> Responses:
     view, with_modseq = session.view, asks_modseq(command.key)
     if with_modseq:
         yield session.enable_condstore()
+    context = begin(view, session.tag, command)
     with saving(view, command):
         if command.bad_charset:
             yield BAD_CHARSET
@@ -28,3 +31,5 @@ async def search(session: Session, command: commands.Search) -> Responses:
         return
     results.save(view)
     yield results.esearch(session.tag, modseq=with_modseq)
+    for piece in keep(view, context, found):
+        yield piece

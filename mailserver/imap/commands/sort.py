@@ -1,7 +1,8 @@
-"""SORT and UID SORT (RFC 5256 §3; SORT=DISPLAY: RFC 5957; ESORT: RFC 5267 §3; MODSEQ: RFC 7162 §3.1.9)."""
+"""SORT and UID SORT (RFC 5256 §3; SORT=DISPLAY: RFC 5957; ESORT and CONTEXT: RFC 5267; MODSEQ: RFC 7162 §3.1.9)."""
 
 from __future__ import annotations
 
+from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
@@ -18,6 +19,7 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
     with_modseq = asks_modseq(search.key)
     if with_modseq:
         yield session.enable_condstore()
+    context = begin(view, session.tag, search, command.criteria)
     with saving(view, search):
         if search.bad_charset:
             yield BAD_CHARSET
@@ -30,3 +32,5 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         return
     results.save(view)
     yield results.esearch(session.tag, modseq=with_modseq)
+    for piece in keep(view, context, found, order):
+        yield piece

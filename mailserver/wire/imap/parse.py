@@ -89,6 +89,7 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"UID SEARCH": parse_search.uid_search,
     b"SORT": parse_sort.sort,
     b"UID SORT": parse_sort.uid_sort,
+    b"CANCELUPDATE": parse_sort.cancel_update,
     b"THREAD": parse_sort.thread,
     b"UID THREAD": parse_sort.uid_thread,
     b"FETCH": parse_fetch.fetch,

@@ -1,4 +1,4 @@
-"""The parsers of SORT and THREAD (RFC 5256 §5, RFC 5957 §5)."""
+"""The parsers of SORT and THREAD (RFC 5256 §5, RFC 5957 §5), and of CANCELUPDATE (RFC 5267 §5)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.imap.parse_search import result_options, search_program
-from mailserver.wire.imap.search_commands import Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
+from mailserver.wire.imap.search_commands import CancelUpdate, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
 
-__all__ = ["sort", "thread", "uid_sort", "uid_thread"]
+__all__ = ["cancel_update", "sort", "thread", "uid_sort", "uid_thread"]
 
 _MAX_CRITERIA: Final = 30
 _KEYS: Final = {key.value: key for key in SortKey}
@@ -33,6 +33,17 @@ def thread(lexer: Lexer) -> Thread:
 def uid_thread(lexer: Lexer) -> Thread:
     """UID THREAD."""
     return _thread(lexer, uid=True)
+
+
+def cancel_update(lexer: Lexer) -> CancelUpdate:
+    """CANCELUPDATE."""
+    tags = []
+    while not lexer.at_end:
+        lexer.space()
+        tags.append(lexer.quoted())
+    if not tags:
+        lexer.fail("the quoted tag of a search")
+    return CancelUpdate(tuple(tags))
 
 
 def _sort(lexer: Lexer, *, uid: bool) -> Sort:

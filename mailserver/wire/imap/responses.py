@@ -17,9 +17,9 @@ from mailserver.wire.imap.commands import StatusItem
 from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = [
-    "CONTINUE", "acl", "astring", "challenge", "continuation", "enabled", "esearch", "id_response", "list_line",
-    "list_rights", "mailbox", "metadata_changed", "my_rights", "namespace", "nstring", "ordered_set", "quota",
-    "quota_root", "search", "sort", "status", "status_line", "string", "text_string", "vanished",
+    "CONTINUE", "acl", "astring", "challenge", "context_update", "continuation", "enabled", "esearch", "id_response",
+    "list_line", "list_rights", "mailbox", "metadata_changed", "my_rights", "namespace", "nstring", "ordered_set",
+    "quota", "quota_root", "search", "sort", "status", "status_line", "string", "text_string", "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -217,6 +217,18 @@ def esearch(
     named = ((b"COUNT", count), (b"MODSEQ", modseq))
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     return b" ".join(parts) + b"\r\n"
+
+
+def context_update(
+    tag: bytes, parts: Iterable[tuple[bytes, Sequence[tuple[int, Sequence[int]]]]], *, uid: bool
+) -> bytes:
+    """RFC 5267 §4.3.2: ADDTO and REMOVEFROM, each with positions and numbers; those without any are left out."""
+    out = [b"* ESEARCH (TAG %b)%b" % (string(tag), b" UID" if uid else b"")]
+    for name, places in parts:
+        if places:
+            pairs = (b"%d %b" % (place, ordered_set(numbers)) for place, numbers in places)
+            out.append(b"%b (%b)" % (name, b" ".join(pairs)))
+    return b" ".join(out) + b"\r\n"
 
 
 def quota(root: str, resources: Iterable[tuple[str, int, int]]) -> bytes:

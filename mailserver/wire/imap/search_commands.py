@@ -8,7 +8,7 @@ from enum import Enum
 from mailserver.wire.imap.search_keys import SearchKey
 from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Thread", "ThreadAlgorithm"]
+__all__ = ["CancelUpdate", "Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Thread", "ThreadAlgorithm"]
 
 
 class SearchReturn(Enum):
@@ -21,6 +21,9 @@ class SearchReturn(Enum):
     SAVE = b"SAVE"
     #: RFC 9394 §3.1; which part is `Search.partial`.
     PARTIAL = b"PARTIAL"
+    #: RFC 5267 §4.2–4.3: the client will ask again, or wants to hear of changes.
+    CONTEXT = b"CONTEXT"
+    UPDATE = b"UPDATE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +86,10 @@ class Thread:
 
     algorithm: ThreadAlgorithm
     search: Search
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpdate:
+    """RFC 5267 §4.3.5; `tags` of searches with UPDATE."""
+
+    tags: tuple[bytes, ...]

@@ -7,6 +7,7 @@ import pytest
 from mailserver.wire.imap.events import BadCommand
 from mailserver.wire.imap.responses import ordered_set
 from mailserver.wire.imap.search_commands import (
+    CancelUpdate,
     Search,
     SearchReturn,
     Sort,
@@ -147,5 +148,12 @@ def test_within() -> None:
         key=And((Within(259_200, older=False), Within(1, older=True)))
     )
     for line in (b"SEARCH YOUNGER 0", b"SEARCH OLDER", b"SEARCH OLDER x"):
+        (event,) = every_way(b"a " + line + b"\r\n")
+        assert isinstance(event, BadCommand)
+
+
+def test_cancel_update() -> None:
+    assert command(b'CANCELUPDATE "B04" "a b"') == CancelUpdate((b"B04", b"a b"))
+    for line in (b"CANCELUPDATE", b"CANCELUPDATE B04", b'CANCELUPDATE "B04"x'):
         (event,) = every_way(b"a " + line + b"\r\n")
         assert isinstance(event, BadCommand)

@@ -1,0 +1,121 @@
+"""What changes in the results of RETURN (UPDATE): ADDTO and REMOVEFROM (RFC 5267 §4.3).
+
+Only messages that came or changed since the last time are looked at. When there are new ones among the results of a
+SORT, all of them are put in order again; that is why their number is limited.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
+
+from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context
+from mailserver.imap.replies import BadArguments
+from mailserver.imap.search import Found, find
+from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.sorting import in_order
+from mailserver.model.numset import NumSet
+from mailserver.wire.imap.responses import status_line, string
+from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
+from mailserver.wire.imap.search_keys import And, Not, Or, SearchKey, Sequence, Uids, Within
+from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
+
+__all__ = ["begin", "keep", "updates"]
+
+
+def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriterion, ...] = ()) -> Context | None:
+    """Asked before the search is made: what will keep its results. None when no updates are wanted.
+
+    Raises:
+        BadArguments: a context has this tag already (RFC 5267 §4.3).
+    """
+    if search.returns is None or SearchReturn.UPDATE not in search.returns:
+        return None
+    if tag in view.contexts:
+        raise BadArguments("this tag has updates already")
+    return Context(
+        tag=tag, key=_lasting(search.key, view), uid=search.uid, criteria=criteria, results=array("I"),
+        modseq=view.mailbox.highest_modseq, last_uid=view.last_uid, generation=view.mailbox.table.generation,
+    )  # fmt: skip
+
+
+def keep(view: Selected, context: Context | None, found: Found, order: list[int] | None = None) -> Iterator[bytes]:
+    """From now on tell its changes, or say that they will not be told (RFC 5267 §4.3.1)."""
+    if context is None:
+        return
+    if len(view.contexts) >= MAX_CONTEXTS or (context.criteria and len(found) > MAX_SORTED):
+        code = f"NOUPDATE {string(context.tag).decode('ascii')}"
+        yield status_line(b"*", "NO", "Too many updates, or too many results in order", code)
+        return
+    uids = found.uids
+    context.results = array("I", uids if order is None else [uids[at] for at in order])
+    view.contexts.add(context)
+
+
+def _lasting(key: SearchKey, view: Selected) -> SearchKey:
+    """With UIDs for message numbers and for `$`: both mean what they mean now."""
+    match key:
+        case And():
+            return And(tuple(_lasting(one, view) for one in key.keys))
+        case Or():
+            return Or(_lasting(key.left, view), _lasting(key.right, view))
+        case Not():
+            return Not(_lasting(key.key, view))
+        case Sequence(messages=SavedResult()) | Uids(uids=SavedResult()):
+            return Uids(SequenceSet(view.result))
+        case Sequence(messages=SequenceSet() as messages):
+            spans = view.spans_of_numbers(messages.resolve(view.count))
+            return Uids(SequenceSet(NumSet.from_numbers(view.uids_at(spans))))
+    return key
+
+
+def _by_time(key: SearchKey) -> bool:
+    """Whether messages match, or do not, because time goes by."""
+    match key:
+        case And():
+            return any(map(_by_time, key.keys))
+        case Or():
+            return _by_time(key.left) or _by_time(key.right)
+        case Not():
+            return _by_time(key.key)
+    return isinstance(key, Within)
+
+
+async def updates(view: Selected, workers: Executor) -> AsyncIterator[bytes]:
+    """Of all contexts; asked after EXISTS and FETCH were told, so that the client knows the messages."""
+    for context in view.contexts:
+        rows = _candidates(view, context)
+        if rows:
+            yield await _update(view, context, rows, workers)
+
+
+def _candidates(view: Selected, context: Context) -> Rows | None:
+    """The messages that may have come into the results or left them."""
+    box, last = view.mailbox, view.last_uid
+    if _by_time(context.key):
+        return view.rows(range(view.count))
+    if box.highest_modseq == context.modseq and last == context.last_uid:
+        return None
+    changed = box.flags_changed_since(context.modseq)
+    uids = [*changed[: bisect_right(changed, context.last_uid)]]
+    uids += view.table.uids[bisect_right(view.table.uids, context.last_uid) : view.count]
+    context.modseq, context.last_uid = box.highest_modseq, last
+    return view.rows_of(NumSet.from_numbers(uids))
+
+
+async def _update(view: Selected, context: Context, rows: Rows, workers: Executor) -> bytes:
+    matching = set((await find(view, context.key, workers, rows)).uids)
+    before = set(rows.uids).intersection(context.results)
+    if matching == before:
+        return b""
+    kept = [uid for uid in context.results if uid not in before or uid in matching]
+    new = matching - before
+    if not new:
+        return context.change(kept, view.numbers_of)
+    if not context.criteria:
+        return context.change(sorted([*kept, *new]), view.numbers_of)
+    all_rows = view.rows_of(NumSet.from_numbers([*kept, *new]))
+    order = await in_order(view, Found(all_rows, b"\1" * len(all_rows)), context.criteria)
+    return context.change([all_rows.uids[at] for at in order], view.numbers_of)

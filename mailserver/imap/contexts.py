@@ -1,0 +1,119 @@
+"""Searches whose results a client keeps, and wants to hear the changes of: RETURN (UPDATE) (RFC 5267 §4.3).
+
+What is expunged is told here, when the client is told of other changes and before the EXPUNGE itself, which may have to
+wait; messages that come, and those that match now or no longer, are `context_updates.py`'s.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.responses import context_update
+from mailserver.wire.imap.search_commands import SortCriterion
+from mailserver.wire.imap.search_keys import SearchKey
+
+__all__ = ["MAX_CONTEXTS", "MAX_SORTED", "Context", "Contexts", "Numbering"]
+
+#: Of one selected mailbox; RFC 5267 §4.3.1 wants at least one.
+MAX_CONTEXTS = 10
+#: Results of a SORT: what comes is put in order among all of them.
+MAX_SORTED = 20_000
+
+#: Message numbers of UIDs, as the client counts now.
+Numbering = Callable[[Sequence[int]], Sequence[int]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One of them, as the client knows it.
+
+    Attributes:
+        key: without message numbers and `$`: these mean what they meant when the command came.
+        criteria: of SORT; empty for the order of the mailbox.
+        results: UIDs in the order that was asked for.
+        modseq, last_uid: changes and messages up to here were looked at; `generation`: so were those that are gone.
+    """
+
+    tag: bytes
+    key: SearchKey
+    uid: bool
+    criteria: tuple[SortCriterion, ...]
+    results: array[int]
+    modseq: int
+    last_uid: int
+    generation: int
+
+    def change(self, results: Sequence[int], numbering: Numbering) -> bytes:
+        """From now on these are the results; what the client is told, nothing when they are the same."""
+        old, new = set(self.results), set(results)
+        removed, added = old - new, new - old
+        parts = (
+            (b"REMOVEFROM", self._places(self.results, removed, numbering, shrinking=True)),
+            (b"ADDTO", self._places(results, added, numbering, shrinking=False)),
+        )
+        self.results = array("I", results)
+        return context_update(self.tag, parts, uid=self.uid) if removed or added else b""
+
+    def _places(
+        self, results: Sequence[int], moved: Collection[int], numbering: Numbering, *, shrinking: bool
+    ) -> list[tuple[int, Sequence[int]]]:
+        """Positions and what is put in or taken away there, one after the other (RFC 5267 §4.3.2).
+
+        Results in the order of the mailbox need no positions: that of each is clear.
+        """
+        named = numbering if not self.uid else lambda uids: uids
+        if not self.criteria:
+            uids = [uid for uid in results if uid in moved]
+            return [(0, named(uids))] if uids else []
+        places: list[tuple[int, list[int]]] = []
+        last, passed = -2, 0
+        for at, uid in enumerate(results):
+            if uid not in moved:
+                continue
+            if at == last + 1:
+                places[-1][1].append(uid)
+            else:
+                places.append((at + 1 - (passed if shrinking else 0), [uid]))
+            last, passed = at, passed + 1
+        return [(place, named(uids)) for place, uids in places]
+
+
+class Contexts:
+    """Those of one selected mailbox, by tag."""
+
+    __slots__ = ("_by_tag",)
+
+    def __init__(self) -> None:
+        self._by_tag: dict[bytes, Context] = {}
+
+    def __contains__(self, tag: bytes) -> bool:
+        return tag in self._by_tag
+
+    def __len__(self) -> int:
+        return len(self._by_tag)
+
+    def __iter__(self) -> Iterator[Context]:
+        return iter(list(self._by_tag.values()))
+
+    def add(self, context: Context) -> None:
+        """Keep this one."""
+        self._by_tag[context.tag] = context
+
+    def cancel(self, tag: bytes) -> None:
+        """Forget this one."""
+        del self._by_tag[tag]
+
+    def expunged(self, mailbox: Mailbox, numbering: Numbering) -> Iterator[bytes]:
+        """REMOVEFROM for what is gone; must be said before the client's numbers change."""
+        table = mailbox.table
+        for context in self:
+            if context.generation == table.generation:
+                continue
+            gone = mailbox.expunged_since(context.generation)
+            context.generation = table.generation
+            lost = set(context.results).difference(table.uids) if gone is None else set(gone)
+            if not lost.isdisjoint(context.results):
+                yield context.change([uid for uid in context.results if uid not in lost], numbering)
