@@ -28,8 +28,9 @@ __all__ = ["Access", "Foreign", "Reach"]
 _EMPTY_IT = frozenset({Right.READ, Right.MARK_DELETED, Right.EXPUNGE})
 #: One of these is enough to be told anything at all (RFC 4314 §4, MYRIGHTS).
 _ANY = frozenset({Right.LOOKUP, Right.READ, Right.INSERT, Right.CREATE, Right.DELETE, Right.ADMINISTER})
-#: Accounts that LIST opens for one user; what more of them share can still be used by name.
+#: What LIST looks at for one user: accounts that it opens, and mailboxes. What is beyond can still be used by name.
 _MOST_SHARERS = 1_000
+_MOST_SHARED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ class Reach:
 
     async def shared_with_me(self) -> AsyncIterator[Foreign]:
         """Everything of others that this user may look up."""
+        left = _MOST_SHARED
         for owner in list(await self._store.sharers(self.user))[:_MOST_SHARERS]:
             if not self.known(owner) or self.namespaces.path_of(owner, "") is None:
                 continue
@@ -184,6 +186,9 @@ class Reach:
             for info in await folders.list_mailboxes():
                 rights, path = self.rights(owner, info.acl), self.namespaces.path_of(owner, info.name)
                 if Right.LOOKUP in rights and path is not None:
+                    left -= 1
+                    if left < 0:
+                        return
                     yield Foreign(path, info, Access(owner, folders, info.name, rights))
 
     async def _owned(self, name: str) -> Access:

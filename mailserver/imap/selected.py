@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from mailserver.imap.contexts import Contexts
-from mailserver.imap.replies import READ_ONLY, BadArguments, Completion, no
+from mailserver.imap.permissions import Judge, Permissions, everything
+from mailserver.imap.replies import BadArguments
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MessageTable
 from mailserver.model.numset import NumSet
-from mailserver.model.rights import ALL_RIGHTS, Acl, Right, Rights, right_for_flag
 from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.commands import Copy, Fetch, Move, Store
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
@@ -38,16 +38,7 @@ __all__ = ["FlagsShown", "Rows", "Selected", "cut"]
 _PIECE = 1000
 
 
-#: Without any of these a mailbox is open for reading only (RFC 4314 §5.2: all our flags are shared ones).
-_WRITING = frozenset({Right.INSERT, Right.EXPUNGE, Right.SEEN, Right.WRITE, Right.MARK_DELETED})
-
-
 _NOBODY = AccountId("")
-
-
-def _everything(_: Acl) -> Rights:
-    """The owner's rights."""
-    return ALL_RIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +87,21 @@ def cut(spans: Sequence[range], part: range) -> list[range]:
     return out
 
 
-class Selected:
+class Selected(Permissions):
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
     __slots__ = (
-        "_acl", "_acl_told", "_judge", "_keywords_told", "_lease", "_rights", "_rights_told", "_sets_told", "_told",
-        "contexts", "count", "examined", "mailbox", "modseq", "own", "owner", "result", "table",
+        "_keywords_told", "_lease", "_sets_told", "_told", "contexts", "count", "modseq", "own", "owner", "result",
+        "table",
     )  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, lease: AsyncExitStack, *, read_only: bool, owner: AccountId = _NOBODY,
-        judge: Callable[[Acl], Rights] = _everything,
+        judge: Judge = everything,
     ) -> None:  # fmt: skip
-        """`owner` is the account whose mailbox it is, `judge` gives the client's rights where there is such an ACL."""
-        self.mailbox = mailbox
+        """`owner` is the account whose mailbox it is."""
+        super().__init__(mailbox, judge, examined=read_only)
         self.owner = owner
-        #: Opened by EXAMINE.
-        self.examined = read_only
-        self._judge = judge
-        self._acl = self._acl_told = mailbox.acl
-        self._rights = self._rights_told = judge(mailbox.acl)
         self.table: MessageTable = mailbox.table
         self.count = len(self.table)
         self.modseq = mailbox.highest_modseq
@@ -133,40 +119,6 @@ class Selected:
     async def close(self) -> None:
         """Leave the mailbox."""
         await self._lease.aclose()
-
-    # --- rights
-
-    @property
-    def rights(self) -> Rights:
-        """What the client may do at this moment (RFC 4314 §5.1.1 lets servers be slower; we are not)."""
-        acl = self.mailbox.acl
-        if acl is not self._acl:
-            self._acl, self._rights = acl, self._judge(acl)
-        return self._rights
-
-    @property
-    def read_only(self) -> bool:
-        """No change is possible: opened by EXAMINE, or without any right to change anything (RFC 4314 §5.2)."""
-        return self.examined or self.rights.isdisjoint(_WRITING)
-
-    @property
-    def revoked(self) -> bool:
-        """The client may not read here any more: whatever it asks, it must get nothing (RFC 4314 §5.1.1)."""
-        return Right.READ not in self.rights
-
-    @property
-    def lost(self) -> str:
-        """Why the client cannot go on with it; "" while it can."""
-        if self.mailbox.deleted:
-            return "The selected mailbox was deleted"
-        return "You may not read the selected mailbox any more" if self.revoked else ""
-
-    def refusal(self, *need: Right) -> Completion | None:
-        """None, or why the client cannot change what needs all of these rights."""
-        if self.examined:
-            return READ_ONLY
-        lacking = "".join(right.value for right in need if right not in self.rights)
-        return no(f"you lack rights on this mailbox: {lacking}", "NOPERM") if lacking else None
 
     # --- numbers and positions
 
@@ -329,7 +281,7 @@ class Selected:
         box = self.mailbox
         return (
             box.table is not self.table or len(self.table) > self.count or box.highest_modseq > self.modseq
-            or box.acl is not self._acl_told
+            or self.rights_pending
         )  # fmt: skip
 
     def pending(
@@ -347,11 +299,9 @@ class Selected:
             self._told = None
             return
         last = self.last_uid
-        if self.mailbox.acl is not self._acl_told:
+        if self.rights_pending and self.rights_told():
             # RFC 4314 §5.1.1: what the client may set now.
-            self._acl_told = self.mailbox.acl
-            if self.rights != self._rights_told:
-                yield self.flags_line()
+            yield self.flags_line()
         if self.stale:
             yield from self.contexts.expunged(self.mailbox, self.numbers_of)
         if expunge and self.stale:
@@ -415,13 +365,10 @@ class Selected:
 
     def flags_line(self) -> bytes:
         """FLAGS and PERMANENTFLAGS (RFC 9051 §7.3.5, §7.1)."""
-        flags, rights = [*SYSTEM_FLAGS, *self.mailbox.flag_table.keywords()], self.rights
-        self._rights_told = rights
-        known = " ".join(flags)
-        lasting = "" if self.examined else " ".join(
-            flag for flag in (*flags, "\\*") if rights is ALL_RIGHTS or right_for_flag(flag) in rights
-        )
-        return f"* FLAGS ({known})\r\n* OK [PERMANENTFLAGS ({lasting})] Flags that last\r\n".encode("ascii")
+        known = [*SYSTEM_FLAGS, *self.mailbox.flag_table.keywords()]
+        self.rights_told()
+        flags, lasting = " ".join(known), " ".join(self.permanent(known))
+        return f"* FLAGS ({flags})\r\n* OK [PERMANENTFLAGS ({lasting})] Flags that last\r\n".encode("ascii")
 
     def flag_lines(self, rows: Rows, shown: FlagsShown) -> bytes:
         """FETCH responses with the present flags of these messages."""

@@ -21,6 +21,9 @@ async def create(session: Session, command: commands.Create) -> Responses:
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).
     place = await session.reach.place(command.mailbox.removesuffix(session.services.layout.separator))
+    if place.account != session.owner and command.special_use:
+        yield no("special uses are for the owner to give", "USEATTR")
+        return
     session.causing = {MailboxCreated(name) for name in (place.name, *parents_of(place.name))}
     made = await place.folders.create(place.name, command.special_use)
     # RFC 8474 §4.1

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from mailserver.model.errors import MailError
+from mailserver.model.errors import MailError, NotFound
 from mailserver.model.ids import AccountId
-from mailserver.model.rights import identifiers_of, shared_with
+from mailserver.model.rights import NO_RIGHTS, RightsChange, identifiers_of, shared_with
 from mailserver.net import files
 from mailserver.storage.maildir import layout
 
 if TYPE_CHECKING:
     from mailserver.storage.maildir.store import MaildirStore
 
-__all__ = ["SHARES_FILE", "Shares", "find_shares"]
+__all__ = ["SHARES_FILE", "Shares", "find_shares", "revoke"]
 
 _log = structlog.get_logger()
 SHARES_FILE = "shares.db"
@@ -121,6 +121,21 @@ async def find_shares(store: MaildirStore, shares: Shares) -> None:
     except (MailError, OSError, sqlite3.Error) as error:
         # At the next start again.
         _log.warning("storage.shares_not_found", error=str(error))
+
+
+async def revoke(store: MaildirStore, account: AccountId) -> None:
+    """Take an account out of everybody's ACLs, and empty its own."""
+    shares = store.context.shares
+    own = [account] if shares.of(account) else []
+    for name in shares.owners(account) + own:
+        try:
+            opened = await store.existing_account(name)
+        except NotFound:
+            continue
+        for folder in list(opened.folders.values()):
+            for identifier in list(folder.state.acl):
+                if name == account or identifier.removeprefix("-") == account:
+                    await opened.grant(folder.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
 
 
 def _identifiers(accounts: Iterable[tuple[AccountId, str]]) -> dict[AccountId, frozenset[str]]:

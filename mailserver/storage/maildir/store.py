@@ -21,7 +21,6 @@ from typing import Self
 from mailserver.model.errors import LimitReached, MailError, NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
-from mailserver.model.rights import NO_RIGHTS, RightsChange
 from mailserver.net import files
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Content, Mailbox, Target
@@ -37,7 +36,7 @@ from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
 from mailserver.storage.maildir.replacing import check_room, replace_message
-from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares
+from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares, revoke
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
@@ -401,17 +400,7 @@ class MaildirStore:
 
     async def revoke(self, account: AccountId) -> None:
         """Take this account out of everybody's ACLs, and empty its own."""
-        shares = self._context.shares
-        own = [account] if shares.of(account) else []
-        for name in shares.owners(account) + own:
-            try:
-                opened = await self.existing_account(name)
-            except NotFound:
-                continue
-            for folder in list(opened.folders.values()):
-                for identifier in list(folder.state.acl):
-                    if name == account or identifier.removeprefix("-") == account:
-                        await opened.grant(folder.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
+        await revoke(self, account)
 
     async def remove_account(self, account: AccountId) -> None:
         """Delete all mail of an account."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mailserver.imap import access
 from mailserver.imap.layout import Layout
 from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.settings import ImapSettings
@@ -473,3 +474,27 @@ async def test_rename_needs_k_where_it_goes() -> None:
         await share(server, "k", "Elsewhere")
         await imap.ok(f'RENAME {TEAM} "Other Users/anna@example.test/Elsewhere/Team"')
         assert await listed(imap) == ["Other Users/anna@example.test/Elsewhere/Team"]
+
+
+async def test_a_guest_gives_no_special_use() -> None:
+    """It would be taken from the owner's own mailbox of that use (RFC 6154 §3)."""
+    async with ImapHarness() as server, server.client("ben") as imap:
+        await share(server, "lrk")
+        refused = await imap.command(f'CREATE {TEAM.replace("Team", "Team/Sent")} (USE (\\Sent))')
+        assert (refused.status, refused.code("USEATTR")) == ("NO", "")
+        account = await server.store.open_account(ANNA)
+        assert (await account.find("Sent")).special_use
+
+
+async def test_list_is_bounded_whoever_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_MOST_SHARERS", 2)
+    monkeypatch.setattr(access, "_MOST_SHARED", 3)
+    async with ImapHarness() as server, server.client("ben") as imap:
+        for number in range(4):
+            account = await server.store.open_account(AccountId(f"user{number}@example.test"))
+            for name in ("INBOX", "Sent"):
+                await account.grant(name, "anyone", RightsChange.REPLACE, parse_rights("lr"))
+        assert len(await listed(imap)) == 3
+        monkeypatch.setattr(access, "_MOST_SHARED", 30)
+        assert len(await listed(imap)) == 4
+        await imap.ok('SELECT "Other Users/user3@example.test/Sent"')
