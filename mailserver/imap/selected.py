@@ -15,7 +15,6 @@ New messages are announced only on the newest table, so EXISTS never counts a me
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -385,7 +384,3 @@ class Selected(Permissions):
         else:
             lines = [b"* %d FETCH (FLAGS (%b))\r\n" % row for row in zip(rows.numbers, flags, strict=True)]
         return b"".join(lines)
-
-    def known_uids(self) -> array[int]:
-        """A copy of all UIDs that the client knows, ascending."""
-        return self.table.uids[: self.count]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import compress
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.numset import NumSet
@@ -56,6 +57,10 @@ class Rendered(Enum):
     PREVIEW = "preview"
 
 
+#: Copying a span of a column takes as long as copying so many single items.
+_SPAN = 6
+#: Finding one UID takes as long as passing so many.
+_SEARCH = 12
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -134,8 +139,27 @@ class MessageTable:
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else -1
 
+    def positions(self, uids: Collection[int]) -> list[int]:
+        """Where the messages with these UIDs are, ascending; those that are not in the table are left out."""
+        if len(uids) * _SEARCH < len(self.uids):
+            return sorted({at for uid in uids if (at := self.find(uid)) >= 0})
+        wanted = set(uids)
+        return [at for at, uid in enumerate(self.uids) if uid in wanted]
+
     def without(self, positions: Sequence[int]) -> MessageTable:
         """A new table of the next generation that lacks these (ascending) positions."""
+        take = self._compressed if len(positions) * _SPAN > len(self.uids) else self._spliced
+        return MessageTable(self.generation + 1, *take(positions))
+
+    def _compressed(self, positions: Sequence[int]) -> list[array[int]]:
+        """Item by item: for removals all over the table."""
+        kept = bytearray(b"\1") * len(self.uids)
+        for at in positions:
+            kept[at] = 0
+        return [array(column.typecode, compress(column, kept)) for column in self._columns()]
+
+    def _spliced(self, positions: Sequence[int]) -> list[array[int]]:
+        """What lies between is copied as it stands: a million messages are a few dozen megabytes."""
         spans = []
         start = 0
         for at in positions:
@@ -145,12 +169,11 @@ class MessageTable:
         spans.append((start, len(self.uids)))
         columns = []
         for column in self._columns():
-            # Spans are copied as they stand: a million messages are a few dozen megabytes, and not a million steps.
             kept = array(column.typecode)
             for low, high in spans:
                 kept += column[low:high]
             columns.append(kept)
-        return MessageTable(self.generation + 1, *columns)
+        return columns
 
     def _columns(self) -> tuple[array[int], ...]:
         return (self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)

@@ -37,6 +37,8 @@ class NumSet:
     def from_numbers(cls, numbers: Iterable[int]) -> NumSet:
         """From single numbers, in any order."""
         ordered = sorted(set(numbers))
+        if ordered and ordered[-1] - ordered[0] + 1 == len(ordered):
+            return cls(((ordered[0], ordered[-1]),))
         out: list[tuple[int, int]] = []
         start = previous = -1
         for number in ordered:

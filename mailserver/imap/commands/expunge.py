@@ -20,8 +20,8 @@ async def expunge(session: Session, command: commands.Expunge) -> Responses:
     if (refused := view.refusal(Right.EXPUNGE)) is not None:
         yield refused
         return
-    known = view.known_uids() if command.uids is None else view.uids_at(view.spans(command.uids, uid=True))
-    gone = deleted_uids(view, known)
+    named = [range(view.count)] if command.uids is None else view.spans(command.uids, uid=True)
+    gone = deleted_uids(view, named)
     if gone:
         await view.mailbox.expunge(gone)
         for piece in session.pending():
@@ -31,9 +31,10 @@ async def expunge(session: Session, command: commands.Expunge) -> Responses:
     yield ok("EXPUNGE completed", code)
 
 
-def deleted_uids(view: Selected, uids: Sequence[int]) -> list[int]:
-    r"""Those of these UIDs that exist and are \Deleted now."""
-    table, deleted = view.mailbox.table, view.mailbox.flag_table.having(DELETED)
+def deleted_uids(view: Selected, spans: Sequence[range]) -> list[int]:
+    r"""UIDs of the messages at these positions that exist and are \Deleted now."""
+    deleted = view.mailbox.flag_table.having(DELETED)
     if not deleted:
         return []
-    return [uid for uid in uids if (at := table.find(uid)) >= 0 and table.flags[at] in deleted]
+    rows = view.rows_in(spans)
+    return [uid for uid, number in zip(rows.uids, rows.flags, strict=True) if number in deleted]

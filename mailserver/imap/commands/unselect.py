@@ -21,7 +21,7 @@ async def close(session: Session, _: commands.Close) -> Responses:
     """Leave it without what is marked deleted; no EXPUNGE is told (§6.4.1)."""
     view = session.view
     # RFC 4314 §4: without the right it is closed all the same.
-    gone = [] if view.refusal(Right.EXPUNGE) is not None else deleted_uids(view, view.known_uids())
+    gone = [] if view.refusal(Right.EXPUNGE) is not None else deleted_uids(view, [range(view.count)])
     if gone:
         await view.mailbox.expunge(gone)
     modseq = view.mailbox.highest_modseq

@@ -70,7 +70,7 @@ class MaildirAccount:
 
         def work() -> Loaded:
             now = context.clock.time()
-            layout.make_account(path, now)
+            layout.make_account(path, max(now, context.validity_floor + 1))
             tree.finish_renames(path)
             loaded = layout.load_account(path)
             for folder, dirname in loaded.bare:

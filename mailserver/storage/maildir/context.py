@@ -48,6 +48,8 @@ class Context:
     indexes: IndexPool
     shares: Shares
     epoch: int
+    #: No account that was removed ever had a higher UIDVALIDITY: who gets its name begins above it.
+    validity_floor: int
     #: The loaded accounts, by name.
     accounts: dict[AccountId, MaildirAccount] = field(default_factory=dict)
     #: Mailboxes whose sessions want to hear of changes by other programs.

@@ -8,7 +8,7 @@ resolved. A client that was told UIDNEXT = n has therefore seen every message be
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -201,6 +201,12 @@ class Folder:
         self.visible_next = uid + 1
         self._show([] if arrival is None else [arrival])
 
+    def resolve_all(self, resolved: Mapping[int, Arrival | None]) -> None:
+        """As `resolve`, for UIDs that one operation was given while it holds the folder."""
+        self._resolved.update(resolved)
+        if not self._held:
+            self._show([])
+
     def hold(self) -> None:
         """Let nothing become visible: an operation in a thread has the next MODSEQ, and must be seen first."""
         self._held = True
@@ -211,16 +217,18 @@ class Folder:
         self._show([])
 
     def _show(self, shown: list[Arrival]) -> None:
-        while self._resolved and self.visible_next in self._resolved:
-            following = self._resolved.pop(self.visible_next)
-            self.visible_next += 1
+        resolved, uid = self._resolved, self.visible_next
+        while uid in resolved:
+            following = resolved.pop(uid)
+            uid += 1
             if following is not None:
                 shown.append(following)
+        self.visible_next = uid
         if shown:
-            for message in shown:
-                # Here and not with the UID: who knows a MODSEQ has seen everything below it.
-                self.highest_modseq += 1
-                message.modseq = self.highest_modseq
+            # Here and not with the UID: who knows a MODSEQ has seen everything below it.
+            for modseq, message in enumerate(shown, self.highest_modseq + 1):
+                message.modseq = modseq
+            self.highest_modseq += len(shown)
             self.on_visible(shown)
 
     def waiting(self, uid: int) -> bool:

@@ -11,6 +11,7 @@ recently used one is closed. Its tables: schema.py, keys.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -23,10 +24,11 @@ import structlog
 
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.flags import normalize_flag
+from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
 from mailserver.storage.maildir.schema import is_ours, prepare
 
-__all__ = ["INDEX_FILE", "AccountIndex", "BadValue", "IndexLost", "IndexPool", "decoding"]
+__all__ = ["INDEX_FILE", "AccountIndex", "BadValue", "IndexLost", "IndexPool", "Unsure", "decoding"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -49,6 +51,10 @@ _EITHER = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT})
 
 class IndexLost(Exception):
     """The database was damaged and is a new one now: what was known must be learnt again from the directories."""
+
+
+class Unsure(StorageFailure):
+    """The disk refused while a transaction was being committed: it may stand, or not, when the log is read again."""
 
 
 class BadValue(Exception):
@@ -84,10 +90,11 @@ class AccountIndex:
 
         Raises:
             IndexLost: the database was damaged.
-            StorageFailure: the disk refuses.
+            StorageFailure: the disk refuses. Unsure: at the very end.
             Anything else that `work` raises, which then has changed nothing.
         """
         with self.lock:
+            committing = False
             try:
                 db = self._open()
                 if durable:
@@ -95,6 +102,7 @@ class AccountIndex:
                 try:
                     db.execute("BEGIN IMMEDIATE")
                     result = work(db)
+                    committing = True
                     db.execute("COMMIT")
                     return result
                 except BaseException:
@@ -107,14 +115,17 @@ class AccountIndex:
                     if durable:
                         db.execute("PRAGMA synchronous = NORMAL")
             except sqlite3.Error as error:
-                raise self._failed(error) from error
+                raise self._failed(error, committing=committing) from error
             except (BadValue, UnicodeDecodeError) as error:
                 _log.warning("index.value_damaged", path=self.path, error=str(error))
                 raise self._lost() from error
 
-    def _failed(self, error: sqlite3.Error) -> Exception:
+    def _failed(self, error: sqlite3.Error, *, committing: bool) -> Exception:
         if _is_of_the_disk(error):
-            return _refused(error)
+            # On a full disk the last frame, which makes a transaction stand, is never written.
+            full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+            self._pool.note(error)
+            return _refused(error, Unsure if committing and not full else StorageFailure)
         if not self._is_damage(error):
             return error
         _log.warning("index.damaged", path=self.path, error=str(error))
@@ -211,15 +222,16 @@ def _is_of_the_disk(error: Exception) -> bool:
     return code is not None and code & 0xFF in _DISK
 
 
-def _refused(error: Exception) -> StorageFailure:
-    return StorageFailure("the mailbox index cannot be used now, try again later", detail=str(error))
+def _refused(error: Exception, kind: type[StorageFailure] = StorageFailure) -> StorageFailure:
+    return kind("the mailbox index cannot be used now, try again later", detail=str(error))
 
 
 class IndexPool:
-    """Keeps at most `limit` databases open."""
+    """Keeps at most `limit` databases open, and counts what the disk did to any."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, faults: Faults) -> None:
         self._limit = limit
+        self._faults = faults
         self._open: OrderedDict[AccountIndex, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -238,6 +250,12 @@ class IndexPool:
                 finally:
                     oldest.lock.release()
                 surplus -= 1
+
+    def note(self, error: sqlite3.Error) -> None:
+        """The disk refused a database something."""
+        code = error.sqlite_errorcode
+        if code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_NOMEM:
+            self._faults.note(OSError(errno.EIO, str(error)))
 
     def closed(self, index: AccountIndex) -> None:
         """It is closed."""

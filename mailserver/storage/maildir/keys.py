@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["key_range", "select"]
+__all__ = ["as_json", "key_range", "select"]
 
 #: Keys that one statement names.
 _MANY = 500
@@ -15,6 +15,11 @@ _MANY = 500
 def key_range(number: int) -> tuple[int, int]:
     """The first and last key of a folder."""
     return number << 32, number << 32 | 0xFFFFFFFF
+
+
+def as_json(keys: Iterable[int]) -> str:
+    """Keys as one value of a statement, for `json_each`."""
+    return f"[{','.join(map(str, keys))}]"
 
 
 def select(

@@ -24,6 +24,8 @@ LETTERS_FILE = "dovecot-keywords"
 JOURNAL = "keywords.journal"
 _MAX_LETTERS = 26
 _MAX_FILE = 64 << 20
+#: Lines about nothing that the journal may have before it is written anew.
+_SLACK = 1_000
 _LETTER_OF = {flag: letter for letter, flag in FLAG_LETTERS.items()}
 
 
@@ -147,15 +149,23 @@ class Keywords:
                 self._lines, self._torn = self._lines + len(news), False
             self._further |= news
 
-    def forget(self, present: frozenset[str]) -> None:
-        """Messages that are not in `present` (bases) are gone: write the journal anew if most of it is about such."""
+    def forget(self, gone: Iterable[str]) -> None:
+        """Messages (bases) whose files are gone for good: their lines, too, once they are most of the journal."""
         self._load()
         with self._lock:
-            kept = {base: keywords for base, keywords in self._further.items() if keywords and base in present}
-            if self._lines > 2 * len(kept) + 1_000:
-                data = b"".join(_line(base, keywords) for base, keywords in kept.items())
-                files.write_durably(f"{self._folder}/{JOURNAL}", data)
-                self._further, self._lines = kept, len(kept)
+            lost = [base for base in gone if self._further.get(base)]
+            if not lost:
+                return
+            kept = {base: keywords for base, keywords in self._further.items() if keywords and base not in {*lost}}
+            path = f"{self._folder}/{JOURNAL}"
+            if self._torn or self._lines + len(lost) > 2 * len(kept) + _SLACK:
+                files.write_durably(path, b"".join(_line(base, keywords) for base, keywords in kept.items()))
+                self._lines, self._torn = len(kept), False
+            else:
+                self._torn = True
+                files.append_durably(path, b"".join(_line(base, frozenset()) for base in lost))
+                self._lines, self._torn = self._lines + len(lost), False
+            self._further = kept
 
     # -- from disk ---------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mailserver.model.changes import MessagesChanged
@@ -114,19 +115,20 @@ class MaildirMailbox:
         self.remove(synced.gone)
         self.changed()
 
-    def remove(self, uids: Iterable[int]) -> NumSet:
+    def remove(self, uids: Collection[int]) -> NumSet:
         """Take messages out of the table; those that were in it."""
-        table = self.table
-        positions = sorted({at for uid in uids if (at := table.find(uid)) >= 0})
+        return self._remove_at(self.table.positions(uids))
+
+    def _remove_at(self, positions: Sequence[int]) -> NumSet:
+        table, folder = self.table, self.folder
         if not positions:
             return NumSet()
-        gone = NumSet.from_numbers(table.uids[at] for at in positions)
-        octets = 0
-        counts = self.folder.counts
-        for at in positions:
-            octets += table.sizes[at]
-            if counts is not None:
-                counts.remove(self.flag_table.sets[table.flags[at]], table.sizes[at])
+        gone = NumSet.from_numbers([table.uids[at] for at in positions])
+        octets = sum([table.sizes[at] for at in positions])
+        if folder.counts is not None:
+            for number, count in Counter([table.flags[at] for at in positions]).items():
+                folder.counts.change(self.flag_table.sets[number], None, count)
+            folder.counts.octets -= octets
         self._account.unreserve(octets, len(positions))
         self.table = table.without(positions)
         self._log.expunged(self.table.generation, gone)
@@ -216,7 +218,7 @@ class MaildirMailbox:
         """uid → the asked fields."""
         number = await self._indexed()
         index, run = self._upkeep.index, self._upkeep.context.reading.run
-        wanted = sorted(uids)
+        wanted = self._present(uids)
         try:
             found: dict[int, Sequence[bytes]] = await run(
                 lambda: index.run(lambda db: dict(read_pieces(db, number, wanted, fields)))
@@ -232,11 +234,16 @@ class MaildirMailbox:
             raise _unreadable(error) from error
         return found
 
+    def _present(self, uids: Sequence[int]) -> list[int]:
+        """These UIDs, ascending. After a removal only those that are there: pieces go later than their messages."""
+        table = self.table
+        return [table.uids[at] for at in table.positions(uids)] if table.generation else sorted(uids)
+
     async def rendered_with(self, uids: Sequence[int], field: Rendered, octets: bytes) -> Mapping[int, bytes]:
         """uid → the field, where it has these octets."""
         number = await self._indexed()
         index, run = self._upkeep.index, self._upkeep.context.reading.run
-        wanted = sorted(uids)
+        wanted = self._present(uids)
         if not wanted:
             return {}
         present = bisect_right(self.table.uids, wanted[-1]) - bisect_left(self.table.uids, wanted[0])
@@ -366,7 +373,7 @@ class MaildirMailbox:
         asked: list[int] = []
         new_numbers: dict[int, int] = {}
         moves: dict[int, list[int]] = {}
-        for at in sorted({at for uid in uids if (at := table.find(uid)) >= 0}):
+        for at in table.positions(uids):
             if unchanged_since is not None and table.modseqs[at] > unchanged_since:
                 kept.append(table.uids[at])
                 continue
@@ -412,6 +419,8 @@ class MaildirMailbox:
         return await self._upkeep.context.finish(self._expunge_all(uids))
 
     async def _expunge_all(self, uids: Sequence[int]) -> NumSet:
+        if len(uids) <= _REMOVED_AT_ONCE:
+            return await self._operate(functools.partial(self.expunge_held, uids))
         gone: list[tuple[int, int]] = []
         for some in _slices(uids, _REMOVED_AT_ONCE):
             gone += (await self._operate(functools.partial(self.expunge_held, some))).ranges
@@ -420,16 +429,18 @@ class MaildirMailbox:
     async def expunge_held(self, uids: Sequence[int]) -> NumSet:
         """As `expunge`, by the one who holds the folder. Raises IndexLost."""
         self._check()
-        present = sorted({uid for uid in uids if self.table.find(uid) >= 0})
-        if not present:
+        # Nothing else changes the table until this has come to its end; at most it grows.
+        positions = self.table.positions(uids)
+        if not positions:
             return NumSet()
-        folder = self.folder
+        folder, table = self.folder, self.table
+        present = [table.uids[at] for at in positions]
         modseq = folder.highest_modseq + 1
         await self._upkeep.transact(
             folder, lambda db, number: rows.remove_messages(db, number, present, modseq, unlink=True), durable=True
         )
         folder.highest_modseq = modseq
-        gone = self.remove(present)
+        gone = self._remove_at(positions)
         self._upkeep.note(folder)
         return gone
 

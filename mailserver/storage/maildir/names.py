@@ -14,6 +14,7 @@ import itertools
 import os
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailserver.model.errors import LimitReached
@@ -126,13 +127,20 @@ class NameMaker:
 
     def stem(self, now: float, size: int, wire: int) -> str:
         """A new name without UID, of a file with `size` octets, `wire` of them with CRLF."""
+        return self.stems(now)(size, wire)
+
+    def stems(self, now: float) -> Callable[[int, int], str]:
+        """As `stem`, for several files of one moment; the counter tells them apart."""
         seconds = int(now)
-        micro = int((now - seconds) * 1e6)
-        stem = (
-            f"{seconds}.M{micro}P{self._pid}Q{next(self._counter)}R{self._random.getrandbits(64):016x}"
-            f".{self._host},S={size}"
-        )
-        return stem if wire == size else f"{stem},W={wire}"
+        begin = f"{seconds}.M{int((now - seconds) * 1e6)}P{self._pid}Q"
+        rest = f"R{self._random.getrandbits(64):016x}.{self._host},S="
+        counter = self._counter
+
+        def stem(size: int, wire: int) -> str:
+            name = f"{begin}{next(counter)}{rest}{size}"
+            return name if wire == size else f"{name},W={wire}"
+
+        return stem
 
 
 def account_path(account: AccountId) -> str:

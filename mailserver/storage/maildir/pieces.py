@@ -1,5 +1,8 @@
 """The rendered pieces of messages in `index.db`, each kind in a table of its own (schema.py).
 
+A copy has the pieces of its original: it refers to them (`copies`), it does not repeat them. So pieces stay when their
+message goes, as long as a copy refers to them.
+
 Each piece has its own checksum: these octets go to clients as they are, and a flipped bit must not become broken
 protocol. Within transactions of `AccountIndex.run`, in threads.
 """
@@ -8,14 +11,20 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mailserver.model.mailbox import Rendered
 from mailserver.storage.maildir.index import decoding
-from mailserver.storage.maildir.keys import key_range, select
+from mailserver.storage.maildir.keys import as_json, key_range, select
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
-__all__ = ["copy_pieces", "forget_pieces", "keys_of_pieces", "pieces_with", "read_pieces", "store_pieces"]
+__all__ = [
+    "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "lacking_pieces", "pieces_with", "read_pieces",
+    "share_pieces", "store_pieces",
+]  # fmt: skip
+
+#: Keys of a folder that are forgotten at once.
+_MANY = 10_000
 
 
 def read_pieces(
@@ -35,6 +44,10 @@ def read_pieces(
 
 def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered) -> dict[int, bytes]:
     rows = select(db, "crc, piece", PIECE_TABLES[field], number, uids)
+    if len(rows) < len(uids):
+        others = set(uids).difference([key & 0xFFFFFFFF for key, _, _ in rows])
+        rows += select(db, "crc, piece", f"({_shared(field)})", number, sorted(others))
+        rows.sort()
     if not rows:
         return {}
     keys, sums, pieces = zip(*rows, strict=True)
@@ -42,6 +55,14 @@ def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Ren
         if list(map(zlib.crc32, pieces)) != list(sums):
             return {key: piece for key, crc, piece in rows if zlib.crc32(piece) == crc}
     return dict(zip(keys, pieces, strict=True))
+
+
+def _shared(field: Rendered) -> str:
+    """The pieces of others that copies have, under the keys of the copies."""
+    return (
+        "SELECT copies.key AS key, original.crc AS crc, original.piece AS piece"  # noqa: S608
+        f" FROM copies CROSS JOIN {PIECE_TABLES[field]} original ON original.key = copies.content"
+    )
 
 
 def pieces_with(
@@ -52,7 +73,7 @@ def pieces_with(
     SQLite looks through the pieces, so that only few of them become objects; the checksums of the others are not looked
     at, since they go nowhere. `uids` are ascending; `present` is how many messages there are from first to last.
     """
-    table, first = PIECE_TABLES[field], number << 32
+    table, first = f"(SELECT key, crc, piece FROM {PIECE_TABLES[field]} UNION ALL {_shared(field)})", number << 32  # noqa: S608
     span = (first | uids[0], first | uids[-1])
     among = f"FROM {table} WHERE key BETWEEN ? AND ?"
     wanted = {first | uid for uid in uids}
@@ -81,36 +102,56 @@ def store_pieces(
             f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",  # noqa: S608
             [(key, zlib.crc32(piece), piece) for key in present if (piece := made[key].get(field)) is not None],
         )
+    # Never both: own ones, and those of another.
+    db.execute("DELETE FROM copies WHERE key IN (SELECT value FROM json_each(?))", (as_json(present),))
 
 
-def copy_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
-    """The pieces of copies (UID there, UID here) are those of their originals."""
-    spans = list(_spans([(source << 32 | old, target << 32 | new) for old, new in pairs]))
+def share_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
+    """The pieces of copies (UID in folder `source`, UID in folder `target`) are those of their originals."""
+    db.executemany(
+        "INSERT OR REPLACE INTO copies (key, content)"
+        " VALUES (?1, coalesce((SELECT content FROM copies WHERE key = ?2), ?2))",
+        [(target << 32 | new, source << 32 | old) for old, new in pairs],
+    )
+
+
+def lacking_pieces(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> list[int]:
+    """Those of the (ascending) UIDs of messages that have no pieces, neither own ones nor an original's."""
+    if not uids:
+        return []
+    # Where one kind is, all are.
+    table = PIECE_TABLES[Rendered.ENVELOPE]
+    rows = db.execute(
+        "SELECT key FROM messages WHERE key BETWEEN ? AND ?"  # noqa: S608
+        f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.key = messages.key)"
+        f" AND NOT EXISTS (SELECT 1 FROM ({_shared(Rendered.ENVELOPE)}) shared WHERE shared.key = messages.key)",
+        (number << 32 | uids[0], number << 32 | uids[-1]),
+    )
+    return sorted({key & 0xFFFFFFFF for (key,) in rows}.intersection(uids))
+
+
+def forget_pieces(db: sqlite3.Connection, keys: Sequence[int]) -> None:
+    """These messages are gone, and so are their files: remove the pieces that nobody has any more."""
+    which = " WHERE key IN (SELECT value FROM json_each(?))"
+    contents = [content for (content,) in db.execute(f"SELECT content FROM copies{which}", (as_json(keys),))]  # noqa: S608
+    db.execute(f"DELETE FROM copies{which}", (as_json(keys),))  # noqa: S608
+    unused = db.execute(
+        "SELECT value FROM json_each(?)"
+        " WHERE NOT EXISTS (SELECT 1 FROM copies WHERE copies.content = value)"
+        " AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.key = value)",
+        (as_json([*keys, *contents]),),
+    )
+    chosen = as_json(key for (key,) in unused)
     for table in PIECE_TABLES.values():
-        db.executemany(
-            f"INSERT OR REPLACE INTO {table} SELECT key + ?, crc, piece FROM {table} WHERE key BETWEEN ? AND ?",  # noqa: S608
-            spans,
-        )
+        db.execute(f"DELETE FROM {table}{which}", (chosen,))  # noqa: S608
 
 
-def _spans(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Stretches in which both keys of the pairs go up by one: from old to new, and the first and last old key."""
-    low = high = shift = -1
-    for old, new in pairs:
-        if low >= 0 and (old, new - old) == (high + 1, shift):
-            high = old
-            continue
-        if low >= 0:
-            yield shift, low, high
-        low, high, shift = old, old, new - old
-    if low >= 0:
-        yield shift, low, high
-
-
-def forget_pieces(db: sqlite3.Connection, keys: Collection[tuple[int]]) -> None:
-    """Remove the pieces of these keys."""
-    for table in PIECE_TABLES.values():
-        db.executemany(f"DELETE FROM {table} WHERE key = ?", keys)  # noqa: S608
+def forget_pieces_of_folder(db: sqlite3.Connection, number: int) -> None:
+    """All messages of a folder are gone."""
+    copies = db.execute("SELECT key FROM copies WHERE key BETWEEN ? AND ?", key_range(number))
+    keys = [*keys_of_pieces(db, number), *(key for (key,) in copies)]
+    for start in range(0, len(keys), _MANY):
+        forget_pieces(db, keys[start : start + _MANY])
 
 
 def keys_of_pieces(db: sqlite3.Connection, number: int) -> list[int]:

@@ -38,7 +38,11 @@ _INDEXES = (
 #: Where each kind of rendered piece is: so reading one kind reads no other, however large those are.
 PIECE_TABLES = {field: f"rendered_{field.value}" for field in Rendered}
 _PIECE = "key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, piece BLOB NOT NULL"
-_CACHE_TABLES = dict.fromkeys(PIECE_TABLES.values(), _PIECE)
+_CACHE_TABLES = dict.fromkeys(PIECE_TABLES.values(), _PIECE) | {
+    # A message without pieces of its own has those of another, which may be gone itself (pieces.py).
+    "copies": "key INTEGER PRIMARY KEY, content INTEGER NOT NULL",
+}
+_CACHE_INDEXES = ("CREATE INDEX copied_contents ON copies (content)",)
 SCHEMA_VERSION = STATE_VERSION << 24 | zlib.crc32(f"{CACHE_VERSION} {_CACHE_TABLES}".encode()) & 0xFFFFFF
 #: The one number that there was before there were two, with the state of version 1.
 _UNDIVIDED = range(3, 10)
@@ -61,6 +65,8 @@ def prepare(db: sqlite3.Connection) -> None:
         db.execute(f'DROP TABLE "{name}"')
     for name, columns in _CACHE_TABLES.items():
         db.execute(f"CREATE TABLE {name} ({columns})")
+    for statement in _CACHE_INDEXES:
+        db.execute(statement)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
 

@@ -43,6 +43,7 @@ from mailserver.storage.settings import StorageSettings
 __all__ = ["MaildirStore"]
 
 CLEAN = "clean"
+REMOVED = "removed"
 _READ_CHUNK = 1 << 20
 _WATCHED_AT_ONCE = 500
 
@@ -67,10 +68,10 @@ class MaildirStore:
         self._committing = Workers(loop, "commit", settings.commit_threads)
         maker = names.NameMaker(self._hostname)
         committer = Committer(loop, self._committing, settings.commit_threads, maker, self._clock, self.faults)
-        indexes = IndexPool(settings.open_indexes)
+        indexes = IndexPool(settings.open_indexes, self.faults)
         shares = Shares(f"{self._root}/.server/{SHARES_FILE}")
         # In this pool, so that it has a thread before there is mail.
-        epoch, clean = await self._committing.run(self._enter)
+        epoch, clean, validity_floor = await self._committing.run(self._enter)
         shares_known = await self._committing.run(shares.load)
         self._context = Context(
             loop,
@@ -83,6 +84,7 @@ class MaildirStore:
             indexes,
             shares,
             epoch,
+            validity_floor,
         )
         spool = Path(self._root, ".server", "spool")
         self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)
@@ -91,7 +93,7 @@ class MaildirStore:
         self._finding = None if shares_known else loop.create_task(find_shares(self, shares))
         return self
 
-    def _enter(self) -> tuple[int, bool]:
+    def _enter(self) -> tuple[int, bool, int]:
         server = f"{self._root}/.server"
         files.make_dir(server)
         files.make_dir(f"{server}/spool")
@@ -105,7 +107,11 @@ class MaildirStore:
             clear_accounts(self._root)
         if files.remove_file(f"{server}/{CLEAN}"):
             files.fsync_dir(server)
-        return epoch, clean
+        try:
+            floor = int(read_checked(f"{server}/{REMOVED}", REMOVED)["uid_validity"])
+        except (FileNotFoundError, Damaged, KeyError, ValueError):
+            floor = 0
+        return epoch, clean, floor
 
     async def _recover(self, *, needed: bool) -> bool:
         return not needed or await recover_accounts(self)
@@ -241,7 +247,11 @@ class MaildirStore:
             raise
         if not jobs:
             return []
-        self._context.committer.submit_all(jobs)
+        if len(jobs) == 1:
+            # One hop to a thread, together with those of other sessions.
+            self._context.committer.submit(jobs[0])
+        else:
+            self._context.committer.submit_all(jobs)
         await waiter
         outcomes = [_outcome(job.places[0]) for job in jobs]
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
@@ -408,9 +418,22 @@ class MaildirStore:
         path = f"{self._root}/{names.account_path(account)}"
         if await self._reading.run(os.path.isdir, path):
             opened = await self.open_account(account)
+            await self._raise_validity_floor(opened.state.last_uid_validity)
             await opened.remove()
         self._context.accounts.pop(account, None)
         self._held.pop(account, None)
+
+    async def _raise_validity_floor(self, highest: int) -> None:
+        """Durably, before the account goes that alone knew it. Raises StorageFailure."""
+        context = self._context
+        if highest <= context.validity_floor:
+            return
+        context.validity_floor = highest
+        fields = {"uid_validity": str(highest)}
+        try:
+            await self._reading.run(write_checked, f"{self._root}/.server/{REMOVED}", REMOVED, fields)
+        except OSError as error:
+            raise StorageFailure("the account cannot be removed now", detail=str(error)) from error
 
     async def accounts(self) -> list[AccountId]:
         """Every account that has mail here."""

@@ -4,10 +4,14 @@
     some links            some messages twice (nothing was answered)
     directory fsync       all of them twice
     removal journaled     all of them in the target only; their old files go at the next start
+
+A MOVE that cannot journal the removal takes its links back (ATTACKS J07), unless the disk leaves it unsure whether the
+removal stands: then the messages are in both, and the client is told NO.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,12 +21,11 @@ from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.mailbox import CopyResult
 from mailserver.model.rights import Rights, allowed_flags
 from mailserver.net import files
-from mailserver.storage.maildir import reading, rows
+from mailserver.storage.maildir import pieces, reading, rows
 from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.folder import Arrival, Folder
-from mailserver.storage.maildir.index import AccountIndex, IndexLost
+from mailserver.storage.maildir.index import AccountIndex, IndexLost, Unsure
 from mailserver.storage.maildir.names import is_ours
-from mailserver.storage.maildir.pieces import copy_pieces
 from mailserver.storage.maildir.rows import FileRow
 
 if TYPE_CHECKING:
@@ -33,71 +36,81 @@ __all__ = ["transfer"]
 
 
 @dataclass(slots=True)
-class _Copy:
-    uid: int
-    flags: frozenset[str]
-    date: int
-    row: FileRow | None = None
-    arrival: Arrival | None = None
-
-
-@dataclass(slots=True)
 class _Work:
-    """A hop to a thread. `first` is the first UID given in the target; 0: none was."""
+    """A hop to a thread. `flags` and `dates` are those of `uids`; `first` is the first UID in the target, 0: none."""
 
     context: Context
     index: AccountIndex
     source: Folder
     target: Folder
-    copies: list[_Copy]
-    #: The target's rows are in the same index, so what was rendered can be copied.
-    rendered: bool = True
+    uids: list[int]
+    flags: list[frozenset[str]]
+    dates: list[int]
     first: int = 0
+    #: (UID in the source, what it became), and how many UIDs of the target were used up.
+    done: list[tuple[int, Arrival]] = field(default_factory=list)
+    taken: int = 0
     made: list[str] = field(default_factory=list)
 
-    def run(self, source_number: int, target_number: int) -> None:
-        """Link all or nothing, durably. Raises OSError, LimitReached, IndexLost."""
-        found = self.index.run(lambda db: rows.file_rows(db, source_number, [copy.uid for copy in self.copies]))
-        self.copies = [copy for copy in self.copies if copy.uid in found]
-        if not self.copies:
+    def run(self, number: int) -> None:
+        """Link all or nothing, durably. `number`: of the source. Raises OSError, LimitReached, IndexLost."""
+        found = self.index.run(lambda db: rows.file_rows(db, number, self.uids))
+        if not found:
             return
         try:
             self._link_all(found)
             files.fsync_dir(self.target.cur)
         except BaseException:
-            for path in self.made:
-                files.remove_file(path)
+            with suppress(OSError):
+                self.take_back()
             raise
-        if not self.rendered:
-            return
-        pairs = [(copy.uid, copy.arrival.uid) for copy in self.copies if copy.arrival is not None]
-        # Only a saving: if the index is lost now, the copies stand all the same.
-        with suppress(IndexLost, StorageFailure):
-            self.index.run(lambda db: copy_pieces(db, source_number, target_number, pairs))
+
+    def take_back(self) -> None:
+        """Remove what was made. In a thread. Raises OSError: `made` is what is left."""
+        removed = bool(self.made)
+        while self.made:
+            files.remove_file(self.made[-1])
+            self.made.pop()
+        if removed:
+            files.fsync_dir(self.target.cur)
 
     def _link_all(self, found: dict[int, FileRow]) -> None:
         target, now = self.target, self.context.clock.time()
-        self.first = target.take_uids(len(self.copies))
+        saved, cur, field, keywords = int(now), target.cur, target.uid_field, target.keywords
+        self.first = target.take_uids(len(found))
+        self.taken = len(found)
+        infos = {flags: (keywords.info(flags), keywords.without_letter(flags)) for flags in {*self.flags}}
+        stems = self.context.names.stems(now)
         further = {}
-        for uid, copy in enumerate(self.copies, self.first):
-            row = found[copy.uid]
-            stem = self.context.names.stem(now, row.size, row.wire)
-            base = f"{stem},U={uid}{target.uid_field}"
-            info = target.keywords.info(copy.flags)
-            path = f"{target.cur}/{base}{info}"
-            try:
-                source = reading.find_message(self.source, row)
-                files.link_or_copy(source, path, f"{target.tmp}/{stem}")
-            except FileNotFoundError:
-                # Another program removed it a moment ago; what is not there cannot be copied.
+        present = [one for one in zip(self.uids, self.flags, self.dates, strict=True) if one[0] in found]
+        for uid, (old, flags, date) in enumerate(present, self.first):
+            row = found[old]
+            stem = stems(row.size, row.wire)
+            base = f"{stem},U={uid}{field}"
+            info, overflow = infos[flags]
+            path = f"{cur}/{base}{info}"
+            if not self._link(row, path, stem):
                 continue
             self.made.append(path)
             if not is_ours(row.base):
                 files.fsync_file(path)
-            if overflow := target.keywords.without_letter(copy.flags):
+            if overflow:
                 further[base] = overflow
-            copy.arrival = Arrival(uid, base, False, info, row.size, row.wire, copy.date, int(now), copy.flags)
-        target.keywords.journal(further)
+            self.done.append((old, Arrival(uid, base, False, info, row.size, row.wire, date, saved, flags)))
+        keywords.journal(further)
+
+    def _link(self, row: FileRow, path: str, stem: str) -> bool:
+        spare = f"{self.target.tmp}/{stem}"
+        try:
+            try:
+                files.link_or_copy(row.path(self.source.path), path, spare)
+            except FileNotFoundError:
+                # Another program changed its name.
+                files.link_or_copy(reading.find_message(self.source, row), path, spare)
+        except FileNotFoundError:
+            # Or removed it a moment ago; what is not there cannot be copied.
+            return False
+        return True
 
 
 @dataclass(slots=True)
@@ -141,7 +154,7 @@ async def transfer(
         if box.deleted or into.folders.get(target.name) is not target:
             raise NotFound("there is no such mailbox")
         if target.mailbox is not None:
-            wanted = {box.table.flags[at] for uid in uids if (at := box.table.find(uid)) >= 0}
+            wanted = {box.table.flags[at] for at in box.table.positions(uids)}
             for number in wanted:
                 target.mailbox.admit_keywords(allowed_flags(box.flag_table.sets[number], rights))
         return await _transfer(way, uids)
@@ -152,40 +165,78 @@ async def transfer(
 async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
     account, box, into, target = way.account, way.box, way.into, way.target
     upkeep, table = account.upkeep, box.table
-    places = sorted({at for uid in uids if (at := table.find(uid)) >= 0})
+    places = table.positions(uids)
     numbers = {table.flags[at] for at in places}
     sets = {number: allowed_flags(box.flag_table.sets[number], way.rights) for number in numbers}
-    copies = [_Copy(table.uids[at], sets[table.flags[at]], table.dates[at]) for at in places]
-    octets = sum(table.sizes[at] for at in places)
+    octets = sum([table.sizes[at] for at in places])
     into.reserve(octets, len(places), enforce=not way.move or into is not account)
-    work = _Work(upkeep.context, upkeep.index, box.folder, target, copies, rendered=into is account)
+    work = _Work(
+        upkeep.context, upkeep.index, box.folder, target, [table.uids[at] for at in places],
+        [sets[table.flags[at]] for at in places], [table.dates[at] for at in places],
+    )  # fmt: skip
     try:
         source_number = await upkeep.transact(box.folder, lambda db, number: number)
-        target_number = await into.upkeep.transact(target, lambda db, number: number)
-        await upkeep.context.reading.run(work.run, source_number, target_number)
+        await upkeep.context.reading.run(work.run, source_number)
+        if way.move and work.done:
+            await _expunge(account, box, work)
     except BaseException:
-        for uid in range(work.first, work.first + len(work.copies) if work.first else 0):
-            target.resolve(uid, None)
-        into.unreserve(octets, len(places))
+        # What has no file any more will never be; in most cases that is all of it.
+        _resolve(way, work, octets, frozenset(work.made))
         raise
-    done = [copy for copy in work.copies if copy.arrival is not None]
-    for uid, copy in enumerate(work.copies, work.first):
-        target.resolve(uid, copy.arrival)
-    into.unreserve(octets - sum(copy.arrival.wire for copy in done if copy.arrival), len(places) - len(done))
+    _resolve(way, work, octets, frozenset(work.made))
     result = CopyResult(
         uid_validity=target.state.uid_validity,
-        source=tuple(copy.uid for copy in done),
-        target=tuple(copy.arrival.uid for copy in done if copy.arrival),
+        source=tuple([uid for uid, _ in work.done]),
+        target=tuple([arrival.uid for _, arrival in work.done]),
     )
-    if way.move and done:
-        await _expunge(account, box, result.source)
+    if into is account:
+        _share_later(account, target, source_number, result)
     return result
 
 
-async def _expunge(account: MaildirAccount, box: MaildirMailbox, uids: Sequence[int]) -> None:
-    """The second half of MOVE, which must not begin again from the first one when the index is lost."""
+def _resolve(way: _Way, work: _Work, octets: int, made: frozenset[str]) -> None:
+    """Let the copies become visible, when the one who holds the target lets go of it."""
+    cur = way.target.cur
+    kept = [arrival for _, arrival in work.done if f"{cur}/{arrival.base}{arrival.info}" in made]
+    resolved: dict[int, Arrival | None] = dict.fromkeys(range(work.first, work.first + work.taken))
+    resolved.update({arrival.uid: arrival for arrival in kept})
+    way.target.resolve_all(resolved)
+    way.into.unreserve(octets - sum([arrival.wire for arrival in kept]), len(work.uids) - len(kept))
+
+
+async def _expunge(account: MaildirAccount, box: MaildirMailbox, work: _Work) -> None:
+    """The second half of MOVE: all of it, or the first half is undone as well."""
+    uids = [uid for uid, _ in work.done]
     try:
-        await box.expunge_held(uids)
-    except IndexLost:
-        await account.upkeep.look(box.folder)
-        await box.expunge_held(uids)
+        try:
+            await box.expunge_held(uids)
+        except IndexLost:
+            # It must not begin again from the first half.
+            await account.upkeep.look(box.folder)
+            await box.expunge_held(uids)
+    except Unsure:
+        raise
+    except BaseException as error:
+        with suppress(OSError):
+            await account.context.reading.run(work.take_back)
+        if isinstance(error, IndexLost):
+            raise StorageFailure("the mailbox index is damaged", detail=account.upkeep.index.path) from error
+        raise
+
+
+def _share_later(account: MaildirAccount, target: Folder, source_number: int, result: CopyResult) -> None:
+    """Copies have the rendered pieces of their originals. Nobody waits for that, and it is only a saving."""
+    upkeep = account.upkeep
+    generation, pairs = upkeep.index.generation, list(zip(result.source, result.target, strict=True))
+
+    def work(db: sqlite3.Connection, number: int) -> None:
+        # The numbers of folders are of one generation.
+        if upkeep.index.generation == generation:
+            pieces.share_pieces(db, source_number, number, pairs)
+
+    async def share() -> None:
+        with suppress(NotFound, StorageFailure):
+            await upkeep.operate(lambda: upkeep.transact(target, work), target)
+
+    if pairs:
+        upkeep.context.background(share, "share")

@@ -10,6 +10,7 @@ index, and are rendered, when the store has been quiet for a moment or they have
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import sqlite3
 import time
@@ -21,7 +22,7 @@ import structlog
 
 from mailserver.model.changes import MessagesChanged
 from mailserver.model.errors import NotFound, StorageFailure
-from mailserver.storage.maildir import flush, reading, rows
+from mailserver.storage.maildir import flush, pieces, reading, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
 from mailserver.storage.maildir.scan import mtimes
@@ -44,6 +45,9 @@ _MAX_UNINDEXED = 10_000
 _MAX_WAIT = 30.0
 #: Until the next try of renames and unlinks that the disk refused.
 _RETRY = 30.0
+#: Renames and unlinks make way for whoever waits for the account, so long and so often, and no longer than this in all.
+_PAUSE = 0.1
+_MAX_DELAY = 2.0
 
 
 class Upkeep:
@@ -54,6 +58,8 @@ class Upkeep:
         self.context = account.context
         self.index = index
         self.lock = asyncio.Lock()
+        #: How many operations wait for `lock`.
+        self._waiting = 0
         #: Folders with renames or unlinks to do.
         self.dirty: set[Folder] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -67,7 +73,12 @@ class Upkeep:
     @asynccontextmanager
     async def exclusive(self, *folders: Folder) -> AsyncIterator[None]:
         """Be the one writer of the account; nothing becomes visible in these folders meanwhile."""
-        async with self.lock:
+        self._waiting += 1
+        try:
+            await self.lock.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             for folder in folders:
                 folder.hold()
             try:
@@ -75,6 +86,8 @@ class Upkeep:
             finally:
                 for folder in folders:
                     folder.release()
+        finally:
+            self.lock.release()
 
     async def operate(self, operation: Callable[[], Awaitable[_T]], *folders: Folder) -> _T:
         """Run an operation as the one writer; again from its beginning when the index turns out to be lost.
@@ -99,6 +112,9 @@ class Upkeep:
                     except IndexLost:
                         continue
         except OSError as error:
+            if error.errno == errno.EIO:
+                # A flush, a copy, a look: whatever it was, the disk fails.
+                self.context.faults.note(error)
             raise StorageFailure("the mailbox cannot be used now, try again later", detail=str(error)) from error
         raise StorageFailure("the mailbox index is damaged", detail=self.index.path)
 
@@ -167,7 +183,7 @@ class Upkeep:
         if look.first:
             row = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1))
             look.fresh = row.fresh
-            while flush.flush_unlinks(self.index, folder, row.number).more:
+            while flush.flush_unlinks(self.index, folder, row.number, _never).more:
                 pass
         elif self.unchanged(folder):
             return None
@@ -204,29 +220,45 @@ class Upkeep:
 
     async def _flush_or_retry(self) -> None:
         try:
-            await self.flush()
+            await self._flush_patiently()
         except BaseException:
             if self.dirty and not self.stopping:
                 self._flush_timer = self.context.loop.call_later(_RETRY, self._flush_due)
             raise
 
-    async def flush(self) -> None:
-        """Do what is to be done in the directories."""
+    async def _flush_patiently(self) -> None:
+        loop = self.context.loop
+        overdue = loop.time() + _MAX_DELAY
+
+        def wanted() -> bool:
+            # Asked in a thread.
+            return self._waiting > 0 and loop.time() < overdue
+
+        while self.dirty:
+            if self._waiting and loop.time() < overdue:
+                await asyncio.sleep(_PAUSE)
+            await self.flush(wanted)
+
+    async def flush(self, wanted: Callable[[], bool] | None = None) -> None:
+        """Do what is to be done in the directories: all of it, or until the account is `wanted` for something else."""
         while self.dirty:
             folder = self.dirty.pop()
             try:
-                await self.operate(functools.partial(self._flush_folder, folder), folder)
+                work = functools.partial(self._flush_folder, folder, wanted or _never)
+                await self.operate(work, folder)
             except NotFound:
                 continue
             except BaseException:
                 self.dirty.add(folder)
                 raise
+            if wanted is not None and wanted():
+                return
 
-    async def _flush_folder(self, folder: Folder) -> None:
+    async def _flush_folder(self, folder: Folder, wanted: Callable[[], bool]) -> None:
         number = await self.transact(folder, _number)
         for work in (flush.flush_unlinks, flush.flush_names):
             for attempt in range(_ATTEMPTS):
-                flushed = await self.context.reading.run(work, self.index, folder, number)
+                flushed = await self.context.reading.run(work, self.index, folder, number, wanted)
                 folder.seen = flushed.seen
                 if flushed.more:
                     # One batch at a time, so that sessions get their turn; the rest is the next round's.
@@ -280,12 +312,17 @@ class Upkeep:
                     number = await self.operate(functools.partial(self.transact, folder, _number), folder)
                 except NotFound:
                     continue
-                for start in range(0, len(uids) if render else 0, reading.RENDER_BATCH):
-                    if self.stopping:
-                        break
-                    await self.context.reading.run(
-                        reading.render_missing, self.index, folder, number, uids[start : start + reading.RENDER_BATCH]
-                    )
+                if render:
+                    await self._render(folder, number, uids)
+
+    async def _render(self, folder: Folder, number: int, uids: list[int]) -> None:
+        run = self.context.reading.run
+        lacking = await run(self.index.run, lambda db: pieces.lacking_pieces(db, number, uids))
+        for start in range(0, len(lacking), reading.RENDER_BATCH):
+            if self.stopping:
+                break
+            some = lacking[start : start + reading.RENDER_BATCH]
+            await run(reading.render_missing, self.index, folder, number, some)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -333,3 +370,7 @@ class Upkeep:
 
 def _number(db: sqlite3.Connection, number: int) -> int:
     return number
+
+
+def _never() -> bool:
+    return False

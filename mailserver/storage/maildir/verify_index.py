@@ -26,6 +26,7 @@ from mailserver.storage.maildir.index_contents import (
     read_contents,
 )
 from mailserver.storage.maildir.inspection import FolderOnDisk, MessageFile
+from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.keywords import Keywords
 from mailserver.storage.maildir.names import FileName
 from mailserver.storage.maildir.pieces import keys_of_pieces, read_pieces
@@ -100,8 +101,11 @@ class IndexCheck:
         self, db: sqlite3.Connection, folder: FolderOnDisk, state: FolderState, known: FolderContents
     ) -> None:
         keys = [key & 0xFFFFFFFF for key in keys_of_pieces(db, known.number)]
+        copied = {content & 0xFFFFFFFF for (content,) in db.execute(
+            "SELECT content FROM copies WHERE content BETWEEN ? AND ?", key_range(known.number))}  # fmt: skip
         for uid in keys:
-            if uid not in known.messages:
+            # Pieces outlive a message until its file went, and as long as copies have them.
+            if uid not in known.messages and uid not in known.unlinks and uid not in copied:
                 text = f"pieces of UID {uid}, which is not in the index"
                 self._out.add(Problem.RENDERED_ORPHAN, folder.dirname, "", text)
         present = [uid for uid in keys if uid in known.messages]

@@ -32,8 +32,8 @@ class Client:
     def __init__(self, view: Selected, *, vanished: bool) -> None:
         self.view = view
         self.vanished = vanished
-        self.uids: list[int | None] = list(view.known_uids())
-        self.flags = dict(zip(view.known_uids(), _flags(view), strict=True))
+        self.uids: list[int | None] = list(view.table.uids[: view.count])
+        self.flags = dict(zip(self.uids, _flags(view), strict=True))
 
     def hear(self, *, expunge: bool) -> None:
         for piece in self.view.pending(FlagsShown(uid=True), expunge=expunge, vanished=self.vanished):

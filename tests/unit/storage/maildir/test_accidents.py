@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -407,3 +408,67 @@ async def test_sizes_that_cannot_be(store: MaildirStore, tmp_path: Path, fields:
     assert len(MESSAGE) == 20
     async with account.open(INBOX) as box:
         assert list(box.table.sizes) == [len(MESSAGE)]
+
+
+async def test_a_removed_account_that_comes_back_has_other_uidvalidities(tmp_path: Path) -> None:
+    """Removed and made again within the same second, or when its folders were many."""
+    seen: set[int] = set()
+    for _ in range(2):
+        async with open_store(tmp_path) as store:
+            for _ in range(2):
+                account = await store.open_account(ANNA)
+                await account.create("Another")
+                validities = {folder.state.uid_validity for folder in account.folders.values()}
+                assert len(validities) == len(account.folders) and not validities & seen
+                seen |= validities
+                await store.remove_account(ANNA)
+
+
+async def test_keywords_of_removed_messages_leave_the_journal(store: MaildirStore, tmp_path: Path) -> None:
+    account = await store.open_account(ANNA)
+    async with account.open(INBOX) as box:
+        await put(store, Target(account=ANNA))
+        await put(store, Target(account=ANNA))
+        await box.set_flags([1, 2], FlagChange.ADD, frozenset({f"$k{number}" for number in range(30)}))
+        await account.upkeep.flush()
+        bases = [path.name.partition(":")[0] for path in sorted((anna(tmp_path) / "cur").iterdir())]
+        assert all(len(Keywords(str(anna(tmp_path))).further_of(base)) == 4 for base in bases)
+        await box.expunge([1])
+        await account.upkeep.flush()
+    assert [len(Keywords(str(anna(tmp_path))).further_of(base)) for base in bases] == [0, 4]
+
+
+@pytest.mark.parametrize("where", ["rename", "unlink", "link_or_copy"])
+async def test_io_errors_of_flushes_and_copies_count(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    account = await store.open_account(ANNA)
+    await put(store, Target(account=ANNA))
+    async with account.open(INBOX) as box:
+        if where == "unlink":
+            await box.expunge([1])
+        else:
+            await box.set_flags([1], FlagChange.ADD, frozenset({SEEN}))
+        with monkeypatch.context() as patch:
+            patch.setattr(files if where == "link_or_copy" else os, where, broken)
+            for _ in range(2):
+                with pytest.raises(StorageFailure):
+                    await (box.copy([1], "Archive") if where == "link_or_copy" else account.upkeep.flush())
+    assert store.faults.broken and store.faults.count >= 2
+
+
+async def test_io_errors_of_the_index_count(store: MaildirStore) -> None:
+    account = await store.open_account(ANNA)
+
+    def broken(db: Any) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(StorageFailure):
+            account.upkeep.index.run(broken)
+    assert store.faults.broken
