@@ -234,6 +234,9 @@ class Player:
         if match is None or match[1] in ("CLIENTBUG", "CAPABILITY"):
             return ""
         name, argument = match[1].upper(), match[2]
+        if name == "MAILBOXID":
+            # Dovecot 2.3 shows it in STATUS alone.
+            return ""
         if name in ("UIDVALIDITY", "HIGHESTMODSEQ"):
             self.known["UV" if name == "UIDVALIDITY" else "HM"] = argument
             return "" if name == "HIGHESTMODSEQ" else name

@@ -45,6 +45,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "SEARCH SENTBEFORE 1-Jan-1990": "RFC 9051 §6.4.4: messages whose Date is earlier; these have none",
     },
     "EXAMINE changes nothing": dict.fromkeys(("STORE 1 +FLAGS (\\Deleted)", "EXPUNGE", "UID EXPUNGE 1"), _READ_ONLY),
+    "others": {"NAMESPACE": "RFC 2342 §5: there are mailboxes of other users; this Dovecot has no namespace for them"},
     "QRESYNC": {"SELECT INBOX (QRESYNC)": "a command that could not be read has done nothing, and closed nothing"},
 }
 
