@@ -173,6 +173,14 @@ class Reach:
             return self.namespaces.layout.to_client(name)
         return self.namespaces.shown(self.namespaces.path_of(owner, name) or name)
 
+    async def subscribed(self) -> frozenset[str]:
+        """What this user is subscribed to, as clients call it."""
+        names = self.namespaces
+        return frozenset(
+            names.shown(name) if names.parse(name) else names.layout.to_client(name)
+            for name in await self._own.subscriptions()
+        )
+
     async def shared_with_me(self) -> AsyncIterator[Foreign]:
         """Everything of others that this user may look up."""
         left = _MOST_SHARED

@@ -141,6 +141,10 @@ def _sort(command: commands.Sort) -> Iterator[str]:
     yield from _keys(command.search.key)
 
 
+def _multi_search(command: commands.MultiSearch) -> Iterator[str]:
+    return _search(command.search)
+
+
 def _thread(command: commands.Thread) -> Iterator[str]:
     yield f"THREAD={command.algorithm.name}"
     yield from _keys(command.search.key)
@@ -169,6 +173,7 @@ _NEEDS: Mapping[type, Callable[[Any], Iterator[str]]] = {
     commands.Fetch: _fetch,
     Notify: _notify,
     commands.List: _list,
+    commands.MultiSearch: _multi_search,
     commands.Search: _search,
     commands.Select: _select,
     commands.Sort: _sort,

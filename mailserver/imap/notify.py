@@ -155,12 +155,7 @@ class Notifications:
         return any(self._covers(group, account, name, shown) for group in self._groups)
 
     async def _note_subscriptions(self) -> None:
-        reach = self._session.reach
-        spelled = (
-            reach.namespaces.shown(name) if reach.namespaces.parse(name) else reach.namespaces.layout.to_client(name)
-            for name in await self._session.folders.subscriptions()
-        )  # fmt: skip
-        self._subscribed = frozenset(spelled)
+        self._subscribed = await self._session.reach.subscribed()
 
     # --- what happened
 

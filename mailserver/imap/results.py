@@ -69,13 +69,17 @@ class Results:
         if SearchReturn.SAVE in self._returns:
             view.result = NumSet.from_numbers(self._named(self._found.uids))
 
-    def esearch(self, tag: bytes, *, modseq: bool) -> bytes:
-        """The ESEARCH response; SAVE alone has none (RFC 5182 §2.1)."""
+    def esearch(
+        self, tag: bytes, *, modseq: bool, mailbox: tuple[str, int] | None = None, utf8: bool = False
+    ) -> bytes:
+        """The ESEARCH response, with the name and UIDVALIDITY of a `mailbox`; SAVE alone has none (RFC 5182 §2.1)."""
         returns, numbers, partial = self._returns, self.numbers, self._search.partial
         if returns == {SearchReturn.SAVE}:
             return b""
         return responses.esearch(
             tag,
+            mailbox_name=mailbox,
+            utf8=utf8,
             uid=self._search.uid,
             minimum=numbers[0] if numbers and SearchReturn.MIN in returns else None,
             maximum=numbers[-1] if numbers and SearchReturn.MAX in returns else None,

@@ -22,6 +22,7 @@ from mailserver.imap.commands import (
     list,
     login,
     logout,
+    multisearch,
     namespace,
     noop,
     notify,
@@ -86,6 +87,7 @@ _SPECS = (
     CommandSpec(name="SEARCH", run=search.search, states=_SELECTED, expunges=False),
     CommandSpec(name="SORT", run=sort.sort, states=_SELECTED, capability="SORT", expunges=False),
     CommandSpec(name="THREAD", run=thread.thread, states=_SELECTED, expunges=False),
+    CommandSpec(name="ESEARCH", run=multisearch.esearch, states=_AUTHENTICATED, capability="MULTISEARCH"),
     CommandSpec(
         name="CANCELUPDATE", run=cancelupdate.cancel_update, states=_SELECTED, capability="CONTEXT=SEARCH"
     ),

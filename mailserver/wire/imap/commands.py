@@ -17,13 +17,13 @@ from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.fetch_items import FetchItem
-from mailserver.wire.imap.search_commands import CancelUpdate, Search, Sort, Thread
+from mailserver.wire.imap.search_commands import CancelUpdate, MultiSearch, Search, Sort, Thread
 from mailserver.wire.imap.sequence_set import PartialRange, SavedResult, SequenceSet
 
 __all__ = [
     "Authenticate", "CancelUpdate", "Capability", "Check", "Close", "Command", "Copy", "Create", "Delete", "Enable",
     "Expunge", "Fetch", "GetQuota", "GetQuotaRoot", "Id", "Idle", "List", "ListReturn", "ListSelect", "Login",
-    "Logout", "Lsub", "MessageSet", "Move", "Namespace", "Noop", "QResync", "Rename", "Search", "Select",
+    "Logout", "Lsub", "MessageSet", "Move", "MultiSearch", "Namespace", "Noop", "QResync", "Rename", "Search", "Select",
     "SetQuota", "Sort", "StartTls", "Status", "StatusItem", "Store", "Subscribe", "Thread", "Unselect",
     "Unsubscribe",
 ]  # fmt: skip
@@ -326,5 +326,5 @@ class Move:
 Command = (
     Capability | Noop | Logout | Id | StartTls | Authenticate | Login | Enable | Select | Create | Delete | Rename
     | Subscribe | Unsubscribe | List | Lsub | Namespace | Status | Idle | GetQuota | GetQuotaRoot | SetQuota | Check
-    | Close | Unselect | Expunge | Search | Sort | Thread | CancelUpdate | Fetch | Store | Copy | Move
+    | Close | Unselect | Expunge | Search | Sort | Thread | CancelUpdate | MultiSearch | Fetch | Store | Copy | Move
 )

@@ -195,6 +195,8 @@ def esearch(
     tag: bytes,
     *,
     uid: bool,
+    mailbox_name: tuple[str, int] | None = None,
+    utf8: bool = False,
     minimum: int | None = None,
     maximum: int | None = None,
     all_found: Sequence[int] = (),
@@ -203,7 +205,12 @@ def esearch(
     modseq: int | None = None,
 ) -> bytes:
     """RFC 9051 §7.3.4; what is None, and ALL of nothing, is left out as §6.4.4 wants it."""
-    parts = [b"* ESEARCH (TAG %b)" % string(tag)]
+    about = b""
+    if mailbox_name is not None:
+        # RFC 7377 §2.1
+        name, uid_validity = mailbox_name
+        about = b" MAILBOX %b UIDVALIDITY %d" % (mailbox(name, utf8=utf8), uid_validity)
+    parts = [b"* ESEARCH (TAG %b%b)" % (string(tag), about)]
     if uid:
         parts.append(b"UID")
     named = ((b"MIN", minimum), (b"MAX", maximum))

@@ -1,4 +1,4 @@
-"""SEARCH and what grew from it (RFC 9051 §6.4.4, RFC 5256), as values."""
+"""SEARCH and what grew from it (RFC 9051 §6.4.4, RFC 5256, RFC 5267, RFC 7377), as values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from enum import Enum
 from mailserver.wire.imap.search_keys import SearchKey
 from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["CancelUpdate", "Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Thread", "ThreadAlgorithm"]
+__all__ = [
+    "CancelUpdate", "MultiSearch", "Search", "SearchReturn", "Sort", "SortCriterion", "SortKey", "Source",
+    "SourceKind", "Thread", "ThreadAlgorithm",
+]  # fmt: skip
 
 
 class SearchReturn(Enum):
@@ -93,3 +96,31 @@ class CancelUpdate:
     """RFC 5267 §4.3.5; `tags` of searches with UPDATE."""
 
     tags: tuple[bytes, ...]
+
+
+class SourceKind(Enum):
+    """Which mailboxes are searched (RFC 7377 §2.2, RFC 5465 §6)."""
+
+    SELECTED = b"SELECTED"
+    INBOXES = b"INBOXES"
+    PERSONAL = b"PERSONAL"
+    SUBSCRIBED = b"SUBSCRIBED"
+    SUBTREE = b"SUBTREE"
+    SUBTREE_ONE = b"SUBTREE-ONE"
+    MAILBOXES = b"MAILBOXES"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`names` are for SUBTREE, SUBTREE-ONE and MAILBOXES."""
+
+    kind: SourceKind
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MultiSearch:
+    """ESEARCH (RFC 7377 §2). `search` always has result options, and answers with UIDs."""
+
+    sources: tuple[Source, ...]
+    search: Search

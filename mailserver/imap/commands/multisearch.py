@@ -1,0 +1,71 @@
+"""ESEARCH, the SEARCH of several mailboxes (RFC 7377)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from mailserver.imap.access import Access
+from mailserver.imap.context_updates import begin, keep
+from mailserver.imap.replies import Responses, bad
+from mailserver.imap.results import BAD_CHARSET, Results, saving
+from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.selected import Selected
+from mailserver.imap.session import Session
+from mailserver.imap.sources import searched
+from mailserver.model.errors import NotFound
+from mailserver.wire.imap import commands
+from mailserver.wire.imap.search_commands import Search, SourceKind
+
+__all__ = ["esearch"]
+
+
+async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
+    """One answer for each mailbox in which something was found; which one is selected does not change."""
+    view, search = session.selected, command.search
+    here = any(source.kind is SourceKind.SELECTED for source in command.sources)
+    if here and view is None:
+        yield bad("no mailbox is selected")
+        return
+    if asks_modseq(search.key):
+        yield session.enable_condstore()
+    if search.bad_charset:
+        yield BAD_CHARSET
+        return
+    elsewhere = await searched(session, command.sources)
+    if view is not None:
+        shown = session.reach.to_client(view.owner, view.mailbox.name)
+        if here or shown in elsewhere:
+            elsewhere.pop(shown, None)
+            async for piece in _selected(session, view, shown, search):
+                yield piece
+    for shown, access in elsewhere.items():
+        yield await _other(session, shown, access, search)
+
+
+async def _selected(session: Session, view: Selected, shown: str, search: Search) -> Responses:
+    context = begin(view, session.tag, search)
+    with saving(view, search):
+        found = await find(view, search.key, session.services.workers)
+    results = Results(found, search, search.returns or frozenset())
+    results.save(view)
+    if len(found):
+        mailbox = (shown, view.mailbox.uid_validity)
+        yield results.esearch(session.tag, modseq=asks_modseq(search.key), mailbox=mailbox, utf8=session.utf8)
+    for piece in keep(view, context, found):
+        yield piece
+
+
+async def _other(session: Session, shown: str, access: Access, search: Search) -> bytes:
+    try:
+        async with AsyncExitStack() as lease:
+            mailbox = await lease.enter_async_context(access.folders.open(access.name))
+            await mailbox.refresh()
+            found = await find(Selected(mailbox, lease, read_only=True), search.key, session.services.workers)
+    except NotFound:
+        # Deleted a moment ago.
+        return b""
+    if not len(found):
+        return b""
+    results = Results(found, search, search.returns or frozenset())
+    about = (shown, mailbox.uid_validity)
+    return results.esearch(session.tag, modseq=asks_modseq(search.key), mailbox=about, utf8=session.utf8)
