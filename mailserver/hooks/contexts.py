@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -14,8 +15,8 @@ from mailserver.ports.store import Content
 __all__ = [
     "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "HeloContext",
     "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect",
-    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SenderContext", "Session", "TlsLevel",
-    "TlsPolicy", "TlsPolicyContext", "Unresolvable",
+    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SearchAnswer", "SearchContext",
+    "SenderContext", "Session", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Unresolvable",
 ]  # fmt: skip
 
 
@@ -184,6 +185,38 @@ class Placement:
     mailbox: str = "INBOX"
     flags: frozenset[str] = frozenset()
     create: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchContext:
+    """A client looks for `text` in the messages of a mailbox.
+
+    `where` is BODY, TEXT (header and body), or the name of a header field in lower case. `fuzzy` asks for what is
+    similar as well (RFC 6203). `account` is the one that searches; the mailbox may be shared by another. UIDs are those
+    of `mailbox_id` as long as it has this `uid_validity`.
+    """
+
+    account: AccountId
+    mailbox_id: str
+    uid_validity: int
+    where: str
+    text: str = field(repr=False)
+    fuzzy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAnswer:
+    """Messages that may match, by UID; it may name some that do not, or that are gone, but must miss none.
+
+    `complete_to` is the highest UID that the index knows: the server itself looks into later messages. With `exact` the
+    answer is taken as it is; else the server looks for the text (RFC 9051 §6.4.4: any substring, in any case) in the
+    messages that are named. What answers a fuzzy question is never looked into. `scores` are 1 to 100, the best is 100.
+    """
+
+    uids: frozenset[int]
+    complete_to: int
+    exact: bool = False
+    scores: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

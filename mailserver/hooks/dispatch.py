@@ -32,6 +32,8 @@ from mailserver.hooks.contexts import (
     Route,
     RouteContext,
     ScramContext,
+    SearchAnswer,
+    SearchContext,
     SenderContext,
     Session,
     TlsPolicy,
@@ -188,6 +190,15 @@ class Hooks:
         answer: Placement | None = await _provide(calls, ctx, _account) if calls else None
         return answer
 
+    async def search(self, ctx: SearchContext) -> SearchAnswer | None:
+        """None: no index of this text."""
+        answer: SearchAnswer | None = await _provide(self._calls["search"], ctx, _account)
+        return answer
+
+    def searches_for(self, account: AccountId) -> bool:
+        """Whether there is a plugin to ask by `search`."""
+        return any(call.options.covers((account,)) for call in self._calls["search"])
+
     # observe and contribute
 
     def emit(self, event: Event) -> None:
@@ -306,7 +317,7 @@ def _address(ctx: ResolveContext) -> tuple[str, ...]:
     return (ctx.address.key,)
 
 
-def _account(ctx: SenderContext | PlaceContext) -> tuple[str, ...]:
+def _account(ctx: SenderContext | PlaceContext | SearchContext) -> tuple[str, ...]:
     return (ctx.account,)
 
 

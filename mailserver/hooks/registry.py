@@ -30,6 +30,8 @@ from mailserver.hooks.contexts import (
     Route,
     RouteContext,
     ScramContext,
+    SearchAnswer,
+    SearchContext,
     SenderContext,
     Session,
     TlsPolicy,
@@ -56,6 +58,7 @@ SenderAllowed = _Hook[SenderContext, bool]
 RouteFor = _Hook[RouteContext, Route]
 TlsPolicyFor = _Hook[TlsPolicyContext, TlsPolicy]
 Place = _Hook[PlaceContext, Placement]
+Search = _Hook[SearchContext, SearchAnswer]
 
 
 class OnError(Enum):
@@ -188,6 +191,16 @@ class Registry:
         It runs per recipient, after `on_message`; it cannot refuse.
         """
         self.hooks["place"].append(fn)
+        return fn
+
+    def search(self, fn: Search) -> Search:
+        """The messages of a mailbox that may have a text, from an index; None leaves it to the server to look for it.
+
+        Asked for each text of a client's SEARCH, SORT or THREAD. A plugin that fails costs time and no answer: the
+        server looks for the text itself, whatever `on_error` says. SEARCH=FUZZY (RFC 6203) is announced to accounts for
+        which there is such a plugin.
+        """
+        self.hooks["search"].append(fn)
         return fn
 
     def observe(self, kind: type[E], fn: Callable[[E], Awaitable[None] | None]) -> None:

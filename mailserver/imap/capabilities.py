@@ -39,7 +39,8 @@ def capability_list(
 
     def announce(session: Session) -> str:
         if session.account is not None:
-            return left(True, session.off)
+            # With a plugin that has an index (RFC 6203), and such a plugin may come and go.
+            return left(True, session.off) + (" SEARCH=FUZZY" if session.offers("SEARCH=FUZZY") else "")
         names = [left(False, session.off)]
         if session.starttls and session.offers("STARTTLS"):
             names.append("STARTTLS")

@@ -15,7 +15,18 @@ from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
 from mailserver.wire.imap.notify_commands import Notify
 from mailserver.wire.imap.search_commands import SearchReturn, SortKey
-from mailserver.wire.imap.search_keys import And, DateField, DateKey, ModSeq, Not, ObjectId, Or, SearchKey, Within
+from mailserver.wire.imap.search_keys import (
+    And,
+    DateField,
+    DateKey,
+    Fuzzy,
+    ModSeq,
+    Not,
+    ObjectId,
+    Or,
+    SearchKey,
+    Within,
+)
 from mailserver.wire.imap.sequence_set import SavedResult
 
 __all__ = ["needed"]
@@ -30,10 +41,19 @@ _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     BinarySection: "BINARY",
     BinarySize: "BINARY",
 }
-_SEARCH: Mapping[type[SearchKey], str] = {ModSeq: "CONDSTORE", ObjectId: "OBJECTID", Within: "WITHIN"}
 _CONTEXT = frozenset((SearchReturn.CONTEXT, SearchReturn.UPDATE))
-_SEARCH_RETURNS = {SearchReturn.SAVE: "SEARCHRES", SearchReturn.PARTIAL: "PARTIAL"}
-_SORT = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
+_SEARCH: Mapping[type[SearchKey], str] = {
+    ModSeq: "CONDSTORE",
+    ObjectId: "OBJECTID",
+    Within: "WITHIN",
+    Fuzzy: "SEARCH=FUZZY",
+}
+_SEARCH_RETURNS = {
+    SearchReturn.SAVE: "SEARCHRES",
+    SearchReturn.PARTIAL: "PARTIAL",
+    SearchReturn.RELEVANCY: "SEARCH=FUZZY",
+}
+_SORT = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY", SortKey.RELEVANCY: "SEARCH=FUZZY"}
 _STATUS = {
     StatusItem.SIZE: "STATUS=SIZE",
     StatusItem.HIGHESTMODSEQ: "CONDSTORE",
@@ -127,7 +147,7 @@ def _keys(asked: SearchKey) -> Iterator[str]:
                 keys.extend(key.keys)
             case Or():
                 keys.extend((key.left, key.right))
-            case Not():
+            case Not() | Fuzzy():
                 keys.append(key.key)
 
 

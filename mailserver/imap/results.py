@@ -87,7 +87,13 @@ class Results:
             partial=None if partial is None else (partial, _part(numbers, partial)),
             count=len(numbers) if SearchReturn.COUNT in returns else None,
             modseq=self.highest_modseq() if modseq else None,
+            relevancy=self._relevancy() if SearchReturn.RELEVANCY in returns else None,
         )
+
+    def _relevancy(self) -> Sequence[int]:
+        """RFC 6203 §4: the scores of what the answer names, in its order."""
+        scores, partial = self._in_order(self._found.scores), self._search.partial
+        return scores if partial is None else _part(scores, partial)
 
     def _in_order(self, column: Sequence[int]) -> Sequence[int]:
         return column if self._order is None else [column[at] for at in self._order]

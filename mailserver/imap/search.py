@@ -12,9 +12,12 @@ import collections.abc
 import sys
 import time
 from array import array
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from itertools import compress
+from types import MappingProxyType
 
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Rows, Selected
 from mailserver.imap.slices import Turn
@@ -25,6 +28,7 @@ from mailserver.wire.imap.search_keys import (
     DateField,
     DateKey,
     DateRelation,
+    Fuzzy,
     HasFlag,
     Header,
     Larger,
@@ -45,15 +49,17 @@ __all__ = ["Found", "asks_modseq", "find"]
 
 _DAY = 86_400
 _OCTET = 256
+_NO_SCORES: Mapping[int, int] = MappingProxyType({})
 
 class Found:
     """The messages that match, in order. Columns are made when they are asked for: most answers need one."""
 
-    __slots__ = ("_mask", "_rows")
+    __slots__ = ("_mask", "_rows", "_scores")
 
-    def __init__(self, rows: Rows, mask: bytes) -> None:
+    def __init__(self, rows: Rows, mask: bytes, scores: Mapping[int, int] = _NO_SCORES) -> None:
         self._rows = rows
         self._mask = mask
+        self._scores = scores
 
     def __len__(self) -> int:
         return self._mask.count(1)
@@ -82,16 +88,24 @@ class Found:
         return self._found(self._rows.dates)
 
     @property
+    def scores(self) -> collections.abc.Sequence[int]:
+        """How well the messages match, 1 to 100 (RFC 6203 §4); 100 is what was not found by similarity."""
+        return [self._scores.get(uid, 100) for uid in self.uids]
+
+    @property
     def sizes(self) -> collections.abc.Sequence[int]:
         """Octets."""
         return self._found(self._rows.sizes)
 
 
-async def find(view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None) -> Found:
-    """The messages of the view, or of some rows of it, that match."""
+async def find(
+    view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None, *, index: SearchIndex | None = None
+) -> Found:
+    """The messages of the view, or of some rows of it, that match; `index` is what plugins know of them."""
     rows = view.rows(range(view.count)) if rows is None else rows
-    mask = await _Evaluation(view, rows, workers).matching(key, _ones(len(rows)))
-    return Found(rows, mask.to_bytes(len(rows), "little"))
+    evaluation = _Evaluation(view, rows, workers, index)
+    mask = await evaluation.matching(key, _ones(len(rows)))
+    return Found(rows, mask.to_bytes(len(rows), "little"), evaluation.scores)
 
 
 def asks_modseq(key: SearchKey) -> bool:
@@ -100,7 +114,7 @@ def asks_modseq(key: SearchKey) -> bool:
         return any(map(asks_modseq, key.keys))
     if isinstance(key, Or):
         return asks_modseq(key.left) or asks_modseq(key.right)
-    return asks_modseq(key.key) if isinstance(key, Not) else isinstance(key, ModSeq)
+    return asks_modseq(key.key) if isinstance(key, Not | Fuzzy) else isinstance(key, ModSeq)
 
 
 def _ones(count: int) -> int:
@@ -113,7 +127,7 @@ def _cost(key: SearchKey) -> int:
         return max(map(_cost, key.keys))
     if isinstance(key, Or):
         return max(_cost(key.left), _cost(key.right))
-    if isinstance(key, Not):
+    if isinstance(key, Not | Fuzzy):
         return _cost(key.key)
     if isinstance(key, DateKey):
         return 1 if key.field is DateField.SENT else 0
@@ -127,30 +141,38 @@ def _cost(key: SearchKey) -> int:
 class _Evaluation:
     """One SEARCH over one state of the mailbox."""
 
-    def __init__(self, view: Selected, rows: Rows, workers: Executor) -> None:
+    def __init__(self, view: Selected, rows: Rows, workers: Executor, index: SearchIndex | None) -> None:
         self._view = view
         self._rows = rows
-        self._text = TextSearch(view.mailbox, rows.uids, workers)
+        self._text = TextSearch(view.mailbox, rows.uids, workers, index)
         self._turn = Turn()
 
-    async def matching(self, key: SearchKey, among: int) -> int:
-        """The rows among these that match."""
+    @property
+    def scores(self) -> Mapping[int, int]:
+        """Of messages that were found by similarity."""
+        return self._text.scores
+
+    async def matching(self, key: SearchKey, among: int, *, fuzzy: bool = False) -> int:
+        """The rows among these that match; `fuzzy`: or nearly so, where there is more than yes and no."""
         if not among:
             return 0
         if isinstance(key, And):
             for part in sorted(key.keys, key=_cost):
-                among = await self.matching(part, among)
+                among = await self.matching(part, among, fuzzy=fuzzy)
             return among
         if isinstance(key, Or):
             first, second = sorted((key.left, key.right), key=_cost)
-            found = await self.matching(first, among)
-            return found | await self.matching(second, among & ~found)
+            found = await self.matching(first, among, fuzzy=fuzzy)
+            return found | await self.matching(second, among & ~found, fuzzy=fuzzy)
         if isinstance(key, Not):
-            return among & ~await self.matching(key.key, among)
+            return among & ~await self.matching(key.key, among, fuzzy=fuzzy)
+        if isinstance(key, Fuzzy):
+            # Fuzzy matching of flags, numbers and dates is left out, as RFC 6203 §5 allows.
+            return await self.matching(key.key, among, fuzzy=True)
         if isinstance(key, Header | BodyText | Text | ObjectId):
-            return await self._by_text(key, among)
+            return await self._by_text(key, among, fuzzy=fuzzy)
         if isinstance(key, DateKey) and key.field is DateField.SENT:
-            return await self._by_text(key, among)
+            return await self._by_text(key, among, fuzzy=fuzzy)
         # A search may have thousands of keys.
         await self._turn.pass_on()
         return among & int.from_bytes(self._by_array(key), "little")
@@ -212,8 +234,8 @@ class _Evaluation:
             mask[span.start : span.stop] = b"\1" * len(span)
         return mask
 
-    async def _by_text(self, key: TextKey, among: int) -> int:
-        found = await self._text.matching(key, among.to_bytes(len(self._rows), "little"))
+    async def _by_text(self, key: TextKey, among: int, *, fuzzy: bool) -> int:
+        found = await self._text.matching(key, among.to_bytes(len(self._rows), "little"), fuzzy=fuzzy)
         return int.from_bytes(found, "little")
 
 

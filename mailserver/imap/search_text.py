@@ -15,11 +15,14 @@ import asyncio
 import operator
 import re
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import compress, filterfalse
 
+from mailserver.hooks.contexts import SearchAnswer
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
 from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_day
@@ -57,16 +60,41 @@ def is_indexed(key: Header) -> bool:
 class TextSearch:
     """Looks for text in messages of a mailbox, by their ascending UIDs."""
 
-    def __init__(self, mailbox: Mailbox, uids: Sequence[int], workers: Executor) -> None:
+    def __init__(
+        self, mailbox: Mailbox, uids: Sequence[int], workers: Executor, index: SearchIndex | None = None
+    ) -> None:
         self._mailbox = mailbox
         self._uids = uids
         self._workers = workers
+        self._index = index
         self._turn = Turn()
+        #: Of messages that were found by similarity: the best of their scores.
+        self.scores: dict[int, int] = {}
 
-    async def matching(self, key: TextKey, among: bytes) -> bytes:
+    async def matching(self, key: TextKey, among: bytes, *, fuzzy: bool = False) -> bytes:
         """One octet for each UID, 0 or 1: which messages match, of those that have 1 in `among`."""
-        found = await self._found(key, array("I", compress(self._uids, among)))
+        uids = array("I", compress(self._uids, among))
+        answer = await self._ask(key, fuzzy=fuzzy)
+        if answer is None:
+            found = await self._found(key, uids)
+        else:
+            known = bisect_right(uids, answer.complete_to)
+            found = await self._found(key, uids[known:])
+            found |= await self._named(key, answer, uids[:known], fuzzy=fuzzy)
         return bytes(map(found.__contains__, self._uids))
+
+    async def _ask(self, key: TextKey, *, fuzzy: bool) -> SearchAnswer | None:
+        if self._index is None or not isinstance(key, Header | BodyText | Text):
+            return None
+        return await self._index.ask(key, fuzzy=fuzzy)
+
+    async def _named(self, key: TextKey, answer: SearchAnswer, uids: Sequence[int], *, fuzzy: bool) -> set[int]:
+        """Of messages that a plugin knows."""
+        named = array("I", filter(answer.uids.__contains__, uids))
+        if fuzzy:
+            for uid in named:
+                self.scores[uid] = max(self.scores.get(uid, 1), min(answer.scores.get(uid, 1), 100))
+        return set(named) if fuzzy or answer.exact else await self._found(key, named)
 
     async def _found(self, key: TextKey, uids: Sequence[int]) -> set[int]:
         match key:

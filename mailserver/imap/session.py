@@ -159,7 +159,12 @@ class Session:
 
         What belongs to it is refused then; what was enabled before stays enabled.
         """
+        if capability == "SEARCH=FUZZY" and not self._has_index():
+            return False
         return not self.off or not is_off(capability.upper(), self.off)
+
+    def _has_index(self) -> bool:
+        return self.account is not None and self.services.hooks.searches_for(self.account)
 
     def identified(self, name: str, version: str) -> None:
         """The client said what it is (RFC 2971)."""

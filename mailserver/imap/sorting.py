@@ -55,6 +55,9 @@ async def _columns(view: Selected, found: Found, keys: set[SortKey]) -> dict[Sor
     columns: dict[SortKey, Sequence[Any]] = {}
     if SortKey.ARRIVAL in keys:
         columns[SortKey.ARRIVAL] = found.dates
+    if SortKey.RELEVANCY in keys:
+        # RFC 6203 §6: the highest score comes first.
+        columns[SortKey.RELEVANCY] = [-score for score in found.scores]
     if SortKey.SIZE in keys:
         columns[SortKey.SIZE] = found.sizes
     wanted: dict[SortKey, tuple[list[Any], Callable[[list[bytes], Sequence[int]], list[Any]]]] = {

@@ -7,6 +7,7 @@ from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.session import Session
 from mailserver.wire.imap import commands, responses
 from mailserver.wire.imap.search_commands import SearchReturn
@@ -24,7 +25,7 @@ async def search(session: Session, command: commands.Search) -> Responses:
         if command.bad_charset:
             yield BAD_CHARSET
             return
-        found = await find(view, command.key, session.services.workers)
+        found = await find(view, command.key, session.services.workers, index=SearchIndex.of(session, command))
     results = Results(found, command, command.returns or frozenset({SearchReturn.ALL}))
     if command.returns is None and not session.rev2:
         yield responses.search(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -6,6 +6,7 @@ from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.session import Session
 from mailserver.imap.sorting import in_order
 from mailserver.wire.imap import commands, responses
@@ -24,7 +25,7 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         if search.bad_charset:
             yield BAD_CHARSET
             return
-        found = await find(view, search.key, session.services.workers)
+        found = await find(view, search.key, session.services.workers, index=SearchIndex.of(session, search))
         order = await in_order(view, found, command.criteria)
     results = Results(found, search, search.returns or frozenset(), order)
     if search.returns is None:

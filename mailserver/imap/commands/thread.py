@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET
 from mailserver.imap.search import Found, asks_modseq, find
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
@@ -27,7 +28,7 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
     if search.bad_charset:
         yield BAD_CHARSET
         return
-    found = await find(view, search.key, session.services.workers)
+    found = await find(view, search.key, session.services.workers, index=SearchIndex.of(session, search))
     forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found)))
     yield b"* THREAD " if forest.roots else b"* THREAD"
     for piece in thread_lists(forest, found.uids if search.uid else found.numbers):

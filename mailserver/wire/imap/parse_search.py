@@ -1,5 +1,5 @@
 """The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3, RFC 9394,
-RFC 5032).
+RFC 5032, RFC 6203).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -23,6 +23,7 @@ from mailserver.wire.imap.search_keys import (
     DateField,
     DateKey,
     DateRelation,
+    Fuzzy,
     HasFlag,
     Header,
     Larger,
@@ -97,9 +98,15 @@ def result_options(lexer: Lexer) -> Options:
     return frozenset(found) or frozenset({SearchReturn.ALL}), partial
 
 
-def search_program(lexer: Lexer, options: Options, *, uid: bool, charset: bool) -> Search:
-    """The rest of a command: a charset and keys. With `charset` it must be there, and without the word CHARSET."""
+def search_program(
+    lexer: Lexer, options: Options, *, uid: bool, charset: bool, relevancy: bool = False
+) -> Search:
+    """The rest of a command: a charset and keys. With `charset` it must be there, and without the word CHARSET.
+
+    With `relevancy`, or when that is to be returned, one of the keys must be FUZZY (RFC 6203 §4, §6).
+    """
     returns, partial = options
+    relevancy = relevancy or (returns is not None and SearchReturn.RELEVANCY in returns)
     if charset or lexer.peek_word() == b"CHARSET":
         if not charset:
             lexer.at += 7
@@ -114,7 +121,9 @@ def search_program(lexer: Lexer, options: Options, *, uid: bool, charset: bool) 
     found = [keys.key(1)]
     while lexer.skip(b" "):
         found.append(keys.key(1))
-    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid)
+    if relevancy and not keys.fuzzy:
+        raise ParseError("RELEVANCY is possible with FUZZY keys only")
+    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid, fuzzy=keys.fuzzy)
 
 
 def _all_of(keys: list[SearchKey]) -> SearchKey:
@@ -124,11 +133,13 @@ def _all_of(keys: list[SearchKey]) -> SearchKey:
 class _Keys:
     """Recursion over one search program, bounded in depth and in number."""
 
-    __slots__ = ("_count", "lexer")
+    __slots__ = ("_count", "fuzzy", "lexer")
 
     def __init__(self, lexer: Lexer) -> None:
         self.lexer = lexer
         self._count = 0
+        #: Whether there is a FUZZY key.
+        self.fuzzy = False
 
     def key(self, depth: int) -> SearchKey:
         self._count += 1
@@ -149,6 +160,10 @@ class _Keys:
         if word == b"NOT":
             lexer.space()
             return Not(self.key(depth + 1))
+        if word == b"FUZZY":
+            lexer.space()
+            self.fuzzy = True
+            return Fuzzy(self.key(depth + 1))
         if word == b"OR":
             lexer.space()
             left = self.key(depth + 1)

@@ -51,7 +51,8 @@ def _sort(lexer: Lexer, *, uid: bool) -> Sort:
     options = result_options(lexer)
     criteria = tuple(lexer.items(lambda: _criterion(lexer), _MAX_CRITERIA))
     lexer.space()
-    return Sort(criteria, search_program(lexer, options, uid=uid, charset=True))
+    relevancy = any(criterion.key is SortKey.RELEVANCY for criterion in criteria)
+    return Sort(criteria, search_program(lexer, options, uid=uid, charset=True, relevancy=relevancy))
 
 
 def _criterion(lexer: Lexer) -> SortCriterion:
@@ -62,7 +63,7 @@ def _criterion(lexer: Lexer) -> SortCriterion:
         word = lexer.word("a sort criterion")
     key = _KEYS.get(word)
     if key is None:
-        raise ParseError("SORT knows ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, SIZE, SUBJECT and TO")
+        raise ParseError(f"SORT knows {', '.join(key.name for key in SortKey)}")
     return SortCriterion(key, reverse)
 
 

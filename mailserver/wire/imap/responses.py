@@ -203,6 +203,7 @@ def esearch(
     partial: tuple[PartialRange, Sequence[int]] | None = None,
     count: int | None = None,
     modseq: int | None = None,
+    relevancy: Sequence[int] | None = None,
 ) -> bytes:
     """RFC 9051 §7.3.4; what is None, and ALL of nothing, is left out as §6.4.4 wants it."""
     about = b""
@@ -221,6 +222,9 @@ def esearch(
         # RFC 9394 §3.1: the range as it was asked for.
         asked, numbers = partial
         parts.append(b"PARTIAL (%b %b)" % (str(asked).encode("ascii"), ordered_set(numbers) or b"NIL"))
+    if relevancy is not None:
+        # RFC 6203 §4
+        parts.append(b"RELEVANCY (%b)" % " ".join(map(str, relevancy)).encode("ascii"))
     named = ((b"COUNT", count), (b"MODSEQ", modseq))
     parts.extend(b"%b %d" % (name, value) for name, value in named if value is not None)
     return b" ".join(parts) + b"\r\n"

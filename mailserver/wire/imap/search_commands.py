@@ -22,6 +22,8 @@ class SearchReturn(Enum):
     ALL = b"ALL"
     COUNT = b"COUNT"
     SAVE = b"SAVE"
+    #: RFC 6203 §4; only with a FUZZY key.
+    RELEVANCY = b"RELEVANCY"
     #: RFC 9394 §3.1; which part is `Search.partial`.
     PARTIAL = b"PARTIAL"
     #: RFC 5267 §4.2–4.3: the client will ask again, or wants to hear of changes.
@@ -43,6 +45,8 @@ class Search:
     returns: frozenset[SearchReturn] | None = None
     partial: PartialRange | None = None
     uid: bool = False
+    #: Whether there is a FUZZY key (RFC 6203 §3).
+    fuzzy: bool = False
     bad_charset: bool = False
 
 
@@ -55,6 +59,8 @@ class SortKey(Enum):
     DISPLAYFROM = b"DISPLAYFROM"
     DISPLAYTO = b"DISPLAYTO"
     FROM = b"FROM"
+    #: RFC 6203 §6; only with a FUZZY key.
+    RELEVANCY = b"RELEVANCY"
     SIZE = b"SIZE"
     SUBJECT = b"SUBJECT"
     TO = b"TO"

@@ -14,8 +14,8 @@ from enum import Enum
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = [
-    "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "HasFlag", "Header", "Larger", "ModSeq", "Not",
-    "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids", "Within",
+    "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "Fuzzy", "HasFlag", "Header", "Larger", "ModSeq",
+    "Not", "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids", "Within",
 ]  # fmt: skip
 
 
@@ -169,7 +169,14 @@ class Within:
     older: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """FUZZY (RFC 6203 §3): as the key, or similar."""
+
+    key: SearchKey
+
+
 SearchKey = (
-    All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Larger | Smaller
-    | ModSeq | ObjectId | Within
+    All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Fuzzy | Larger
+    | Smaller | ModSeq | ObjectId | Within
 )

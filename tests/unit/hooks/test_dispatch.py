@@ -26,6 +26,8 @@ from mailserver.hooks.contexts import (
     Route,
     RouteContext,
     ScramContext,
+    SearchAnswer,
+    SearchContext,
     SenderContext,
     TlsLevel,
     TlsPolicy,
@@ -119,6 +121,8 @@ PROVIDE = [
      [Resolution(destinations=(LocalMailbox(account=AccountId("a@b")),)), Unresolvable(reply=NO.reply)]),
     ("route", RouteContext(sender=None, recipient=ANNA), [Route(hosts=(("relay.test", 25),))]),
     ("tls_policy", TlsPolicyContext(domain="x.test", host="mx.x.test"), [TlsPolicy(level=TlsLevel.VERIFIED)]),
+    ("search", SearchContext(account=AccountId(ANNA.key), mailbox_id="b", uid_validity=1, where="BODY", text="x"),
+     [SearchAnswer(uids=frozenset({3}), complete_to=5)]),
     ("place", PlaceContext(session=make_session(), queue_id=QueueId("q"), envelope=ENVELOPE,
                            recipient=ENVELOPE.recipients[0], account=AccountId("anna@example.test"), detail="",
                            quarantined=False, content=BytesContent(b"")), [Placement(mailbox="Lists")]),
@@ -139,6 +143,16 @@ async def test_sender_allowed_is_no_unless_somebody_says_yes_first() -> None:
     for answers, expected in (((), False), ((None,), False), ((None, True), True), ((False, True), False)):
         hooks, _ = hooks_with("sender_allowed", *answers)
         assert await hooks.sender_allowed(ctx) is expected
+
+
+async def test_who_has_an_index_for_search() -> None:
+    """A plugin may be limited to some accounts."""
+    one = registry(domains=frozenset({"example.test"}))
+    anna, other = AccountId("anna@example.test"), AccountId("anna@example.org")
+    assert not Hooks([one]).searches_for(anna)
+    one.search(lambda ctx: None)
+    hooks = Hooks([one])
+    assert hooks.searches_for(anna) and not hooks.searches_for(other)
 
 
 async def test_coroutine_functions_and_plain_ones() -> None:
