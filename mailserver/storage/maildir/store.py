@@ -34,6 +34,7 @@ from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.mailbox import MaildirMailbox
+from mailserver.storage.maildir.placing import find_places, give_up
 from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
 from mailserver.storage.maildir.replacing import check_room, replace_message
 from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares, revoke
@@ -169,32 +170,23 @@ class MaildirStore:
         """Put one message at every target; the result for each."""
         self._context.committer.check()
         own = await self._own(content)
-        results: list[Stored | MailError | None] = [None] * len(targets)
-        groups: dict[int | None, list[tuple[int, Place]]] = {}
         octets = own.size + own.bare + len(header)
-        try:
-            for at, target in enumerate(targets):
-                try:
-                    place = await self._place(target, octets)
-                except MailError as error:
-                    results[at] = error
-                else:
-                    groups.setdefault(target.date, []).append((at, place))
-            committed = self._commit_groups(own, header, groups) if groups else None
-        except BaseException:
-            for placed in groups.values():
-                for _, place in placed:
-                    place.give_up(octets)
-            raise
-        if committed is not None:
+        places = await find_places(self.open_account, [(target, octets) for target in targets])
+        groups: dict[int | None, list[Place]] = {}
+        for target, place in zip(targets, places, strict=True):
+            if isinstance(place, Place):
+                groups.setdefault(target.date, []).append(place)
+        if groups:
+            try:
+                committed = self._commit_groups(own, header, groups)
+            except BaseException:
+                give_up(places, [octets] * len(places))
+                raise
             await committed
-            for placed in groups.values():
-                for at, place in placed:
-                    results[at] = _outcome(place)
-        return [result for result in results if result is not None]
+        return [_outcome(place) if isinstance(place, Place) else place for place in places]
 
     def _commit_groups(
-        self, content: MaildirContent, header: bytes, groups: dict[int | None, list[tuple[int, Place]]]
+        self, content: MaildirContent, header: bytes, groups: dict[int | None, list[Place]]
     ) -> asyncio.Future[None]:
         """One job for each date; the future is done when all are. Raises StorageFailure: then none was begun."""
         waiter: asyncio.Future[None] = self._context.loop.create_future()
@@ -210,7 +202,7 @@ class MaildirStore:
         jobs: list[Job] = []
         try:
             for date, placed in groups.items():
-                jobs.append(Job(content, header, [place for _, place in placed], date, done))
+                jobs.append(Job(content, header, placed, date, done))
         except OSError as error:
             for job in jobs:
                 job.discard()
@@ -224,24 +216,25 @@ class MaildirStore:
         self._context.committer.check()
         jobs: list[Job] = []
         waiter: asyncio.Future[None] = self._context.loop.create_future()
-        reserved: list[tuple[Place, int]] = []
 
         def done(job: Job) -> None:
             _unreserve(job)
             if job is jobs[-1] and not waiter.done():
                 waiter.set_result(None)
 
+        contents = [await self._own(content) for content, _ in items]
+        sizes = [content.size + content.bare for content in contents]
+        wanted = [(target, octets) for (_, target), octets in zip(items, sizes, strict=True)]
+        places = await find_places(self.open_account, wanted)
         try:
-            for content, target in items:
-                own = await self._own(content)
-                place = await self._place(target, own.size + own.bare)
-                reserved.append((place, own.size + own.bare))
-                jobs.append(Job(own, b"", [place], target.date, done))
+            for content, (_, target), place in zip(contents, items, places, strict=True):
+                if isinstance(place, MailError):
+                    raise place
+                jobs.append(Job(content, b"", [place], target.date, done))
         except BaseException as error:
             for job in jobs:
                 job.discard()
-            for place, octets in reserved:
-                place.give_up(octets)
+            give_up(places, sizes)
             if isinstance(error, OSError):
                 raise self.faults.failure(error) from error
             raise
@@ -267,7 +260,9 @@ class MaildirStore:
         if mailbox.account.account == target.account:
             check_room(mailbox, uid, own.size + own.bare)
             target = replace(target, enforce_quota=False)
-        place = await self._place(target, own.size + own.bare)
+        (place,) = await find_places(self.open_account, [(target, own.size + own.bare)])
+        if isinstance(place, MailError):
+            raise place
         committed: asyncio.Future[None] = self._context.loop.create_future()
 
         def done(job: Job) -> None:
@@ -293,24 +288,6 @@ class MaildirStore:
             await copy.write(chunk)
             position += len(chunk)
         return copy
-
-    async def _place(self, target: Target, octets: int) -> Place:
-        """Where a target's message goes, with room reserved for it. Raises NotFound, OverQuota, LimitReached."""
-        while True:
-            account = self._context.accounts.get(target.account) or await self._load(target.account)
-            if account.moving is not None:
-                # It may be another object afterwards (`renew`), or none.
-                await account.moving.wait()
-                continue
-            folder = account.folders.get(target.mailbox) or await account.destination(target)
-            flags: frozenset[str] = frozenset()
-            further: frozenset[str] = frozenset()
-            info = None
-            if target.flags or not target.into_new:
-                flags, info, further = await account.admit(folder, target)
-            if account.moving is None and account.folders.get(folder.name) is folder:
-                account.reserve(octets, enforce=target.enforce_quota)
-                return Place(account, folder, flags, info, further)
 
     # -- accounts ----------------------------------------------------------------------------------------------------
 

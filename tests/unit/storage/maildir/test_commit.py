@@ -18,6 +18,8 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.net import files
 from mailserver.ports.store import Target
+from mailserver.storage.maildir.account import MaildirAccount
+from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 from tests.helpers.clock import FakeClock
@@ -202,3 +204,29 @@ async def test_a_stop_waits_for_commits_and_its_numbers_are_exact(tmp_path: Path
         assert (await account.quota()).messages == 51
         (result,) = await deliver(store, Target(account=PEOPLE[0]))
         assert isinstance(result, Stored) and result.uid == 52
+
+
+async def test_nobody_with_a_place_waits_for_a_place(store: MaildirStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is deleted while somebody takes places for two messages: neither waits for the other for ever."""
+    person = PEOPLE[0]
+    account = await store.open_account(person)
+    await account.create("side")
+    deleting: list[asyncio.Task[None]] = []
+    admit = MaildirAccount.admit
+
+    async def late(self: MaildirAccount, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
+        if folder.jobs and not deleting:
+            deleting.append(asyncio.create_task(account.delete("side")))
+            while account.moving is None:
+                await asyncio.sleep(0)
+        return await admit(self, folder, target)
+
+    monkeypatch.setattr(MaildirAccount, "admit", late)
+    target = Target(account=person, into_new=False)
+    async with asyncio.timeout(20), store.begin() as one, store.begin() as two:
+        await one.write(MESSAGE)
+        await two.write(MESSAGE)
+        stored = await store.commit_all(person, [(one, target), (two, target)])
+        await deleting[0]
+    assert [one.uid for one in stored] == [1, 2]
+    assert (await account.quota()).messages == 2
