@@ -21,7 +21,7 @@ from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
 
-__all__ = ["fetch_rows"]
+__all__ = ["Tally", "fetch_rows"]
 
 #: Octets of messages that are held at a time.
 _GROUP = 256 << 10
@@ -31,8 +31,19 @@ _RANGE = 128 << 10
 _NOT_YET = (b"NIL",)
 
 
-async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows) -> AsyncIterator[bytes]:
-    """FETCH responses; messages that went in the meantime are left out."""
+class Tally:
+    """How many messages of a FETCH were answered for."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+async def fetch_rows(
+    session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows, tally: Tally
+) -> AsyncIterator[bytes]:
+    """FETCH responses; messages that went in the meantime are left out, and not counted."""
     # RFC 4314 §4: without the right to set it, \Seen is left as it is.
     if plan.marks_seen and session.view.refusal(Right.SEEN) is None:
         rows, marked = await _mark_seen(session, rows)
@@ -42,6 +53,7 @@ async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], r
             session.view.told(rows)
     flags = session.view.mailbox.flag_table.rendered
     if not plan.rendered and not plan.sections:
+        tally.count += len(rows)
         yield plan.lines(rows, (), flags)
         return
     pieces: Mapping[int, Sequence[bytes]] = {}
@@ -53,11 +65,12 @@ async def fetch_rows(session: Session, plan: Plan, items: Sequence[FetchItem], r
             pieces = {uid: pieces.get(uid, _NOT_YET) for uid in rows.uids if uid in pieces or box.table.find(uid) >= 0}
         rows = rows.take([at for at, uid in enumerate(rows.uids) if uid in pieces]) if len(pieces) < len(rows) else rows
     if not plan.sections:
+        tally.count += len(rows)
         yield plan.lines(rows, [pieces[uid] for uid in rows.uids], flags)
         return
     for group in _groups(rows, header_only=plan.header_only):
         answer = _large if _is_large(group, plan) else _small
-        async for piece in answer(session, plan, group, pieces):
+        async for piece in answer(session, plan, group, pieces, tally):
             yield piece
 
 
@@ -99,13 +112,14 @@ def _is_large(group: Rows, plan: Plan) -> bool:
 
 
 async def _small(
-    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]]
+    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]], tally: Tally
 ) -> AsyncIterator[bytes]:
     box = session.view.mailbox
     flags = box.flag_table.rendered
     places = {uid: at for at, uid in enumerate(rows.uids)}
     async for batch in box.read_many(rows.uids, header_only=plan.header_only):
         at = [places[uid] for uid, _ in batch]
+        tally.count += len(at)
         values = [(*pieces.get(uid, ()), *_values(data, plan.sections)) for uid, data in batch]
         yield plan.lines(rows if len(at) == len(rows) else rows.take(at), values, flags)
 
@@ -116,7 +130,7 @@ def _values(data: bytes, sections: Sequence[SectionItem]) -> list[bytes]:
 
 
 async def _large(
-    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]]
+    session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]], tally: Tally
 ) -> AsyncIterator[bytes]:
     """One large message: what it has is found first, so that nothing can go wrong once its response has begun."""
     uid, size = rows.uids[0], rows.sizes[0]
@@ -124,6 +138,7 @@ async def _large(
         located = [(0, size)] * len(plan.sections) if plan.whole_only else await _find(session, uid, plan.sections)
     except NotFound:
         return
+    tally.count += 1
     values: list[Sequence[bytes]] = [(*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
     flags = session.view.mailbox.flag_table.rendered
     lead = b"* %d FETCH (" % rows.numbers[0]

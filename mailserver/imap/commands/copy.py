@@ -53,7 +53,8 @@ async def _transfer(
     except NotFound as error:
         return try_create(error, command.mailbox, session.services.namespaces)
     session.brought(access.account, access.name, result.target)
-    return result
+    # All of them went while this command waited for its turn. If only some did, COPYUID says what was done.
+    return GONE if view.lacks(command, spans, 0) and not result.source else result
 
 
 def _copyuid(session: Session, result: CopyResult) -> str:

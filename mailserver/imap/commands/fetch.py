@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mailserver.imap.commands.select import vanished_among
 from mailserver.imap.fetch_plan import make_plan
-from mailserver.imap.fetch_rows import fetch_rows
+from mailserver.imap.fetch_rows import Tally, fetch_rows
 from mailserver.imap.replies import GONE, Responses, bad, no, ok
 from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.selected import cut
@@ -33,20 +33,21 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
     if command.vanished and command.changed_since is not None:
         named = _named_uids(session, command)
         yield vanished(await vanished_among(view, named, command.changed_since), earlier=True)
-    plan, found = make_plan(command.items), 0
+    plan, tally = make_plan(command.items), Tally()
     try:
         for rows in view.batches(spans, 1000 if not plan.rendered and not plan.sections else 256):
-            found += len(rows)
             if command.changed_since is not None:
+                there = len(rows)
                 rows = rows.take([at for at, modseq in enumerate(rows.modseqs) if modseq > command.changed_since])
+                tally.count += there - len(rows)
             if rows:
-                async for piece in fetch_rows(session, plan, command.items, rows):
+                async for piece in fetch_rows(session, plan, command.items, rows, tally):
                     yield piece
     except UnknownEncoding as error:
         yield no(error.text, "UNKNOWN-CTE")
         return
     # RFC 2180 §4.1.2: what is left was answered; the client hears of the EXPUNGE with its next NOOP.
-    yield GONE if view.lacks(command, spans, found) else ok("FETCH completed")
+    yield GONE if view.lacks(command, spans, tally.count) else ok("FETCH completed")
 
 
 def _named_uids(session: Session, command: commands.Fetch) -> NumSet:

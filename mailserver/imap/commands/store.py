@@ -48,7 +48,8 @@ async def store(session: Session, command: commands.Store) -> Responses:
         for rows in _pieces(view, result.changed):
             view.told(rows)
             yield view.flag_lines(rows, shown)
-    if result.modified or not view.lacks(command, spans, len(before)):
+    # Counted after the change: others may have expunged some of them while this one waited for its turn.
+    if result.modified or not view.lacks(command, spans, len(result.changed)):
         yield _completion(view, command, result.modified)
     else:
         yield GONE
