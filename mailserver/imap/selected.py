@@ -91,7 +91,7 @@ class Selected(Permissions):
 
     __slots__ = (
         "_keywords_told", "_lease", "_sets_told", "_told", "contexts", "count", "modseq", "own", "owner", "result",
-        "table",
+        "synced", "table",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +103,8 @@ class Selected(Permissions):
         self.owner = owner
         self.table: MessageTable = mailbox.table
         self.count = len(self.table)
-        self.modseq = mailbox.highest_modseq
+        #: Up to which flag changes were told, and up to which all was told: EXPUNGE may have to wait.
+        self.modseq = self.synced = mailbox.highest_modseq
         #: UIDs that this client brought here and was not told of yet.
         self.own = set[int]()
         #: `$` of SEARCHRES (RFC 5182), as UIDs; what was expunged since falls out by itself.
@@ -114,6 +115,15 @@ class Selected(Permissions):
         self._told: dict[int, int] | None = None
         self._sets_told = len(mailbox.flag_table.sets)
         self._keywords_told = len(mailbox.flag_table.keywords())
+
+    def restart(self) -> NumSet:
+        """Begin with what is there now, before anything was told; the messages that went since the last beginning."""
+        old, box = self.table, self.mailbox
+        gone = box.expunged_since(old.generation)
+        self.table = box.table
+        self.count = len(self.table)
+        self.modseq = self.synced = box.highest_modseq
+        return NumSet.from_numbers(old.uids) - NumSet.from_numbers(self.table.uids) if gone is None else gone
 
     async def close(self) -> None:
         """Leave the mailbox."""
@@ -295,7 +305,7 @@ class Selected(Permissions):
             vanished: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10).
         """
         if not self.has_pending():
-            self._told = None
+            self._told, self.synced = None, self.modseq
             return
         last = self.last_uid
         if self.rights_pending and self.rights_told():
@@ -313,6 +323,12 @@ class Selected(Permissions):
         elif self.mailbox.highest_modseq > self.modseq:
             yield from self._changed(shown, last)
         self._told = None
+        if not self.has_pending():
+            self.synced = self.modseq
+        elif vanished:
+            # RFC 7162 §6: the client saw MODSEQs above that of what it was not told. If the connection ended now, and
+            # it came back with the highest of them, it would never hear of the rest.
+            yield b"* OK [HIGHESTMODSEQ %d] Not all is told yet\r\n" % self.synced
 
     def _expunged(self, *, vanished: bool) -> Iterator[bytes]:
         old, known, last = self.table, self.count, self.last_uid

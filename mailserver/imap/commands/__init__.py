@@ -58,8 +58,9 @@ _SPECS = (
     CommandSpec(name="LOGIN", run=login.login, states=_NOT_AUTHENTICATED),
     CommandSpec(name="COMPRESS", run=compress.compress, states=_AUTHENTICATED, capability="COMPRESS=DEFLATE"),
     CommandSpec(name="ENABLE", run=enable.enable, states=_AUTHENTICATED, capability="ENABLE"),
-    CommandSpec(name="SELECT", run=select.select, states=_AUTHENTICATED),
-    CommandSpec(name="EXAMINE", run=select.select, states=_AUTHENTICATED),
+    # An EXPUNGE while the mailbox is described would make the numbers of what QRESYNC tells a riddle.
+    CommandSpec(name="SELECT", run=select.select, states=_AUTHENTICATED, expunges=False),
+    CommandSpec(name="EXAMINE", run=select.select, states=_AUTHENTICATED, expunges=False),
     CommandSpec(name="CREATE", run=create.create, states=_AUTHENTICATED),
     CommandSpec(name="DELETE", run=delete.delete, states=_AUTHENTICATED),
     CommandSpec(name="RENAME", run=rename.rename, states=_AUTHENTICATED),

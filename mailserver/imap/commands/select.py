@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 from mailserver.imap.replies import Responses, bad, ok
-from mailserver.imap.selected import FlagsShown, Selected
+from mailserver.imap.selected import FlagsShown, Rows, Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import SEEN
 from mailserver.model.numset import MAX_NUMBER, NumSet
@@ -33,10 +33,14 @@ async def select(session: Session, command: commands.Select) -> Responses:
     view = await session.select(access, read_only=command.read_only)
     if command.condstore:
         session.condstore = True
+    known = command.qresync
+    changes: Iterator[bytes] = iter(())
+    if known is not None and known.uid_validity == view.mailbox.uid_validity:
+        changes = await _resynchronize(view, known)
+    # All that is told is the mailbox at one moment: what happens from now on comes after it.
     yield _description(session, view)
-    if command.qresync is not None and command.qresync.uid_validity == view.mailbox.uid_validity:
-        async for piece in _resynchronize(view, command.qresync):
-            yield piece
+    for piece in changes:
+        yield piece
     name = "EXAMINE" if command.read_only else "SELECT"
     yield ok(f"{name} completed", "READ-ONLY" if view.read_only else "READ-WRITE")
 
@@ -67,16 +71,20 @@ def _first_unseen(view: Selected) -> int | None:
     return next((number for number, flags in enumerate(view.table.flags[: view.count], 1) if flags not in seen), None)
 
 
-async def _resynchronize(view: Selected, known: commands.QResync) -> AsyncIterator[bytes]:
-    box = view.mailbox
+async def _resynchronize(view: Selected, known: commands.QResync) -> Iterator[bytes]:
+    """What changed since the client saw the mailbox. The view is that of the moment of return."""
     wanted = known.known_uids if known.known_uids is not None else _EVERY_UID
     gone = await vanished_among(view, wanted, known.modseq, known.match)
+    gone = NumSet.from_ranges([*gone.ranges, *(view.restart() & wanted).ranges])
+    changed = NumSet.from_numbers(view.mailbox.flags_changed_since(known.modseq)) & wanted
+    return _changes(view, gone, view.rows_of(changed))
+
+
+def _changes(view: Selected, gone: NumSet, rows: Rows) -> Iterator[bytes]:
     yield vanished(gone, earlier=True)
-    changed = NumSet.from_numbers(box.flags_changed_since(known.modseq)) & wanted
     shown = FlagsShown(uid=True, modseq=True)
-    for span in view.spans_of_uids(changed):
-        for start in range(span.start, span.stop, _PIECE):
-            yield view.flag_lines(view.rows(range(start, min(start + _PIECE, span.stop))), shown)
+    for start in range(0, len(rows), _PIECE):
+        yield view.flag_lines(rows.part(start, start + _PIECE), shown)
 
 
 async def vanished_among(

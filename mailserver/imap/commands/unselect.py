@@ -24,7 +24,6 @@ async def close(session: Session, _: commands.Close) -> Responses:
     gone = [] if view.refusal(Right.EXPUNGE) is not None else deleted_uids(view, [range(view.count)])
     if gone:
         await view.mailbox.expunge(gone)
-    modseq = view.mailbox.highest_modseq
     await session.unselect()
-    # RFC 7162 §3.2.8: the client learns the MODSEQ of the mailbox without these messages.
-    yield ok("CLOSE completed", f"HIGHESTMODSEQ {modseq}" if gone and session.qresync else "")
+    # RFC 7162 §3.2.8: no HIGHESTMODSEQ. A client that kept it would never hear of what it was not told yet.
+    yield ok("CLOSE completed")

@@ -217,7 +217,7 @@ async def test_nobody_with_a_place_waits_for_a_place(store: MaildirStore, monkey
     async def late(self: MaildirAccount, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
         if folder.jobs and not deleting:
             deleting.append(asyncio.create_task(account.delete("side")))
-            while account.moving is None:
+            while account.moving is None:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
         return await admit(self, folder, target)
 
