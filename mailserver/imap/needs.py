@@ -113,6 +113,8 @@ def _list(command: commands.List) -> Iterator[str]:
         yield "LIST-EXTENDED"
     if command.status:
         yield "LIST-STATUS"
+    if command.metadata:
+        yield "LIST-METADATA"
     yield from _among(_LIST_SELECTS, command.select)
     yield from _among(_LIST_RETURNS, command.returns)
     yield from _among(_STATUS, command.status)

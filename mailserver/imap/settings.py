@@ -69,6 +69,14 @@ class ImapSettings(Settings):
     compression_level: int = Field(
         3, ge=1, le=9, description="How well to compress for clients that ask for it (COMPRESS): 1 is fast, 9 slow.",
     )
+    server_comment: str = Field(
+        "", max_length=1000, description="A note for users that mail programs can show (METADATA: /shared/comment)."
+    )
+    server_admin: str = Field(
+        "", pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:[!-~]+)?$", max_length=1000,
+        description='How users reach the administrator, as a URL such as "mailto:postmaster@example.test"'
+        " (METADATA: /shared/admin).",
+    )
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 
     @field_validator("listen", "listen_tls")

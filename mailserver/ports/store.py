@@ -41,6 +41,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
     Stored,
 )
+from mailserver.model.metadata import Annotations
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange
 
@@ -212,6 +213,21 @@ class AccountStore(Protocol):
     async def grant(self, name: str, identifier: str, how: RightsChange, rights: Rights) -> None:
         """Durably change what a mailbox's ACL says of one identifier (see `model.rights`); sessions that have the
         mailbox open are woken. Raises NotFound, LimitReached."""
+        ...
+
+    async def annotations(self, name: str | None) -> Annotations:
+        """The annotations of a mailbox, or (None) of the account itself (RFC 5464); see `model.metadata`.
+
+        Raises NotFound.
+        """
+        ...
+
+    async def annotate(self, name: str | None, changes: Mapping[str, bytes | None]) -> None:
+        """Durably set annotations, or (None) take them away, all or none. They go with their mailbox when it is renamed
+        or deleted; a RENAME of INBOX copies them (RFC 5464 §4.1).
+
+        Raises NotFound, TooManyEntries, LimitReached.
+        """
         ...
 
     async def status(self, name: str) -> MailboxStatus:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from mailserver.model.changes import (
     MailboxCreated,
     MailboxDeleted,
     MailboxRenamed,
+    MetadataChanged,
     RightsChanged,
     SubscriptionChanged,
 )
@@ -32,6 +33,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
     check_mailbox_name,
 )
+from mailserver.model.metadata import SPECIAL_USE, Annotations, changed_annotations
 from mailserver.model.rights import Rights, RightsChange, changed_acl, shared_with
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Target
@@ -69,6 +71,7 @@ class MemoryAccount:
         self._limits = (0, 0)
         self._observers = Observers()
         self.observe, self.tell = self._observers.observe, self._observers.tell
+        self._annotations: dict[str, bytes] = {}
         self._subscribed = {INBOX, *NEW_ACCOUNT}
         self._tasks: set[asyncio.Task[list[int]]] = set()
         self._make(INBOX, ())
@@ -220,8 +223,9 @@ class MemoryAccount:
 
     def _take_uses(self, owner: MemoryMailbox) -> None:
         for mailbox in self._mailboxes.values():
-            if mailbox is not owner:
+            if mailbox is not owner and mailbox.special_use & owner.special_use:
                 mailbox.special_use -= owner.special_use
+                self.tell(MetadataChanged(mailbox.name, (SPECIAL_USE,)))
 
     async def set_special_use(self, name: str, uses: Collection[SpecialUse]) -> None:
         """Give a mailbox these special uses, and no others."""
@@ -229,6 +233,7 @@ class MemoryAccount:
         if mailbox.name == INBOX and uses:
             raise NotPermitted("INBOX has no special use")
         mailbox.special_use = frozenset(uses)
+        self.tell(MetadataChanged(mailbox.name, (SPECIAL_USE,)))
         self._take_uses(mailbox)
 
     def _make(self, name: str, special_use: Collection[SpecialUse]) -> MemoryMailbox:
@@ -267,6 +272,7 @@ class MemoryAccount:
         if old == INBOX:
             self._create(new, ())
             inbox = self._mailboxes[INBOX]
+            self._mailboxes[new].annotations = dict(inbox.annotations)
             await inbox.move(list(inbox.table.uids), new)
             return
         if new in self._mailboxes:
@@ -293,6 +299,19 @@ class MemoryAccount:
         before, mailbox.acl = mailbox.acl, changed_acl(mailbox.acl, identifier, how, rights)
         mailbox.wake()
         self.tell(RightsChanged(mailbox.name, before, mailbox.acl))
+
+    async def annotations(self, name: str | None) -> Annotations:
+        """The annotations of a mailbox, or of the account."""
+        return self._annotations if name is None else self.existing(name).annotations
+
+    async def annotate(self, name: str | None, changes: Mapping[str, bytes | None]) -> None:
+        """Set annotations, all or none."""
+        if name is None:
+            self._annotations = changed_annotations(self._annotations, changes)
+        else:
+            mailbox = self.existing(name)
+            name, mailbox.annotations = mailbox.name, changed_annotations(mailbox.annotations, changes)
+        self.tell(MetadataChanged(name or "", tuple(changes)))
 
     async def status(self, name: str) -> MailboxStatus:
         """Counts and numbers of a mailbox."""

@@ -83,6 +83,7 @@ class MemoryMailbox:
         self.mailbox_id = str(new_queue_id())
         self.uid_validity = uid_validity
         self.special_use = special_use
+        self.annotations: dict[str, bytes] = {}
         self.uid_next = 1
         self.highest_modseq = 1
         self.table = MessageTable()

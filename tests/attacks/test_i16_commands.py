@@ -73,6 +73,13 @@ _COMMANDS = st.one_of(
     st.builds("UID EXPUNGE {}".format, _SETS),
     st.builds("APPEND {} {} {{3+}}|abc".format, _BOXES, _FLAGS),
     st.builds("{}REPLACE {} {} {{3+}}|abc".format, _UID, _SETS, _BOXES),
+    st.builds(
+        "GETMETADATA {}{} {}".format, _BOXES, _one("", " (DEPTH 1)", " (MAXSIZE 3 DEPTH infinity)"),
+        _one("/private", "(/shared/comment /private/specialuse)", "/private/*"),
+    ),
+    st.builds(
+        "SETMETADATA {} ({} {})".format, _BOXES, _one("/private/a", "/shared/b", "/x"), _one("NIL", '"x"', "{1+}|y"),
+    ),
     st.text(st.characters(codec="ascii", exclude_characters="\r\n{"), max_size=30),
 )  # fmt: skip
 

@@ -190,6 +190,11 @@ def not_text(account: Path) -> None:
     (account / "subscriptions").write_bytes(b"V\t2\n\n\xff\n")
 
 
+def not_annotations(path: Path) -> None:
+    path.touch(0o600)
+    path.write_bytes(b"mailserver-metadata 1\n/private/comment aGk=\nsum 0\n")
+
+
 def other_folder(account: Path) -> None:
     sql(account, f"UPDATE folders SET mailbox_id = 'none' WHERE number = {number_of(account, '.Empty')}")
 
@@ -204,6 +209,8 @@ DAMAGES: dict[str, Damage] = {
     "account file flipped": (lambda a: flip(a / "mailserver-account", 30), Problem.ACCOUNT_STATE_DAMAGED),
     "highest uidvalidity": (lambda a: account_field(a, "last_uid_validity", "5"), Problem.UIDVALIDITY_ABOVE_HIGHEST),
     "subscriptions missing": (lambda a: (a / "subscriptions").unlink(), Problem.SUBSCRIPTIONS_MISSING),
+    "metadata": (lambda a: not_annotations(a / "mailserver-metadata"), Problem.METADATA_DAMAGED),
+    "account metadata": (lambda a: not_annotations(a / "mailserver-account-metadata"), Problem.METADATA_DAMAGED),
     "subscriptions cut": (lambda a: os.truncate(a / "subscriptions", 11), Problem.SUBSCRIPTIONS_DAMAGED),
     "subscriptions head": (lambda a: flip(a / "subscriptions", 0), Problem.SUBSCRIPTIONS_DAMAGED),
     "subscriptions octets": (not_text, Problem.SUBSCRIPTIONS_DAMAGED),

@@ -8,15 +8,15 @@ from mailserver.model.changes import MailboxCreated
 from mailserver.model.mailbox import SpecialUse, parents_of
 from mailserver.wire.imap import commands
 
-__all__ = ["create"]
+__all__ = ["VIRTUAL", "create"]
 
 #: Views of the whole account (RFC 6154 §2) that no mailbox of ours can be.
-_VIRTUAL = frozenset({SpecialUse.ALL, SpecialUse.FLAGGED})
+VIRTUAL = frozenset({SpecialUse.ALL, SpecialUse.FLAGGED})
 
 
 async def create(session: Session, command: commands.Create) -> Responses:
     """Make a mailbox, and the parents that it lacks."""
-    if command.special_use & _VIRTUAL:
+    if command.special_use & VIRTUAL:
         yield no("a mailbox of that use cannot be made", "USEATTR")
         return
     # A trailing separator only says that names beneath it will follow (§6.3.4).

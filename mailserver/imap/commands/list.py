@@ -1,4 +1,4 @@
-"""LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154)."""
+"""LIST and LSUB (RFC 9051 §6.3.9, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from mailserver.imap.access import Access
+from mailserver.imap.commands.metadata import metadata_response
 from mailserver.imap.commands.status import status_response
 from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
@@ -73,11 +74,13 @@ async def list_mailboxes(session: Session, command: commands.List) -> Responses:
             continue
         if ListReturn.MYRIGHTS in command.returns:
             yield my_rights(shown, entry.access.rights, utf8=session.utf8)
-        if command.status and Right.READ in entry.access.rights:
-            try:
+        try:
+            if command.status and Right.READ in entry.access.rights:
                 yield await status_response(session, entry.access, shown, command.status)
-            except NotFound:
-                yield b""
+            if command.metadata:
+                yield await metadata_response(session, entry.access, shown, command.metadata)
+        except NotFound:
+            yield b""
 
 
 async def lsub(session: Session, command: commands.Lsub) -> Responses:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
-from mailserver.model.changes import SubscriptionChanged
+from mailserver.model.changes import MetadataChanged, SubscriptionChanged
 from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound, OverQuota, StorageFailure
 from mailserver.model.flags import SYSTEM_FLAGS
 from mailserver.model.ids import AccountId
@@ -24,9 +24,11 @@ from mailserver.model.mailbox import (
     SpecialUse,
     check_mailbox_name,
 )
+from mailserver.model.metadata import Annotations, changed_annotations
 from mailserver.model.rights import Rights, RightsChange, shared_with
 from mailserver.ports.store import Target
 from mailserver.storage.maildir import cleaning, flush, layout, recover, tree
+from mailserver.storage.maildir.annotations import ACCOUNT_METADATA, METADATA, load_annotations, save_annotations
 from mailserver.storage.maildir.context import Context
 from mailserver.storage.maildir.counts import Counts
 from mailserver.storage.maildir.folder import Folder
@@ -233,6 +235,28 @@ class MaildirAccount:
     async def note_shares(self) -> None:
         """Let the list of all shares say what the folders say."""
         await self.upkeep.operate(self._tree.note_shares)
+
+    async def annotations(self, name: str | None) -> Annotations:
+        """The annotations of a mailbox, or of the account."""
+        path = self._annotations_file(None if name is None else self.existing(name))
+        return await self.context.reading.run(load_annotations, path)
+
+    def _annotations_file(self, folder: Folder | None) -> str:
+        return f"{self.path}/{ACCOUNT_METADATA}" if folder is None else f"{folder.path}/{METADATA}"
+
+    async def annotate(self, name: str | None, changes: Mapping[str, bytes | None]) -> None:
+        """Set annotations, all or none."""
+        folder = None if name is None else self.existing(name)
+
+        def work() -> None:
+            path = self._annotations_file(folder)
+            save_annotations(path, changed_annotations(load_annotations(path), changes))
+
+        async def operation() -> None:
+            await self.context.reading.run(work)
+            self.tell(MetadataChanged("" if folder is None else folder.name, tuple(changes)))
+
+        await self.context.finish(self.upkeep.operate(operation, *([] if folder is None else [folder])))
 
     async def refresh(self, folder: Folder) -> None:
         """Notice what other programs wrote into a folder."""

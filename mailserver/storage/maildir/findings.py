@@ -45,6 +45,7 @@ class Problem(Enum):
     QUOTA_WRONG = (_W, "counts again")
     SUBSCRIPTIONS_MISSING = (_W, "subscribes every mailbox")
     SUBSCRIPTIONS_DAMAGED = (_W, "keeps the names that can be read, or else subscribes every mailbox")
+    METADATA_DAMAGED = (_W, "puts it aside, as a file that ends with .damaged")
     INTENT_LEFT = (_N, "finishes the renaming of folders")
     INTENT_DAMAGED = (_W, "removes it: nothing was renamed for it")
     LEFTOVER = (_N, "removes it")

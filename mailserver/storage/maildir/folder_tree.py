@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mailserver.model.changes import MailboxCreated, MailboxDeleted, MailboxRenamed, RightsChanged
+from mailserver.model.changes import MailboxCreated, MailboxDeleted, MailboxRenamed, MetadataChanged, RightsChanged
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,
@@ -22,6 +22,7 @@ from mailserver.model.errors import (
     StorageFailure,
 )
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
+from mailserver.model.metadata import SPECIAL_USE
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange, changed_acl, shared_with
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, rows, tree
@@ -65,6 +66,7 @@ class FolderTree:
             if folder is not owner and folder.state.special_use & owner.state.special_use:
                 left = folder.state.special_use - owner.state.special_use
                 await self._account.context.reading.run(folder.set_special_use, left)
+                self._account.tell(MetadataChanged(folder.name, (SPECIAL_USE,)))
 
     async def set_special_use(self, name: str, uses: frozenset[SpecialUse]) -> None:
         """Give a folder these special uses, and no others."""
@@ -75,6 +77,7 @@ class FolderTree:
 
     async def _set_special_use(self, folder: Folder, uses: frozenset[SpecialUse]) -> None:
         await self._account.context.reading.run(folder.set_special_use, uses)
+        self._account.tell(MetadataChanged(folder.name, (SPECIAL_USE,)))
         await self._take_uses(folder)
 
     async def _make(self, name: str, special_use: frozenset[SpecialUse]) -> Folder:
@@ -180,6 +183,10 @@ class FolderTree:
     async def _rename_inbox(self, new: str) -> None:
         """RFC 9051 §6.3.6: its messages move to the new mailbox, itself and its children stay."""
         await self.create(new, frozenset())
+        annotations = await self._account.annotations(INBOX)
+        if annotations:
+            # RFC 5464 §4.1
+            await self._account.annotate(new, dict(annotations))
         async with self._account.open(INBOX) as inbox:
             await transfer(self._account, inbox, list(inbox.table.uids), new, self._account, ALL_RIGHTS, move=True)
 

@@ -18,6 +18,7 @@ from mailserver.model.errors import InvalidInput, LimitReached
 from mailserver.model.mailbox import INBOX, SEPARATOR, check_mailbox_name
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, tree
+from mailserver.storage.maildir.annotations import ACCOUNT_METADATA, METADATA, put_damaged_aside
 from mailserver.storage.maildir.folder_state import new_mailbox_id
 from mailserver.storage.maildir.index import INDEX_FILE
 from mailserver.storage.maildir.index_contents import (
@@ -57,6 +58,8 @@ def rebuild_account(path: str, now: float, *, full: bool = False) -> None:
     account.epoch = 0
     account.save(path)
     _mend_subscriptions(path, found)
+    for file in (f"{path}/{ACCOUNT_METADATA}", *(f"{folder.path}/{METADATA}" for folder in folders)):
+        put_damaged_aside(file)
     _clear(path)
     _close_to_others(path)
     # Last: whatever the index alone knew is in the files now, and durable.

@@ -13,10 +13,11 @@ import stat
 from mailserver.model.mailbox import INBOX, QuotaUsage
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, tree
+from mailserver.storage.maildir.annotations import ACCOUNT_METADATA
 from mailserver.storage.maildir.checked import Damaged, read_checked
 from mailserver.storage.maildir.findings import Finding, Findings, Problem, Severity
 from mailserver.storage.maildir.inspection import FolderOnDisk, directories, read_folder
-from mailserver.storage.maildir.verify_folder import check_folder, usage_of
+from mailserver.storage.maildir.verify_folder import check_annotations, check_folder, usage_of
 from mailserver.storage.maildir.verify_index import IndexCheck
 
 __all__ = ["problems_of_store", "verify_account"]
@@ -34,6 +35,7 @@ def verify_account(
     state = _check_state(path, out)
     found = directories(path)
     _check_subscriptions(path, out)
+    check_annotations(f"{path}/{ACCOUNT_METADATA}", "", out)
     _check_leftovers(path, out)
     mailbox_ids: dict[str, str] = {}
     octets = messages = 0

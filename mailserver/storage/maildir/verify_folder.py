@@ -8,6 +8,8 @@ import stat
 import time
 from collections.abc import Collection
 
+from mailserver.storage.maildir.annotations import METADATA, read_annotations
+from mailserver.storage.maildir.checked import Damaged
 from mailserver.storage.maildir.findings import Findings, Problem
 from mailserver.storage.maildir.folder_state import MAX_UID, STATE_FILE
 from mailserver.storage.maildir.inspection import SUBS, FolderOnDisk, MessageFile
@@ -15,7 +17,7 @@ from mailserver.storage.maildir.keywords import JOURNAL, LETTERS_FILE, Keywords
 from mailserver.storage.maildir.names import FLAG_LETTERS, FileName, is_ours
 from mailserver.storage.maildir.unknown_files import wire_size
 
-__all__ = ["ABANDONED", "UNSAFE", "check_folder", "usage_of"]
+__all__ = ["ABANDONED", "UNSAFE", "check_annotations", "check_folder", "usage_of"]
 
 #: Seconds after which a file in tmp/ is nobody's any more (the Maildir convention).
 ABANDONED = 36 * 3600
@@ -29,6 +31,7 @@ def check_folder(folder: FolderOnDisk, out: Findings, *, full: bool) -> None:
     if folder.state is None:
         problem = Problem.FOLDER_STATE_MISSING if folder.state_missing else Problem.FOLDER_STATE_DAMAGED
         out.add(problem, dirname, STATE_FILE, folder.state_error)
+    check_annotations(f"{folder.path}/{METADATA}", dirname, out)
     for sub in folder.missing:
         out.add(Problem.DIRECTORY_MISSING, dirname, sub, "the directory is missing")
     for path in folder.odd:
@@ -40,6 +43,14 @@ def check_folder(folder: FolderOnDisk, out: Findings, *, full: bool) -> None:
     _check_keywords(folder, out)
     _check_modes(folder, out)
     _check_temporary(folder, out)
+
+
+def check_annotations(path: str, dirname: str, out: Findings) -> None:
+    """Whether a file of annotations can be read."""
+    try:
+        read_annotations(path)
+    except Damaged as error:
+        out.add(Problem.METADATA_DAMAGED, dirname, os.path.basename(path), str(error))
 
 
 def usage_of(folder: FolderOnDisk, removed: Collection[str]) -> tuple[int, int]:

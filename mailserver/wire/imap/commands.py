@@ -190,10 +190,11 @@ class ListReturn(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class List:
-    """RFC 9051 §6.3.9, RFC 5258, RFC 5819.
+    """RFC 9051 §6.3.9, RFC 5258, RFC 5819, RFC 9590.
 
-    `status` holds the items of RETURN (STATUS (…)), empty without. `extended` is True when the command had selection
-    options, RETURN, or a list of patterns: then the one empty pattern does not ask for the separator.
+    `status` holds the items of RETURN (STATUS (…)), empty without; `metadata` the entries of METADATA. `extended` is
+    True when the command had selection options, RETURN, or a list of patterns: then the one empty pattern does not ask
+    for the separator.
     """
 
     reference: str
@@ -201,6 +202,7 @@ class List:
     select: frozenset[ListSelect] = frozenset()
     returns: frozenset[ListReturn] = frozenset()
     status: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     extended: bool = False
 
 

@@ -212,6 +212,15 @@ class Lexer:
             return None
         return self.string("a quoted string, a literal or NIL")
 
+    def octets(self) -> bytes | None:
+        """As `nstring`; a literal8 (RFC 3516 §4) may also hold NUL octets."""
+        if not self.data.startswith(b"~{", self.at):
+            return self.nstring()
+        found = self._match(_LITERAL, "a literal8, ~{count} at the end of the line")
+        start = self.at
+        self.at += int(found[2 : found.index(b"}")].rstrip(b"+"))
+        return self.data[start : self.at]
+
     def text(self) -> str:
         """An astring that is UTF-8."""
         return self.decode(self.astring())

@@ -6,6 +6,7 @@ from typing import Final
 
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
+from mailserver.wire.imap import parse_metadata
 from mailserver.wire.imap.commands import (
     Create,
     Delete,
@@ -200,9 +201,10 @@ def list_mailboxes(lexer: Lexer) -> List:
     patterns = lexer.items(pattern, 100) if several else [pattern()]
     returns: set[ListReturn] = set()
     items: tuple[StatusItem, ...] = ()
+    entries: tuple[str, ...] = ()
     extended = several or selects is not None or not lexer.at_end
     if not lexer.at_end:
-        returns, items = _list_returns(lexer)
+        returns, items, entries = _list_returns(lexer)
     selects = selects or frozenset()
     returns |= {_IMPLIED[option] for option in selects if option in _IMPLIED}
     return List(
@@ -211,6 +213,7 @@ def list_mailboxes(lexer: Lexer) -> List:
         select=selects,
         returns=frozenset(returns),
         status=items,
+        metadata=entries,
         extended=extended,
     )
 
@@ -229,24 +232,29 @@ def _list_selects(lexer: Lexer) -> frozenset[ListSelect]:
     return selects
 
 
-def _list_returns(lexer: Lexer) -> tuple[set[ListReturn], tuple[StatusItem, ...]]:
+def _list_returns(lexer: Lexer) -> tuple[set[ListReturn], tuple[StatusItem, ...], tuple[str, ...]]:
+    """The options without arguments, the items of STATUS, the entries of METADATA."""
     returns: set[ListReturn] = set()
     items: tuple[StatusItem, ...] = ()
+    entries: tuple[str, ...] = ()
 
     def option() -> None:
-        nonlocal items
+        nonlocal items, entries
         word = lexer.word("a return option")
         if word == b"STATUS":
             lexer.space()
             items = _status_items(lexer)
+        elif word == b"METADATA":
+            lexer.space()
+            entries = parse_metadata.entries(lexer)
         elif word in _LIST_RETURNS:
             returns.add(_LIST_RETURNS[word])
         else:
-            raise ParseError("LIST returns SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS and STATUS (...)")
+            raise ParseError("LIST returns SUBSCRIBED, CHILDREN, SPECIAL-USE, MYRIGHTS, STATUS (...), METADATA (...)")
 
     lexer.space()
     if lexer.word("RETURN") != b"RETURN":
         raise ParseError("after its patterns LIST takes RETURN (...) only")
     lexer.space()
     lexer.items_or_none(option, 20)
-    return returns, items
+    return returns, items, entries

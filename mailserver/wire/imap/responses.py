@@ -18,8 +18,9 @@ from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = [
     "CONTINUE", "acl", "astring", "challenge", "context_update", "continuation", "enabled", "esearch", "id_response",
-    "list_line", "list_rights", "mailbox", "metadata_changed", "my_rights", "namespace", "nstring", "ordered_set",
-    "quota", "quota_root", "search", "sort", "status", "status_line", "string", "text_string", "vanished",
+    "list_line", "list_rights", "mailbox", "metadata", "metadata_changed", "my_rights", "namespace", "nstring",
+    "ordered_set", "quota", "quota_root", "search", "sort", "status", "status_line", "string", "text_string",
+    "vanished",
 ]  # fmt: skip
 
 CONTINUE = b"+ go ahead\r\n"
@@ -251,6 +252,19 @@ def quota(root: str, resources: Iterable[tuple[str, int, int]]) -> bytes:
 def quota_root(name: str, roots: Iterable[str], *, utf8: bool) -> bytes:
     """RFC 9208 §4.2.2."""
     return b" ".join((b"* QUOTAROOT", mailbox(name, utf8=utf8), *(string(root.encode()) for root in roots))) + b"\r\n"
+
+
+def metadata(name: str, values: Iterable[tuple[str, bytes | None]], *, utf8: bool) -> bytes:
+    """RFC 5464 §4.4.1: entries and their values, None where there is none."""
+    parts = (b"%b %b" % (astring(entry.encode("ascii")), _octets(value)) for entry, value in values)
+    return b"* METADATA %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(parts))
+
+
+def _octets(value: bytes | None) -> bytes:
+    """A string, or a literal8 (RFC 3516 §4) for what no string can hold."""
+    if value is not None and b"\0" in value:
+        return b"~{%d}\r\n%b" % (len(value), value)
+    return nstring(value)
 
 
 # Message data

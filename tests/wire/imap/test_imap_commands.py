@@ -10,6 +10,7 @@ from mailserver.model.numset import NumSet
 from mailserver.model.rights import RightsChange, parse_rights
 from mailserver.wire.imap import acl_commands as acl
 from mailserver.wire.imap import commands as c
+from mailserver.wire.imap import metadata_commands as metadata
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
 from mailserver.wire.imap.parse import PARSERS
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SequenceSet
@@ -155,6 +156,24 @@ CASES: list[tuple[bytes, object]] = [
     (b"DELETEACL INBOX -@Example.Test", acl.DeleteAcl("INBOX", "-@example.test")),
     (b"getacl INBOX", acl.GetAcl("INBOX")),
     (b"LISTRIGHTS ~/Mail Smith@example.test", acl.ListRights("~/Mail", "smith@example.test", "Smith@example.test")),
+    (
+        b'GETMETADATA (DEPTH 1 MAXSIZE 1024) "" (/Shared/comment "/private/vendor/x")',
+        metadata.GetMetadata(mailbox="", entries=("/Shared/comment", "/private/vendor/x"), max_size=1024, depth=1),
+    ),
+    (
+        b"GETMETADATA inbox (depth INFINITY) /private",
+        metadata.GetMetadata(mailbox="INBOX", entries=("/private",), depth=metadata.EVERY_DEPTH),
+    ),
+    (
+        b"SETMETADATA x (/Private/Comment {3+}\r\nabc /shared/vendor/x/y nil /shared/a ~{3+}\r\na\0b /shared/b \"\")",
+        metadata.SetMetadata(
+            "x", {"/private/comment": b"abc", "/shared/vendor/x/y": None, "/shared/a": b"a\0b", "/shared/b": b""}
+        ),
+    ),
+    (
+        b'LIST "" % RETURN (METADATA (/shared/comment "/private/comment"))',
+        LIST(reference="", patterns=("%",), metadata=("/shared/comment", "/private/comment"), extended=True),
+    ),
     (b"MYRIGHTS &AOQ-", acl.MyRights("ä")),
     (b"CHECK", c.Check()),
     (b"CLOSE", c.Close()),
