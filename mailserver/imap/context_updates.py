@@ -19,7 +19,7 @@ from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.responses import status_line, string
 from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
-from mailserver.wire.imap.search_keys import And, Not, Or, SearchKey, Sequence, Uids, Within
+from mailserver.wire.imap.search_keys import And, Fuzzy, Not, Or, SearchKey, Sequence, Uids, Within
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = ["begin", "keep", "updates"]
@@ -63,6 +63,9 @@ def _lasting(key: SearchKey, view: Selected) -> SearchKey:
             return Or(_lasting(key.left, view), _lasting(key.right, view))
         case Not():
             return Not(_lasting(key.key, view))
+        case Fuzzy():
+            # What comes later is looked for exactly: no index knows it yet.
+            return Fuzzy(_lasting(key.key, view))
         case Sequence(messages=SavedResult()) | Uids(uids=SavedResult()):
             return Uids(SequenceSet(view.result))
         case Sequence(messages=SequenceSet() as messages):
@@ -78,7 +81,7 @@ def _by_time(key: SearchKey) -> bool:
             return any(map(_by_time, key.keys))
         case Or():
             return _by_time(key.left) or _by_time(key.right)
-        case Not():
+        case Not() | Fuzzy():
             return _by_time(key.key)
     return isinstance(key, Within)
 

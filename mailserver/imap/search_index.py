@@ -24,15 +24,15 @@ class SearchIndex:
         self._mailbox = mailbox
 
     @classmethod
-    def of(cls, session: Session, search: Search) -> SearchIndex:
-        """For a search in the selected mailbox.
+    def of(cls, session: Session, search: Search, mailbox: Mailbox) -> SearchIndex:
+        """For a search in a mailbox.
 
         Raises:
             BadArguments: it has a FUZZY key, and that is not offered.
         """
         if search.fuzzy and not session.offers("SEARCH=FUZZY"):
             raise BadArguments("SEARCH=FUZZY is not offered here")
-        return cls(session.services.hooks, session.owner, session.view.mailbox)
+        return cls(session.services.hooks, session.owner, mailbox)
 
     async def ask(self, key: Header | BodyText | Text, *, fuzzy: bool) -> SearchAnswer | None:
         """None: no plugin has an answer, or the one that should have one failed; then messages are looked through."""

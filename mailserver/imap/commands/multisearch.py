@@ -9,6 +9,7 @@ from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.replies import Responses, bad
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.sources import searched
@@ -45,7 +46,8 @@ async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
 async def _selected(session: Session, view: Selected, shown: str, search: Search) -> Responses:
     context = begin(view, session.tag, search)
     with saving(view, search):
-        found = await find(view, search.key, session.services.workers)
+        index = SearchIndex.of(session, search, view.mailbox)
+        found = await find(view, search.key, session.services.workers, index=index)
     results = Results(found, search, search.returns or frozenset())
     results.save(view)
     if len(found):
@@ -60,7 +62,9 @@ async def _other(session: Session, shown: str, access: Access, search: Search) -
         async with AsyncExitStack() as lease:
             mailbox = await lease.enter_async_context(access.folders.open(access.name))
             await mailbox.refresh()
-            found = await find(Selected(mailbox, lease, read_only=True), search.key, session.services.workers)
+            index = SearchIndex.of(session, search, mailbox)
+            elsewhere = Selected(mailbox, lease, read_only=True)
+            found = await find(elsewhere, search.key, session.services.workers, index=index)
     except NotFound:
         # Deleted a moment ago.
         return b""

@@ -25,7 +25,8 @@ async def search(session: Session, command: commands.Search) -> Responses:
         if command.bad_charset:
             yield BAD_CHARSET
             return
-        found = await find(view, command.key, session.services.workers, index=SearchIndex.of(session, command))
+        index = SearchIndex.of(session, command, view.mailbox)
+        found = await find(view, command.key, session.services.workers, index=index)
     results = Results(found, command, command.returns or frozenset({SearchReturn.ALL}))
     if command.returns is None and not session.rev2:
         yield responses.search(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -25,7 +25,8 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         if search.bad_charset:
             yield BAD_CHARSET
             return
-        found = await find(view, search.key, session.services.workers, index=SearchIndex.of(session, search))
+        index = SearchIndex.of(session, search, view.mailbox)
+        found = await find(view, search.key, session.services.workers, index=index)
         order = await in_order(view, found, command.criteria)
     results = Results(found, search, search.returns or frozenset(), order)
     if search.returns is None:

@@ -28,7 +28,8 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
     if search.bad_charset:
         yield BAD_CHARSET
         return
-    found = await find(view, search.key, session.services.workers, index=SearchIndex.of(session, search))
+    index = SearchIndex.of(session, search, view.mailbox)
+    found = await find(view, search.key, session.services.workers, index=index)
     forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found)))
     yield b"* THREAD " if forest.roots else b"* THREAD"
     for piece in thread_lists(forest, found.uids if search.uid else found.numbers):

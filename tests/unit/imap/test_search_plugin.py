@@ -100,6 +100,8 @@ async def test_fuzzy_and_relevancy(server: ImapHarness, index: Index) -> None:
     assert await _found(server, "SORT (RELEVANCY) UTF-8 FUZZY BODY Help") == [b"* SORT 2 1 4 3"]
     (line,) = await _found(server, "SORT RETURN (RELEVANCY ALL) (REVERSE RELEVANCY) UTF-8 FUZZY BODY Help")
     assert line.endswith(b" ALL 3,1,4,2 RELEVANCY (1 10 10 90)")
+    (line,) = await _found(server, "ESEARCH IN (SELECTED) RETURN (RELEVANCY ALL) FUZZY BODY Help")
+    assert line.endswith(b" ALL 1:4 RELEVANCY (10 90 1 10)")
     (line,) = await _found(server, "SORT RETURN (RELEVANCY PARTIAL 1:2) (RELEVANCY) UTF-8 FUZZY BODY Help")
     assert line.endswith(b" PARTIAL (1:2 2,1) RELEVANCY (90 10)")
 
@@ -119,7 +121,8 @@ async def test_relevancy_without_fuzzy_is_an_error(server: ImapHarness, command:
 async def test_without_a_plugin_there_is_no_fuzzy() -> None:
     async with ImapHarness() as server, server.client(select="INBOX") as imap:
         assert b"SEARCH=FUZZY" not in (await imap.ok("CAPABILITY")).untagged[0]
-        for command in ("SEARCH FUZZY BODY x", "SEARCH OR ALL FUZZY SEEN", "SORT (RELEVANCY) UTF-8 FUZZY BODY x"):
+        for command in ("SEARCH FUZZY BODY x", "SEARCH OR ALL FUZZY SEEN", "SORT (RELEVANCY) UTF-8 FUZZY BODY x",
+                        "ESEARCH IN (SELECTED) FUZZY BODY x"):  # fmt: skip
             assert (await imap.command(command)).status == "BAD"
 
 
