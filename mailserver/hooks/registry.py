@@ -38,6 +38,7 @@ from mailserver.hooks.contexts import (
     TlsPolicyContext,
     Unresolvable,
 )
+from mailserver.hooks.imap import ImapCommand
 from mailserver.model.events import Event
 from mailserver.model.ids import AccountId
 from mailserver.model.verdict import Verdict
@@ -215,8 +216,11 @@ class Registry:
         """A service of the plugin's own, run beside the listeners; if it fails, the server ends."""
         self._contribute("service", service.name, service)
 
-    def imap_command(self, name: str, command: Any, capabilities: tuple[str, ...] = ()) -> None:
-        """An IMAP command (`mailserver.imap.commands` has the shape) and the capabilities that it brings."""
+    def imap_command(self, name: str, command: ImapCommand, capabilities: tuple[str, ...] = ()) -> None:
+        """An IMAP command and the capabilities that it brings.
+
+        Together with `observe(Delivered, …)` or `AccountStore.observe` that is push of new mail (XAPPLEPUSHSERVICE).
+        """
         self._contribute("imap_command", name, (command, capabilities))
 
     def http_routes(self, prefix: str, add: Callable[[Any], None]) -> None:

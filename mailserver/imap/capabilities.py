@@ -15,13 +15,13 @@ from mailserver.net.login import LoginService
 __all__ = ["capability_list"]
 
 #: In the order of announcement; protocol versions first, as some clients look for them there.
-_BEFORE_LOGIN = ("IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID")
+_BEFORE_LOGIN = ("IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "LANGUAGE")
 #: What no single command brings: arguments, response codes and ways of answering that are built in.
 _BUILT_IN = (
     "CHILDREN", "CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "UIDPLUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "LIST-EXTENDED",
     "LIST-STATUS", "STATUS=SIZE", "ESEARCH", "SEARCHRES", "PARTIAL", "WITHIN", "SORT=DISPLAY", "ESORT", "CONTEXT=SORT",
     "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "BINARY", "MULTIAPPEND", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE",
-    "OBJECTID", "RIGHTS=kxte", "LIST-MYRIGHTS", "LIST-METADATA", "PREVIEW", "SAVEDATE",
+    "OBJECTID", "RIGHTS=kxte", "LIST-MYRIGHTS", "LIST-METADATA", "PREVIEW", "SAVEDATE", "INPROGRESS",
 )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ written), and time-outs are one shared timer's (`watch.py`). Commands run one at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -17,6 +16,7 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.contexts import Session as Facts
+from mailserver.imap.attention import Attention
 from mailserver.imap.context_updates import updates
 from mailserver.imap.dialogue import Dialogue
 from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
@@ -31,7 +31,6 @@ from mailserver.model.ids import new_session_id
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.listener import Listener
 from mailserver.net.starttls import start_tls, tls_facts
-from mailserver.ports.store import Mailbox
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.connection import ImapConnection
 from mailserver.wire.imap.events import (
@@ -48,13 +47,16 @@ __all__ = ["ImapProtocol"]
 
 log = structlog.get_logger()
 
+#: Seconds after which a client hears that its command is still worked on (RFC 9585 §4).
+_SILENCE = 10.0
+
 
 class ImapProtocol(asyncio.Protocol):
     """A connection from its greeting to its end; registers with its listener and with the shared timer."""
 
     __slots__ = (
-        "_attended", "_deadline", "_ending", "_idle", "_input", "_listener", "_loop", "_lost", "_output", "_services",
-        "_task", "_transport", "_undo", "_wire", "session",
+        "_attention", "_deadline", "_ending", "_idle", "_input", "_listener", "_loop", "_lost", "_output", "_services",
+        "_task", "_transport", "_wire", "_working_since", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -69,10 +71,9 @@ class ImapProtocol(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         #: Tag and completion of an IDLE.
         self._idle: tuple[bytes, Completion] | None = None
-        #: The mailbox whose changes wake this connection, and how to stop that.
-        self._attended: Mailbox | None = None
-        self._undo: Callable[[], None] | None = None
+        self._attention = Attention(self.wake)
         self._deadline = 0.0
+        self._working_since = 0.0
         self._ending: str | None = None
         self._lost = False
 
@@ -182,11 +183,21 @@ class ImapProtocol(asyncio.Protocol):
         elif self._input.too_slow(now, limits):
             log.info("client sends its message too slowly", session=self._session.facts.session)
             self.abort()
+        elif self._task is not None and now - self._working_since >= _SILENCE:
+            self._say_how_far(now)
         elif now > self._deadline and (self._task is None or self._input.awaited):
             # Longer than the half hour that RFC 9051 §5.4 grants, or not logged in in time.
             if self._ending is not None or self._input.awaited:
                 self.abort()
             self.end("Autologout; idle for too long" if self._session.facts.account else "Login took too long")
+
+    def _say_how_far(self, now: float) -> None:
+        """RFC 9585: before a command's first answer only; in the middle of one it would become part of it."""
+        session = self._session
+        if self._output.untouched and not self._input.awaited and session.offers("INPROGRESS") and session.account:
+            self._output.put(responses.in_progress(session.tag, session.progress))
+            self._output.write_out()
+            self._output.untouched, self._working_since = True, now
 
     # --- the task
 
@@ -279,7 +290,8 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _command(self, tag: bytes, name: str, command: object) -> None:
         session, spec = self._session, self._services.commands[name]
-        session.tag = tag
+        session.tag, session.progress = tag, None
+        self._output.untouched, self._working_since = True, self._loop.time()
         if session.selected is not None and session.selected.revoked:
             # Before the command is looked at: it would be answered from a mailbox that is not this user's to see.
             self._ending = session.selected.lost
@@ -306,6 +318,9 @@ class ImapProtocol(asyncio.Protocol):
         if completion.after is After.COMPRESS:
             self._output.deflate(self._services.settings.compression_level)
             self._input.inflate()
+        if completion.after is After.START_AGAIN:
+            self._output.deflate_no_more()
+            self._input.inflate_no_more()
         if completion.after is After.CLOSE:
             await self._output.flush()
             self._ending = ""
@@ -354,10 +369,7 @@ class ImapProtocol(asyncio.Protocol):
         if session is not None and session.selected is not None and not self._lost:
             notified = session.notifications is not None and session.notifications.events
             wanted = session.selected.mailbox if self._idle is not None or notified else None
-        if wanted is not self._attended:
-            if self._undo is not None:
-                self._undo()
-            self._attended, self._undo = wanted, wanted.subscribe(self.wake) if wanted is not None else None
+        self._attention.turn_to(wanted)
 
     def wake(self) -> None:
         """Something changed; called on the loop, perhaps more often than needed."""
@@ -390,6 +402,11 @@ class ImapProtocol(asyncio.Protocol):
         """From now on the limits of authenticated clients hold."""
         self._wire.authenticated = True
         self._deadline = self._loop.time() + self._services.limits.imap_idle
+
+    def logged_out(self) -> None:
+        """They are those of a stranger again; so is the time that it has."""
+        self._wire.authenticated = self._wire.utf8 = False
+        self._deadline = self._loop.time() + self._services.settings.login_timeout
 
     def enabled_utf8(self) -> None:
         """From now on names and strings are UTF-8."""

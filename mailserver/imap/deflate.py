@@ -42,12 +42,16 @@ class Inflater:
 
     def receive(self, data: bytes) -> None:
         """Compressed octets came; nothing is done with them yet."""
-        if not self._stream.eof:
-            self._waiting += data
+        self._waiting += data
+
+    @property
+    def left(self) -> bytes:
+        """What came behind the end of the stream, or was not inflated yet."""
+        return self._stream.unused_data + self._waiting
 
     def take(self, most: int) -> bytes:
         """The next octets, at most that many; b"" when more must be received first. Raises zlib.error."""
-        if not self._waiting and not self._more:
+        if self._stream.eof or (not self._waiting and not self._more):
             return b""
         data = self._stream.decompress(self._waiting, most)
         self._waiting = self._stream.unconsumed_tail
@@ -71,6 +75,10 @@ class Deflater:
         if self._stream is None:
             self._stream = zlib.compressobj(self._level, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY_LEVEL)
         return self._stream.compress(data) + self._stream.flush(zlib.Z_SYNC_FLUSH)
+
+    def last(self, data: bytes) -> bytes:
+        """These octets and the end of the stream."""
+        return self.deflate(data) + (self._stream.flush() if self._stream is not None else b"")
 
     def rest(self) -> None:
         """Give back the memory of the stream."""

@@ -66,6 +66,12 @@ class Input:
         """From now on, and with what is here already, octets are compressed."""
         self._inflater = Inflater(self.wire.unread_octets())
 
+    def inflate_no_more(self) -> None:
+        """What comes from now on is not compressed."""
+        inflater, self._inflater = self._inflater, None
+        if inflater is not None:
+            self.receive(inflater.left)
+
     def fill(self) -> bool:
         """The wire wants more: give it some of what was received and held back. False: nothing was."""
         if self._inflater is None:

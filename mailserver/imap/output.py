@@ -15,7 +15,9 @@ CHUNK = 64 << 10
 class Output:
     """One connection's answers. The connection passes on what its transport says of its buffer."""
 
-    __slots__ = ("_busy", "_deflater", "_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport")
+    __slots__ = (
+        "_busy", "_deflater", "_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport", "untouched",
+    )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -25,6 +27,8 @@ class Output:
         self._deflater: Deflater | None = None
         self._busy = False
         self._paused_at = 0.0
+        #: Whoever sets it sees here whether anything was put since.
+        self.untouched = False
         self._drained: asyncio.Future[None] | None = None
 
     def attach(self, transport: asyncio.WriteTransport | None) -> None:
@@ -51,6 +55,7 @@ class Output:
     def put(self, data: bytes) -> None:
         """Gather an answer, or a part of one."""
         if data:
+            self.untouched = False
             self._gathered.append(data)
             self._size += len(data)
 
@@ -67,6 +72,14 @@ class Output:
         """What was gathered goes out as it is; from then on octets are compressed."""
         self.write_out()
         self._deflater = Deflater(level)
+
+    def deflate_no_more(self) -> None:
+        """What was gathered is the last that is compressed."""
+        deflater, self._deflater = self._deflater, None
+        if deflater is not None:
+            gathered, self._gathered, self._size = self._gathered, [], 0
+            self.put(deflater.last(b"".join(gathered)))
+            self.write_out()
 
     def rest(self) -> None:
         """Called now and then: a compressor that had nothing to do since the last time gives its memory back."""

@@ -33,6 +33,7 @@ class After(Enum):
     CLOSE = "close"
     START_TLS = "start TLS"
     COMPRESS = "compress"
+    START_AGAIN = "start again"
     IDLE = "idle"
 
 

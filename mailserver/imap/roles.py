@@ -39,6 +39,10 @@ class Connection(Protocol):
         """From now on the limits of authenticated clients hold."""
         ...
 
+    def logged_out(self) -> None:
+        """They are those of a stranger again (RFC 8437)."""
+        ...
+
     def enabled_utf8(self) -> None:
         """From now on names and strings are UTF-8 (RFC 6855)."""
         ...

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Contribution
@@ -17,6 +16,7 @@ from mailserver.imap.layout import Layout
 from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.offers import Offers
 from mailserver.imap.places import Places
+from mailserver.imap.plugin_commands import adapted
 from mailserver.imap.session import AccountCounts, CommandSpec, Services
 from mailserver.imap.settings import ImapSettings
 from mailserver.imap.watch import Watch
@@ -30,18 +30,10 @@ from mailserver.ports.store import MailStore
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import PARSERS, Parser
 
-__all__ = ["ImapServer", "PluginCommand"]
+__all__ = ["ImapServer"]
 
 #: Threads for reading through messages; more would only wait for each other.
 _WORKERS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PluginCommand:
-    """What `registry.imap_command` takes: how the arguments are read, and what runs."""
-
-    spec: CommandSpec
-    parser: Parser
 
 
 class ImapServer:
@@ -66,7 +58,7 @@ class ImapServer:
         self._limits = limits
         self._table = table
         self._tls = tls
-        commands, parsers, capabilities = _commands(contributed)
+        commands, parsers, capabilities = _commands(contributed, jmap=bool(settings.jmap_url))
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="imap")
         layout = Layout(settings.namespace_prefix, settings.separator)
         self.services = Services(
@@ -147,20 +139,23 @@ def _wire_limits(limits: LimitsSettings, append: int) -> Limits:
 
 
 def _commands(
-    contributed: Sequence[Contribution],
+    contributed: Sequence[Contribution], *, jmap: bool
 ) -> tuple[dict[str, CommandSpec], dict[bytes, Parser], list[str]]:
     """The commands that are served, their parsers, and the capabilities that plugins bring.
 
-    A plugin's command is a `PluginCommand`; it goes with the first of its capabilities when that is switched off.
-    Raises ValueError: its name is taken.
+    A plugin's command goes with the first of its capabilities when that is switched off. `jmap`: there is
+    a JMAP server. Raises ValueError: its name is taken.
     """
     commands, parsers, capabilities = dict(COMMANDS), dict(PARSERS), list[str]()
+    if not jmap:
+        # RFC 9698 §4
+        del commands["GETJMAPACCESS"], parsers[b"GETJMAPACCESS"]
     for contribution in contributed:
         name = contribution.name.upper()
         if name in COMMANDS or name.encode("ascii") in PARSERS:
             raise ValueError(f"plugin {contribution.plugin}: {name} is an IMAP command already")
         command, brings = contribution.value
-        spec = command.spec if command.spec.capability else replace(command.spec, capability="".join(brings[:1]))
-        commands[name], parsers[name.encode("ascii")] = spec, command.parser
+        made = adapted(name, command, "".join(brings[:1]).upper())
+        commands[name], parsers[name.encode("ascii")] = made.spec, made.parser
         capabilities.extend(brings)
     return commands, parsers, capabilities

@@ -124,8 +124,8 @@ class Session:
 
     __slots__ = (
         "_client", "_reach", "_unregister", "account", "causing", "compressed", "condstore", "connection",
-        "conversation", "facts", "notifications", "off", "qresync", "rev2", "selected", "services", "starttls", "store",
-        "tag", "utf8",
+        "conversation", "facts", "notifications", "off", "progress", "qresync", "rev2", "selected", "services",
+        "starttls", "store", "tag", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -144,6 +144,8 @@ class Session:
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.compressed = False
         self._reach: Reach | None = None
+        #: How far the running command is: what was done, and how much there is (RFC 9585 §4); None: it does not say.
+        self.progress: tuple[int, int] | None = None
         #: None until NOTIFY was used for the first time.
         self.notifications: News | None = None
         #: What the running command is about to change: its client need not be told (RFC 5465 §5).
@@ -240,6 +242,10 @@ class Session:
         """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
         self.facts = replace(self.facts, tls=version, tls_cipher=cipher)
         self.starttls = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is enabled."""
         self.rev2 = self.utf8 = self.condstore = self.qresync = False
 
     def enable_utf8(self) -> None:
@@ -309,10 +315,21 @@ class Session:
         if selected is not None:
             await selected.close()
 
+    async def unauthenticate(self) -> None:
+        """Everything but TLS and what the client said of itself is as it was at the beginning (RFC 8437 §3)."""
+        await self.close()
+        self.store = self._reach = None
+        self.compressed = False
+        self._forget()
+        self.facts = replace(self.facts, account=None)
+        self.off = self.services.offers.off(None, *self._client)
+        self.connection.logged_out()
+
     async def close(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, or its user."""
         if self.notifications is not None:
             self.notifications.end()
+            self.notifications = None
         if self._unregister is not None:
             self._unregister()
             self._unregister = None

@@ -66,6 +66,11 @@ class ImapSettings(Settings):
     )
     login_timeout: Duration = Field(180.0, ge=5, description="A client must log in within this time of connecting.")
     connections_per_account: int = Field(200, ge=1, description="Connections at one time of one account.")
+    jmap_url: str = Field(
+        "", max_length=500, pattern="^(https?://[!-~]+)?$",
+        description="Where clients find the same mail by JMAP: the URL of its session resource, told by JMAPACCESS."
+        " Empty: it is not told.",
+    )
     compression_level: int = Field(
         3, ge=1, le=9, description="How well to compress for clients that ask for it (COMPRESS): 1 is fast, 9 slow.",
     )

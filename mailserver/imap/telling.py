@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from mailserver.imap.fetch_plan import make_plan
-from mailserver.imap.fetch_rows import fetch_rows
+from mailserver.imap.fetch_rows import Tally, fetch_rows
 from mailserver.imap.roles import News
 from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.selected import Selected
@@ -41,5 +41,5 @@ async def _new_messages(session: Session, view: Selected, wanted: News, last: in
         new = rows.take([at for at, uid in enumerate(rows.uids) if uid not in view.own])
         if new:
             with suppress(UnknownEncoding):
-                async for piece in fetch_rows(session, plan, wanted.fetch, new):
+                async for piece in fetch_rows(session, plan, wanted.fetch, new, Tally()):
                     yield piece

@@ -18,10 +18,11 @@ def deflated(data: bytes, *, level: int = 6) -> bytes:
 
 
 class _Reader(asyncio.StreamReader):
-    """Inflates what another reader gets."""
+    """Inflates what another reader gets; `rest` is what came behind the end of the stream."""
 
     def __init__(self, source: asyncio.StreamReader) -> None:
         super().__init__(limit=1 << 24)
+        self.rest = b""
         self._task = asyncio.create_task(self._copy(source))
 
     async def _copy(self, source: asyncio.StreamReader) -> None:
@@ -29,8 +30,15 @@ class _Reader(asyncio.StreamReader):
         try:
             while data := await source.read(1 << 16):
                 self.feed_data(stream.decompress(data))
+                self.rest = stream.unused_data
         finally:
             self.feed_eof()
+
+
+    async def stop(self) -> None:
+        """Leave what comes now to the other reader."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
 
 class _Writer:

@@ -19,6 +19,8 @@ from mailserver.imap.commands import (
     fetch,
     identify,
     idle,
+    jmap_access,
+    language,
     list,
     login,
     logout,
@@ -38,6 +40,7 @@ from mailserver.imap.commands import (
     store,
     subscribe,
     thread,
+    unauthenticate,
     unselect,
 )
 from mailserver.imap.session import CommandSpec, State
@@ -54,6 +57,7 @@ _SPECS = (
     CommandSpec(name="NOOP", run=noop.noop, states=_ANY),
     CommandSpec(name="LOGOUT", run=logout.logout, states=_ANY),
     CommandSpec(name="ID", run=identify.identify, states=_ANY, capability="ID"),
+    CommandSpec(name="LANGUAGE", run=language.language, states=_ANY, capability="LANGUAGE"),
     CommandSpec(name="STARTTLS", run=starttls.starttls, states=_NOT_AUTHENTICATED),
     CommandSpec(name="AUTHENTICATE", run=authenticate.authenticate, states=_NOT_AUTHENTICATED),
     CommandSpec(name="LOGIN", run=login.login, states=_NOT_AUTHENTICATED),
@@ -72,6 +76,10 @@ _SPECS = (
     CommandSpec(name="NAMESPACE", run=namespace.namespace, states=_AUTHENTICATED, capability="NAMESPACE"),
     CommandSpec(name="STATUS", run=status.status, states=_AUTHENTICATED),
     CommandSpec(name="APPEND", run=append.append, states=_AUTHENTICATED),
+    CommandSpec(
+        name="UNAUTHENTICATE", run=unauthenticate.unauthenticate, states=_AUTHENTICATED, capability="UNAUTHENTICATE"
+    ),
+    CommandSpec(name="GETJMAPACCESS", run=jmap_access.get_jmap_access, states=_AUTHENTICATED, capability="JMAPACCESS"),
     CommandSpec(name="NOTIFY", run=notify.notify, states=_AUTHENTICATED, capability="NOTIFY"),
     CommandSpec(name="IDLE", run=idle.idle, states=_AUTHENTICATED, capability="IDLE"),
     CommandSpec(name="GETQUOTA", run=quota.get_quota, states=_AUTHENTICATED, capability="QUOTA"),

@@ -12,6 +12,7 @@ from mailserver.imap.access import Access
 from mailserver.imap.commands.create import VIRTUAL
 from mailserver.imap.replies import Completion, Responses, no, ok
 from mailserver.imap.session import Session
+from mailserver.model.changes import MetadataChanged
 from mailserver.model.errors import NotPermitted
 from mailserver.model.mailbox import INBOX, SpecialUse
 from mailserver.model.metadata import MAX_VALUE, SPECIAL_USE, Annotations, TooManyEntries, is_private
@@ -114,6 +115,7 @@ def _below(kept: Annotations, root: str, depth: int) -> Iterable[str]:
 
 
 async def _set_on_server(session: Session, values: Mapping[str, bytes | None]) -> Completion | None:
+    session.causing = {MetadataChanged("", tuple(values))}
     if not all(map(is_private, values)):
         return no("the shared entries of the server are the administrator's", "NOPERM")
     await session.folders.annotate(None, values)
@@ -134,6 +136,7 @@ async def _set_on_mailbox(
         if uses is None:
             return no("this mailbox cannot have that special use", "USEATTR")
     others = {entry: value for entry, value in values.items() if entry != SPECIAL_USE}
+    session.causing = {MetadataChanged(access.name, tuple(others)), MetadataChanged(access.name, (SPECIAL_USE,))}
     if others:
         await access.folders.annotate(access.name, others)
     if uses is not None:

@@ -14,7 +14,7 @@ _METADATA = frozenset({NotifyEvent.MAILBOX_METADATA_CHANGE, NotifyEvent.SERVER_M
 
 async def notify(session: Session, command: Notify) -> Responses:
     """Tell of these events from now on, and of no others; NONE is none at all, not even in the selected mailbox."""
-    known = [event for event in NotifyEvent if event not in _METADATA or "SETMETADATA" in session.services.commands]
+    known = [event for event in NotifyEvent if event not in _METADATA or session.offers("METADATA")]
     if command.unknown or not all(group.events.issubset(known) for group in command.groups):
         names = " ".join(event.value for event in known)
         yield no("not all of these events are told here", f"BADEVENT ({names})")

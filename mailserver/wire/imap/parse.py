@@ -31,6 +31,7 @@ from mailserver.wire.imap.commands import (
     Unselect,
 )
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.session_commands import GetJmapAccess, Unauthenticate
 
 __all__ = ["PARSERS", "Parser", "parse_arguments", "parse_head"]
 
@@ -54,6 +55,8 @@ _BARE: Final[dict[bytes, object]] = {
     b"CLOSE": Close(),
     b"UNSELECT": Unselect(),
     b"EXPUNGE": Expunge(),
+    b"GETJMAPACCESS": GetJmapAccess(),
+    b"UNAUTHENTICATE": Unauthenticate(),
 }
 
 
@@ -71,6 +74,7 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"GETQUOTA": parse_session.get_quota,
     b"GETQUOTAROOT": parse_session.get_quota_root,
     b"SETQUOTA": parse_session.set_quota,
+    b"LANGUAGE": parse_session.language,
     b"NOTIFY": parse_notify.notify,
     b"SELECT": parse_mailbox.select,
     b"EXAMINE": parse_mailbox.examine,

@@ -6,11 +6,12 @@ import re
 
 from mailserver.wire.imap.commands import Authenticate, Enable, GetQuota, GetQuotaRoot, Id, Login, SetQuota
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.session_commands import Compress
+from mailserver.wire.imap.session_commands import Compress, Language
 from mailserver.wire.sasl import SaslError, decode_initial
 
 __all__ = [
-    "authenticate", "compress", "enable", "get_quota", "get_quota_root", "identification", "login", "set_quota",
+    "authenticate", "compress", "enable", "get_quota", "get_quota_root", "identification", "language", "login",
+    "set_quota",
 ]  # fmt: skip
 
 # RFC 2971 §3.3
@@ -69,6 +70,16 @@ def compress(lexer: Lexer) -> Compress:
     if lexer.word("DEFLATE") != b"DEFLATE":
         raise ParseError("COMPRESS knows the mechanism DEFLATE")
     return Compress()
+
+
+def language(lexer: Lexer) -> Language:
+    """RFC 5255 §3.5."""
+    ranges: list[str] = []
+    while lexer.skip(b" "):
+        ranges.append(lexer.text())
+        if len(ranges) > 100:
+            raise ParseError("LANGUAGE takes at most 100 languages")
+    return Language(tuple(ranges))
 
 
 def enable(lexer: Lexer) -> Enable:

@@ -78,6 +78,13 @@ def status_line(tag: bytes, condition: str, text: str, code: str = "") -> bytes:
     return b"%b %b\r\n" % (tag, _NOT_TEXT.sub("?", line).encode("ascii"))
 
 
+def in_progress(tag: bytes, progress: tuple[int, int] | None) -> bytes:
+    """RFC 9585 §4: what was done of how much; a tag that would end the code is not told."""
+    named = b'"%b"' % tag if b"]" not in tag else b"NIL"
+    done = b"%d %d" % progress if progress is not None and 0 <= progress[0] < progress[1] else b"NIL NIL"
+    return b"* OK [INPROGRESS (%b %b)] Still working on this\r\n" % (named, done)
+
+
 def continuation(text: str) -> bytes:
     """`+ text`."""
     return b"+ %b\r\n" % _NOT_TEXT.sub("?", text).encode("ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from mailserver.hooks.contexts import (
     Unresolvable,
 )
 from mailserver.hooks.dispatch import HookFailed, Hooks
+from mailserver.hooks.imap import ImapCommand, ImapContext, ImapReply
 from mailserver.hooks.registry import HookOptions, OnError, Registry
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
@@ -425,12 +427,16 @@ async def test_a_failing_observer_or_sink_disturbs_nobody() -> None:
 # contribute
 
 
+async def shout(context: ImapContext) -> AsyncIterator[bytes | ImapReply]:
+    yield ImapReply("OK", "hey")
+
+
 def test_contributions_are_found_by_point_in_order() -> None:
     one, two = registry("one"), registry("two")
     one.http_routes("/a", print)
     two.http_routes("/b", print)
     one.cli_command("x", object())
-    one.imap_command("XAPPLEPUSH", object(), ("XAPPLEPUSH",))
+    one.imap_command("XAPPLEPUSH", ImapCommand(run=shout), ("XAPPLEPUSH",))
     one.sasl_mechanism("OAUTHBEARER", print)
     one.store("s3", dict)
 

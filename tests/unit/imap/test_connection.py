@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from mailserver.hooks.contexts import ConnectContext
+from mailserver.hooks.imap import ImapCommand, ImapContext, ImapReply
 from mailserver.hooks.registry import Contribution
 from mailserver.imap.connection import ImapProtocol
-from mailserver.imap.replies import Responses, ok
-from mailserver.imap.server import PluginCommand
-from mailserver.imap.session import CommandSpec, Session, State
 from mailserver.imap.watch import INTERVAL
 from mailserver.model.errors import StorageFailure
 from mailserver.model.events import SessionClosed, SessionOpened
@@ -231,19 +230,23 @@ async def test_condstore_switched_off_takes_qresync_with_it() -> None:
 
 
 async def test_a_command_of_a_plugin() -> None:
-    async def shout(session: Session, text: object) -> Responses:
+    async def shout(context: ImapContext) -> AsyncIterator[bytes | ImapReply]:
         yield b"* SHOUT\r\n"
-        yield ok(f"{text}!")
+        yield ImapReply("OK", f"{context.arguments} {context.account} {context.selected}")
 
-    spec = CommandSpec(name="XSHOUT", run=shout, states=frozenset({State.AUTHENTICATED}))
-    command = PluginCommand(spec, lambda lexer: "hey")
+    command = ImapCommand(run=shout)
     async with (
         ImapHarness(contributed=[Contribution("shouter", "XSHOUT", (command, ("XSHOUT",)))]) as server,
         server.client() as imap,
     ):
         assert b"XSHOUT" in (await imap.ok("CAPABILITY")).untagged[0].split()
-        answer = await imap.ok("XSHOUT")
-        assert answer.untagged == (b"* SHOUT",) and answer.text == "hey!"
+        answer = await imap.ok('XSHOUT hey ("you there" (x ())) {3+}\r\nall')
+        assert answer.untagged == (b"* SHOUT",)
+        assert answer.text == "('hey', ('you there', ('x', ())), 'all') anna@example.test None"
+        await imap.ok("SELECT Sent")
+        assert (await imap.ok("XSHOUT")).text == "() anna@example.test Sent"
+        assert (await imap.command("XSHOUT  ")).status == "BAD"
+        assert (await imap.command("XSHOUT " + "(" * 60)).status == "BAD"
 
 
 async def test_a_command_of_a_plugin_with_a_name_that_is_taken() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from mailserver.imap import notify
-from mailserver.model.changes import MetadataChanged
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import Right, RightsChange
@@ -226,23 +225,22 @@ async def test_mailboxes_of_others() -> None:
 
 async def test_metadata() -> None:
     async with ImapHarness() as server, server.client() as imap, server.client("ben") as ben:
-        commands = server.server.services.commands
-        assert isinstance(commands, dict)
-        commands["SETMETADATA"] = commands["NOOP"]
         anna = await server.store.open_account(ANNA)
         await anna.grant("Sent", BEN, RightsChange.ADD, frozenset({Right.LOOKUP, Right.READ}))
         events = "(MailboxMetadataChange ServerMetadataChange)"
         await imap.ok(f"NOTIFY SET (mailboxes Sent {events})")
         await ben.ok(f'NOTIFY SET (subtree "Other Users/anna@example.test" {events})')
-        anna.tell(MetadataChanged("Sent", ("/private/comment", "/shared/comment")))
-        anna.tell(MetadataChanged("INBOX", ("/shared/comment",)))
-        anna.tell(MetadataChanged("", ("/private/vendor/x",)))
+        await anna.annotate("Sent", {"/private/comment": b"x", "/shared/comment": b"y"})
+        await anna.annotate("INBOX", {"/shared/comment": b"z"})
+        await anna.annotate(None, {"/private/vendor/x": None})
         assert await lines(imap, 2) == [
             b'* METADATA "Sent" /private/comment /shared/comment',
             b'* METADATA "" /private/vendor/x',
         ]
         assert await ben.response_line() == b'* METADATA "Other Users/anna@example.test/Sent" /shared/comment'
+        assert (await imap.ok('SETMETADATA Sent (/shared/comment "mine")')).untagged == ()
         await quiet(server, imap)
+        assert await ben.response_line() == b'* METADATA "Other Users/anna@example.test/Sent" /shared/comment'
         await quiet(server, ben)
 
 

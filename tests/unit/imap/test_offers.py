@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import ValidationError
 
+from mailserver.hooks.imap import ImapCommand, ImapContext, ImapReply
 from mailserver.hooks.registry import Contribution
 from mailserver.imap.offers import Offers, is_off
-from mailserver.imap.replies import Responses, ok
-from mailserver.imap.server import PluginCommand
-from mailserver.imap.session import CommandSpec, Session, State
 from mailserver.imap.settings import ImapSettings
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, PASSWORD, ImapHarness
@@ -185,11 +183,10 @@ async def test_initial_responses_that_were_switched_off() -> None:
 
 
 async def test_the_command_of_a_plugin_goes_with_its_capability() -> None:
-    async def shout(session: Session, _: Any) -> Responses:
-        yield ok("hey")
+    async def shout(context: ImapContext) -> AsyncIterator[bytes | ImapReply]:
+        yield ImapReply("OK", "hey")
 
-    spec = CommandSpec(name="XSHOUT", run=shout, states=frozenset({State.AUTHENTICATED}))
-    contributed = [Contribution("shouter", "XSHOUT", (PluginCommand(spec, lambda lexer: None), ("XSHOUT",)))]
+    contributed = [Contribution("shouter", "XSHOUT", (ImapCommand(run=shout), ("XSHOUT",)))]
     table = {"anna@example.test": ["XSHOUT"]}
     async with (
         ImapHarness(contributed=contributed, imap={"disabled_for": table}) as server,
