@@ -6,7 +6,7 @@ A plan is one template and a column function per item: answering a batch is one 
     index      ENVELOPE, BODYSTRUCTURE, PREVIEW, listed header fields  from the store's rendered pieces
     message    everything else                                         from the octets of the message
 
-`Piece` columns hold what the index and the message gave for each row, in the order of `Plan.rendered` and then of
+`Pieces` are columns of what the index and the message gave for the rows, in the order of `Plan.rendered` and then of
 `Plan.sections`.
 """
 
@@ -22,11 +22,14 @@ from mailserver.model.mailbox import Rendered
 from mailserver.wire.imap.dates import format_date_time
 from mailserver.wire.imap.fetch_items import BinarySection, BodySection, FetchAttribute, FetchItem, SectionText
 
-__all__ = ["Pieces", "Plan", "make_plan"]
+__all__ = ["Pieces", "Plan", "is_whole", "make_plan"]
 
 _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
 
-#: For each row: the rendered pieces, then the sections' values.
+#: Rows whose rendered pieces are held while their messages are read; any others.
+_FEW, _MANY = 256, 10_000
+
+#: A column for each of the rendered pieces, then for each section's values.
 Pieces = Sequence[Sequence[bytes]]
 _Column = Callable[[Rows, Pieces, Sequence[bytes]], Iterable[object]]
 
@@ -63,16 +66,16 @@ _INDEX = {
 
 
 def _piece(at: int) -> _Column:
-    return lambda rows, pieces, rendered: [piece[at] for piece in pieces]
+    return lambda rows, pieces, rendered: pieces[at]
 
 
 def _listed_header(at: int, item: BodySection) -> _Column:
     fields = field_filter(item.fields)
     if item.partial is not None:
-        return lambda rows, pieces, rendered: [render(item, fields(piece[at])) for piece in pieces]
+        return lambda rows, pieces, rendered: [render(item, fields(piece)) for piece in pieces[at]]
 
     def column(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
-        headers = [fields(piece[at]) for piece in pieces]
+        headers = [fields(piece) for piece in pieces[at]]
         return [b"{%d}\r\n%b" % (len(header), header) for header in headers]
 
     return column
@@ -104,6 +107,11 @@ class Plan:
     lazy: bool
     marks_seen: bool
     template: bytes
+
+    @property
+    def batch(self) -> int:
+        """How many rows are taken at once; what is read of them is bounded by itself."""
+        return _FEW if self.rendered and (self.sections or self.lazy) else _MANY
 
     def lines(self, rows: Rows, pieces: Pieces, flags: Sequence[bytes]) -> bytes:
         """The FETCH responses of these rows. `flags` are the FlagTable's rendered sets."""
@@ -146,7 +154,7 @@ def make_plan(items: Sequence[FetchItem]) -> Plan:
     return Plan(
         names, columns, sections_at, rendered, sections,
         header_only=all(_in_header(item) for item in sections),
-        whole_only=all(_is_whole(item) for item in sections),
+        whole_only=all(is_whole(item) for item in sections),
         lazy=all(item is FetchAttribute.PREVIEW_LAZY for item in items if item in _INDEX or _is_listed(item)),
         marks_seen=any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items),
         template=b"* %d FETCH (" + b" ".join(names) + b")\r\n",
@@ -167,5 +175,6 @@ def _in_header(item: SectionItem) -> bool:
     return isinstance(item, BodySection) and not item.part and item.text not in (None, SectionText.TEXT)
 
 
-def _is_whole(item: SectionItem) -> bool:
+def is_whole(item: SectionItem) -> bool:
+    """Whether it is (a part of) the whole message."""
     return not item.part and not (isinstance(item, BodySection) and item.text is not None)

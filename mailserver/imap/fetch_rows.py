@@ -1,19 +1,21 @@
 """Answering a FETCH for one batch of rows: from the arrays, from the index, from messages whole, or by ranges.
 
-Memory is bounded by what is read at a time: groups of small messages up to 256 KiB, larger ones in pieces. The place of
-a section of a large message is found once (in a thread), remembered, and then read by range: clients fetch these in
-pieces, and finding the place means reading all of it.
+While a batch of pieces or of small messages is sent the next one is read, so memory is bounded by two of them
+(ports/store.py); larger messages are read by ranges. The place of a section of a large message is found once (in a
+thread) and remembered: clients fetch these in pieces, and finding the place means reading all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 
-from mailserver.imap.fetch_plan import Plan, make_plan
+from mailserver.imap.ahead import one_ahead
+from mailserver.imap.fetch_plan import Pieces, Plan, is_whole, make_plan
 from mailserver.imap.sections import Located, SectionItem, locate_all, render, value_of
-from mailserver.imap.selected import Rows
+from mailserver.imap.selected import Rows, Selected
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.flags import SEEN, FlagChange
@@ -23,8 +25,10 @@ from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAtt
 
 __all__ = ["Tally", "fetch_rows"]
 
-#: Octets of messages that are held at a time.
-_GROUP = 256 << 10
+#: Octets of a message that is not held whole.
+_LARGE = 256 << 10
+#: Lines that are made at once.
+_LINES = 1000
 #: Octets of a large message that are read at a time.
 _RANGE = 128 << 10
 #: The rendered pieces of a message for which the client does not wait.
@@ -51,11 +55,49 @@ async def fetch_rows(
             # The new flags go with the item that changed them (RFC 9051 §6.4.5), with MODSEQ as RFC 7162 §3.2 wants it.
             plan = make_plan((*items, *(item for item in _shown(session) if item not in items)))
             session.view.told(rows)
-    flags = session.view.mailbox.flag_table.rendered
     if not plan.rendered and not plan.sections:
-        tally.count += len(rows)
-        yield plan.lines(rows, (), flags)
-        return
+        for some in _parts(session.view, rows):
+            tally.count += len(some)
+            yield plan.lines(some, (), session.view.mailbox.flag_table.rendered)
+    elif plan.sections or plan.lazy:
+        async for lines in _from_messages(session, plan, rows, tally):
+            yield lines
+    else:
+        async for lines in _from_index(session, plan, rows, tally):
+            yield lines
+
+
+def _parts(view: Selected, rows: Rows) -> Iterator[Rows]:
+    """Some rows at a time, as they are when it is their turn: the client may be slow."""
+    modseq = view.mailbox.highest_modseq
+    for start in range(0, len(rows), _LINES):
+        some = rows.part(start, start + _LINES)
+        yield some if view.mailbox.highest_modseq == modseq else view.live(some)
+
+
+async def _from_index(session: Session, plan: Plan, rows: Rows, tally: Tally) -> AsyncIterator[bytes]:
+    view = session.view
+    box, modseq, at = view.mailbox, view.mailbox.highest_modseq, 0
+    async for uids, columns in one_ahead(box.pieces(rows.uids, plan.rendered)):
+        stop = bisect_right(rows.uids, uids[-1], at)
+        some = rows.part(at, stop)
+        if box.highest_modseq != modseq:
+            some = view.live(some)
+        if list(some.uids) != list(uids):
+            some, columns = _matching(some, uids, columns)
+        tally.count += len(some)
+        yield plan.lines(some, columns, box.flag_table.rendered)
+        at = stop
+
+
+def _matching(rows: Rows, uids: Sequence[int], columns: Pieces) -> tuple[Rows, Pieces]:
+    """What is in both: rows and columns of these UIDs."""
+    places = {uid: at for at, uid in enumerate(uids)}
+    rows = rows.take([at for at, uid in enumerate(rows.uids) if uid in places])
+    return rows, [[column[places[uid]] for uid in rows.uids] for column in columns]
+
+
+async def _from_messages(session: Session, plan: Plan, rows: Rows, tally: Tally) -> AsyncIterator[bytes]:
     pieces: Mapping[int, Sequence[bytes]] = {}
     if plan.rendered:
         box = session.view.mailbox
@@ -64,14 +106,17 @@ async def fetch_rows(
             # RFC 8970 §4.1: not made yet is NIL; only what is gone is left out.
             pieces = {uid: pieces.get(uid, _NOT_YET) for uid in rows.uids if uid in pieces or box.table.find(uid) >= 0}
         rows = rows.take([at for at, uid in enumerate(rows.uids) if uid in pieces]) if len(pieces) < len(rows) else rows
-    if not plan.sections:
-        tally.count += len(rows)
-        yield plan.lines(rows, [pieces[uid] for uid in rows.uids], flags)
+    if not rows:
         return
-    for group in _groups(rows, header_only=plan.header_only):
+    if not plan.sections:
+        columns = list(zip(*[pieces[uid] for uid in rows.uids], strict=True))
+        tally.count += len(rows)
+        yield plan.lines(rows, columns, session.view.mailbox.flag_table.rendered)
+        return
+    for group in _groups(rows, plan):
         answer = _large if _is_large(group, plan) else _small
-        async for piece in answer(session, plan, group, pieces, tally):
-            yield piece
+        async for lines in answer(session, plan, group, pieces, tally):
+            yield lines
 
 
 def _shown(session: Session) -> Iterator[FetchAttribute]:
@@ -93,40 +138,48 @@ async def _mark_seen(session: Session, rows: Rows) -> tuple[Rows, bool]:
     return view.rows_of(NumSet.from_numbers(rows.uids)), True
 
 
-def _groups(rows: Rows, *, header_only: bool) -> Iterator[Rows]:
-    """Rows in groups of small messages that fit together, each large message alone; in order."""
-    if header_only:
-        yield rows
-        return
-    start = octets = 0
+def _groups(rows: Rows, plan: Plan) -> Iterator[Rows]:
+    """Small messages that follow each other, each large message alone; in order."""
+    start = 0
     for at, size in enumerate(rows.sizes):
-        if at > start and octets + size > _GROUP:
-            yield rows.part(start, at)
-            start, octets = at, 0
-        octets += size
-    yield rows.part(start, len(rows))
+        if size > _LARGE and not plan.header_only:
+            if at > start:
+                yield rows.part(start, at)
+            yield rows.part(at, at + 1)
+            start = at + 1
+    if start < len(rows):
+        yield rows.part(start, len(rows))
 
 
 def _is_large(group: Rows, plan: Plan) -> bool:
-    return not plan.header_only and len(group) == 1 and group.sizes[0] > _GROUP
+    return not plan.header_only and len(group) == 1 and group.sizes[0] > _LARGE
 
 
 async def _small(
     session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]], tally: Tally
 ) -> AsyncIterator[bytes]:
-    box = session.view.mailbox
-    flags = box.flag_table.rendered
+    view, box, modseq = session.view, session.view.mailbox, session.view.mailbox.highest_modseq
     places = {uid: at for at, uid in enumerate(rows.uids)}
-    async for batch in box.read_many(rows.uids, header_only=plan.header_only):
-        at = [places[uid] for uid, _ in batch]
-        tally.count += len(at)
-        values = [(*pieces.get(uid, ()), *_values(data, plan.sections)) for uid, data in batch]
-        yield plan.lines(rows if len(at) == len(rows) else rows.take(at), values, flags)
+    async for batch in one_ahead(box.read_many(rows.uids, header_only=plan.header_only)):
+        uids = [uid for uid, _ in batch]
+        some = rows.take([places[uid] for uid in uids])
+        known = zip(*[pieces[uid] for uid in uids], strict=True) if plan.rendered else ()
+        columns: Pieces = [*known, *_values([data for _, data in batch], plan.sections)]
+        if box.highest_modseq != modseq:
+            some, columns = _matching(view.live(some), uids, columns)
+        tally.count += len(some)
+        yield plan.lines(some, columns, box.flag_table.rendered)
 
 
-def _values(data: bytes, sections: Sequence[SectionItem]) -> list[bytes]:
-    located = locate_all(data, sections)
-    return [render(item, value_of(data, place)) for item, place in zip(sections, located, strict=True)]
+def _values(messages: Sequence[bytes], sections: Sequence[SectionItem]) -> list[Sequence[bytes]]:
+    """For each section a column of what goes out."""
+    if all(is_whole(item) for item in sections):
+        return [[render(item, data) for data in messages] for item in sections]
+    located = [locate_all(data, sections) for data in messages]
+    return [
+        [render(item, value_of(data, places[at])) for data, places in zip(messages, located, strict=True)]
+        for at, item in enumerate(sections)
+    ]
 
 
 async def _large(
@@ -138,8 +191,7 @@ async def _large(
         located = [(0, size)] * len(plan.sections) if plan.whole_only else await _find(session, uid, plan.sections)
     except NotFound:
         return
-    tally.count += 1
-    values: list[Sequence[bytes]] = [(*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
+    values: list[Sequence[bytes]] = [(value,) for value in (*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
     flags = session.view.mailbox.flag_table.rendered
     lead = b"* %d FETCH (" % rows.numbers[0]
     for name, column, section_at in zip(plan.names, plan.columns, plan.sections_at, strict=True):

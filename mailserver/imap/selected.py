@@ -208,7 +208,7 @@ class Selected(Permissions):
             range(span.start + 1, span.stop + 1), table.uids[part], table.flags[part], table.modseqs[part],
             table.sizes[part], table.dates[part], table.saved[part],
         )  # fmt: skip
-        return self._live(rows) if self.stale else rows
+        return self.live(rows) if self.stale else rows
 
     def rows_of(self, uids: NumSet) -> Rows:
         """As `rows`, for UIDs; those that the client does not know, or that are gone, are left out."""
@@ -239,10 +239,10 @@ class Selected(Permissions):
             *([column[position] for position in at] for column in
               (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved)),
         )  # fmt: skip
-        return self._live(rows) if self.stale else rows
+        return self.live(rows) if self.stale else rows
 
-    def _live(self, rows: Rows) -> Rows:
-        """Without what is gone, and with the flags of now."""
+    def live(self, rows: Rows) -> Rows:
+        """The same rows without what is gone, and with the flags of now."""
         live = self.mailbox.table
         places = [live.find(uid) for uid in rows.uids]
         rows = rows.take([i for i, place in enumerate(places) if place >= 0])

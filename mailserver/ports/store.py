@@ -18,7 +18,7 @@ implementation. Rules that hold for all:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -307,6 +307,13 @@ class Mailbox(Protocol):
         """
         ...
 
+    def pieces(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> AsyncGenerator[tuple[Sequence[int], Sequence[Sequence[bytes]]], None]:
+        """The same batch by batch (of at most about 512 KiB for a field): UIDs, ascending, and for each field a column
+        of what they have."""
+        ...
+
     async def rendered_with(self, uids: Sequence[int], field: Rendered, octets: bytes) -> Mapping[int, bytes]:
         """As `rendered`, for one field, and only of messages where it has these octets (all, if there are none)."""
         ...
@@ -320,10 +327,12 @@ class Mailbox(Protocol):
         """
         ...
 
-    def read_many(self, uids: Sequence[int], *, header_only: bool = False) -> AsyncIterator[list[tuple[int, bytes]]]:
+    def read_many(
+        self, uids: Sequence[int], *, header_only: bool = False
+    ) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`,
-        batch by
-        batch (a batch is one thread hop: at most about 1 MiB or one message). Messages that are gone are left out."""
+        batch by batch (a batch is one thread hop: at most about 256 KiB or one message). Messages that are gone are
+        left out."""
         ...
 
     async def read(self, uid: int, start: int = 0, size: int | None = None) -> bytes:

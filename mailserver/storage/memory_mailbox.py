@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,8 @@ from mailserver.ports.store import AccountStore
 
 __all__ = ["MemoryMailbox", "Message"]
 
-BATCH_SIZE = 1 << 20
+BATCH_SIZE = 256 << 10
+BATCH_MESSAGES = 100
 MAX_KEYWORDS = 1_000
 MAX_TOMBSTONES = 100_000
 MAX_GENERATIONS = 100
@@ -187,6 +188,15 @@ class MemoryMailbox:
         vanished = NumSet.from_numbers(uid for at, uid in self._tombstones if at > modseq)
         return Changes(changed=changed, vanished=vanished)
 
+    async def pieces(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> AsyncGenerator[tuple[Sequence[int], Sequence[Sequence[bytes]]], None]:
+        """The asked fields, some messages at a time."""
+        for start in range(0, len(uids), BATCH_MESSAGES):
+            found = await self.rendered(sorted(uids)[start : start + BATCH_MESSAGES], fields, make=make)
+            if found:
+                yield list(found), list(zip(*found.values(), strict=True))
+
     async def rendered(
         self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
     ) -> Mapping[int, Sequence[bytes]]:
@@ -212,7 +222,7 @@ class MemoryMailbox:
 
     async def read_many(
         self, uids: Sequence[int], *, header_only: bool = False
-    ) -> AsyncIterator[list[tuple[int, bytes]]]:
+    ) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """Whole messages or header blocks, batch by batch."""
         batch: list[tuple[int, bytes]] = []
         size = 0

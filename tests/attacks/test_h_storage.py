@@ -367,7 +367,7 @@ async def test_h07_a_flipped_bit_in_a_rendered_piece_is_noticed(tmp_path: Path) 
         with sqlite3.connect(inbox_path(tmp_path) / "index.db") as db:
             db.execute("UPDATE rendered_envelope SET piece = X'0D0A'")
         db.close()
-        assert await box.rendered([1], [Rendered.ENVELOPE]) == {1: list(good[1])}
+        assert await box.rendered([1], [Rendered.ENVELOPE]) == good
 
 
 # -- H08 -------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
         yield vanished(await vanished_among(view, named, command.changed_since), earlier=True)
     plan, tally = make_plan(command.items), Tally()
     try:
-        for rows in view.batches(spans, 1000 if not plan.rendered and not plan.sections else 256):
+        for rows in view.batches(spans, plan.batch):
             if command.changed_since is not None:
                 there = len(rows)
                 rows = rows.take([at for at, modseq in enumerate(rows.modseqs) if modseq > command.changed_since])

@@ -10,7 +10,7 @@ import functools
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mailserver.model.changes import MessagesChanged
@@ -24,7 +24,7 @@ from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.changelog import ChangeLog
 from mailserver.storage.maildir.folder import Arrival, Folder, Seen
 from mailserver.storage.maildir.index import IndexLost
-from mailserver.storage.maildir.pieces import pieces_with, read_pieces
+from mailserver.storage.maildir.pieces import pieces_with
 from mailserver.storage.maildir.rows import FileRow
 from mailserver.storage.maildir.sifting import sift_batch
 from mailserver.storage.maildir.sync import Synced
@@ -37,7 +37,8 @@ __all__ = ["MAX_KEYWORDS", "MaildirMailbox"]
 
 _T = TypeVar("_T")
 MAX_KEYWORDS = 1_000
-_FILES_AT_ONCE = 1_000
+_FILES_AT_ONCE = 250
+_PIECES_AT_ONCE = 1_000
 #: Of so many messages one is asked for: then it costs less to ask for each than to look through all.
 _SPARSE = 16
 _FLAGS_AT_ONCE = 10_000
@@ -216,23 +217,29 @@ class MaildirMailbox:
         self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
     ) -> Mapping[int, Sequence[bytes]]:
         """uid → the asked fields."""
-        number = await self._indexed()
-        index, run = self._upkeep.index, self._upkeep.context.reading.run
-        wanted = self._present(uids)
-        try:
-            found: dict[int, Sequence[bytes]] = await run(
-                lambda: index.run(lambda db: dict(read_pieces(db, number, wanted, fields)))
-            )
-            lacking = [uid for uid in wanted if uid not in found] if make else []
-            for start in range(0, len(lacking), reading.RENDER_BATCH):
-                some = lacking[start : start + reading.RENDER_BATCH]
-                made = await run(reading.render_missing, index, self.folder, number, some)
-                found.update({uid: [pieces.get(field, b"") for field in fields] for uid, pieces in made.items()})
-        except IndexLost:
-            return await self.rendered(uids, fields, make=make)
-        except OSError as error:
-            raise _unreadable(error) from error
+        found: dict[int, Sequence[bytes]] = {}
+        async for there, columns in self.pieces(uids, fields, make=make):
+            found.update(zip(there, zip(*columns, strict=True), strict=True))
         return found
+
+    async def pieces(
+        self, uids: Sequence[int], fields: Sequence[Rendered], *, make: bool = True
+    ) -> AsyncGenerator[tuple[Sequence[int], Sequence[Sequence[bytes]]], None]:
+        """The asked fields, batch by batch."""
+        index, run = self._upkeep.index, self._upkeep.context.reading.run
+        uids, at = self._present(uids), 0
+        while at < len(uids):
+            number = await self._indexed()
+            some = uids[at : at + _PIECES_AT_ONCE]
+            try:
+                batch = await run(reading.read_rendered, index, self.folder, number, some, fields, make)
+            except IndexLost:
+                continue
+            except OSError as error:
+                raise _unreadable(error) from error
+            at += batch.done
+            if batch.columns and batch.uids:
+                yield batch.uids, batch.columns
 
     def _present(self, uids: Sequence[int]) -> list[int]:
         """These UIDs, ascending. After a removal only those that are there: pieces go later than their messages."""
@@ -263,18 +270,18 @@ class MaildirMailbox:
 
     def read_many(
         self, uids: Sequence[int], *, header_only: bool = False
-    ) -> AsyncIterator[list[tuple[int, bytes]]]:
+    ) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """Whole messages or header blocks, batch by batch."""
         return self._in_batches(uids, functools.partial(reading.read_batch, self.folder, header_only=header_only))
 
-    def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
+    def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncGenerator[list[int], None]:
         """Those that pass the test, batch by batch."""
         work = functools.partial(sift_batch, self.folder, sizes=sizes, test=test)
         return self._in_batches(list(sizes), work)
 
     async def _in_batches(
         self, uids: Sequence[int], work: Callable[..., tuple[list[_T], int]]
-    ) -> AsyncIterator[list[_T]]:
+    ) -> AsyncGenerator[list[_T], None]:
         run = self._upkeep.context.reading.run
         for start in range(0, len(uids), _FILES_AT_ONCE):
             left: Sequence[int] = uids[start : start + _FILES_AT_ONCE]

@@ -11,50 +11,89 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mailserver.model.mailbox import Rendered
 from mailserver.storage.maildir.index import decoding
-from mailserver.storage.maildir.keys import as_json, key_range, select
+from mailserver.storage.maildir.keys import as_json, key_range, select, select_some
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
 __all__ = [
-    "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "lacking_pieces", "pieces_with", "read_pieces",
-    "share_pieces", "store_pieces",
+    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "lacking_pieces", "pieces_with",
+    "read_pieces", "share_pieces", "store_pieces",
 ]  # fmt: skip
 
 #: Keys of a folder that are forgotten at once.
 _MANY = 10_000
 
 
+@dataclass(slots=True)
+class PieceBatch:
+    """What was read: of the first `done` of the asked UIDs, those (`uids`) that had all pieces, unharmed, and for each
+    asked field a column of them."""
+
+    done: int
+    uids: list[int]
+    columns: list[Sequence[bytes]]
+
+
 def read_pieces(
-    db: sqlite3.Connection, number: int, uids: Sequence[int], fields: Sequence[Rendered]
-) -> dict[int, tuple[bytes, ...]]:
-    """uid → the asked pieces, where all of them are there and unharmed. `uids` are ascending."""
-    columns = [_column(db, number, uids, field) for field in fields]
-    if not columns:
-        return {}
-    keys = list(columns[0])
-    if any(list(column) != keys for column in columns[1:]):
-        keys = [key for key in keys if all(key in column for column in columns)]
-        columns = [{key: column[key] for key in keys} for column in columns]
-    first = number << 32
-    return dict(zip([key - first for key in keys], zip(*(c.values() for c in columns), strict=True), strict=True))
+    db: sqlite3.Connection, number: int, uids: Sequence[int], fields: Sequence[Rendered], most: int
+) -> PieceBatch:
+    """The asked pieces of the first of these (ascending) UIDs, until one field has more than `most` octets."""
+    if not fields:
+        return PieceBatch(len(uids), [], [])
+    columns: list[dict[int, bytes]] = []
+    for field in fields:
+        column = _column(db, number, uids, field, most)
+        if column.full:
+            uids = uids[: bisect_right(uids, column.last & 0xFFFFFFFF)]
+        columns.append(column.pieces)
+    keys = [number << 32 | uid for uid in uids]
+    if all(list(column) == keys for column in columns):
+        return PieceBatch(len(uids), list(uids), [list(column.values()) for column in columns])
+    keys = [key for key in keys if all(key in column for column in columns)]
+    there = [key & 0xFFFFFFFF for key in keys]
+    return PieceBatch(len(uids), there, [[column[key] for key in keys] for column in columns])
 
 
-def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered) -> dict[int, bytes]:
-    rows = select(db, "crc, piece", PIECE_TABLES[field], number, uids)
-    if len(rows) < len(uids):
-        others = set(uids).difference([key & 0xFFFFFFFF for key, _, _ in rows])
-        rows += select(db, "crc, piece", f"({_shared(field)})", number, sorted(others))
-        rows.sort()
-    if not rows:
-        return {}
-    keys, sums, pieces = zip(*rows, strict=True)
-    with decoding():
-        if list(map(zlib.crc32, pieces)) != list(sums):
-            return {key: piece for key, crc, piece in rows if zlib.crc32(piece) == crc}
-    return dict(zip(keys, pieces, strict=True))
+@dataclass(slots=True)
+class _Column:
+    """One field, up to the key `last` if it is `full`; by key."""
+
+    pieces: dict[int, bytes]
+    last: int = 0
+    full: bool = False
+
+    def read(self, batches: Iterable[list[tuple[int, int, bytes]]], most: int) -> None:
+        """Keep what is unharmed, until it is more than `most` octets."""
+        for rows in batches:
+            if not rows:
+                continue
+            keys, sums, pieces = zip(*rows, strict=True)
+            with decoding():
+                if list(map(zlib.crc32, pieces)) == list(sums):
+                    self.pieces.update(zip(keys, pieces, strict=True))
+                else:
+                    self.pieces.update((key, piece) for key, crc, piece in rows if zlib.crc32(piece) == crc)
+                most -= sum(map(len, pieces))
+            if most < 0:
+                self.last, self.full = keys[-1], True
+                break
+
+
+def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered, most: int) -> _Column:
+    column = _Column({})
+    column.read(select_some(db, "crc, piece", PIECE_TABLES[field], number, uids), most)
+    if column.full:
+        uids = uids[: bisect_right(uids, column.last & 0xFFFFFFFF)]
+    if len(column.pieces) < len(uids):
+        others = [uid for uid in uids if number << 32 | uid not in column.pieces]
+        column.read(select_some(db, "crc, piece", f"({_shared(field)})", number, others), most)
+        column.pieces = dict(sorted(column.pieces.items()))
+    return column
 
 
 def _shared(field: Rendered) -> str:

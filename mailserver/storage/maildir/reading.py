@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from mailserver.mime.headers import header_block_end
@@ -13,12 +14,16 @@ from mailserver.net import files
 from mailserver.storage.maildir import rows
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.index import AccountIndex
-from mailserver.storage.maildir.pieces import store_pieces
+from mailserver.storage.maildir.pieces import PieceBatch, read_pieces, store_pieces
 from mailserver.storage.maildir.rows import FileRow
 
-__all__ = ["BATCH_OCTETS", "RENDER_BATCH", "load", "open_message", "read_batch", "read_range", "render_missing"]
+__all__ = ["BATCH_OCTETS", "RENDER_BATCH", "load", "open_message", "read_batch", "read_range", "read_rendered",
+    "render_missing"]
 
 BATCH_OCTETS = 1 << 20
+#: Octets of messages, and of one kind of their pieces, that are read at once to be sent.
+_SENT_OCTETS = 256 << 10
+_SENT_PIECES = 512 << 10
 RENDER_BATCH = 50
 _BATCH_MESSAGES = 256
 _FIRST_READ = 16 << 10
@@ -113,7 +118,7 @@ def read_batch(
     for uid in uids:
         row = files_of.get(uid)
         if row is not None:
-            if out and (octets + (0 if header_only else row.wire) > BATCH_OCTETS or len(out) >= _BATCH_MESSAGES):
+            if out and (octets + (0 if header_only else row.wire) > _SENT_OCTETS or len(out) >= _BATCH_MESSAGES):
                 break
             try:
                 data = _load_header(folder, row) if header_only else load(folder, row)
@@ -144,6 +149,25 @@ def read_range(folder: Folder, row: FileRow, start: int, size: int | None) -> by
     finally:
         os.close(fd)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_rendered(
+    index: AccountIndex, folder: Folder, number: int, uids: Sequence[int], fields: Sequence[Rendered], make: bool
+) -> PieceBatch:
+    """Pieces from the beginning of `uids` until a batch is full; if `make`, with those that were not there, of which a
+    few are many. Raises IndexLost."""
+    batch = index.run(lambda db: read_pieces(db, number, uids, fields, _SENT_PIECES))
+    there = set(batch.uids)
+    lacking = [uid for uid in uids[: batch.done] if uid not in there] if make and len(there) < batch.done else []
+    if not lacking:
+        return batch
+    lacking = lacking[:RENDER_BATCH]
+    made = render_missing(index, folder, number, lacking)
+    found = dict(zip(batch.uids, zip(*batch.columns, strict=True), strict=bool(fields)))
+    found.update({uid: tuple([pieces.get(field, b"") for field in fields]) for uid, pieces in made.items()})
+    done = bisect_right(uids, lacking[-1])
+    shown = [uid for uid in uids[:done] if uid in found]
+    return PieceBatch(done, shown, list(zip(*[found[uid] for uid in shown], strict=True)))
 
 
 def render_missing(

@@ -36,6 +36,7 @@ __all__ = ["IndexCheck"]
 
 _SAMPLES = 50
 _BATCH = 200
+_UNBOUNDED = 1 << 62
 _FIELDS = list(Rendered)
 
 
@@ -114,7 +115,9 @@ class IndexCheck:
         at = Folder("", folder.dirname, folder.path, state)
         for start in range(0, len(present), _BATCH):
             batch = present[start : start + _BATCH]
-            kept = read_pieces(db, known.number, batch, _FIELDS)
+            # A batch is small enough to be held, and each message is compared alone.
+            read = read_pieces(db, known.number, batch, _FIELDS, _UNBOUNDED)
+            kept = dict(zip(read.uids, zip(*read.columns, strict=True), strict=True))
             for uid in batch:
                 self._compare(at, uid, known.messages[uid], kept.get(uid))
 
