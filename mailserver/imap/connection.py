@@ -345,7 +345,7 @@ class ImapProtocol(asyncio.Protocol):
                 log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
         selected = session.selected
         if selected is not None and selected.contexts:
-            async for piece in updates(selected, self._services.workers):
+            async for piece in updates(selected, self._services):
                 self._output.put(piece)
         if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.

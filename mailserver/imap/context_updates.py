@@ -9,12 +9,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Executor
 
 from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.search import Found, find
 from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.session import Services
 from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.responses import status_line, string
@@ -86,12 +86,12 @@ def _by_time(key: SearchKey) -> bool:
     return isinstance(key, Within)
 
 
-async def updates(view: Selected, workers: Executor) -> AsyncIterator[bytes]:
+async def updates(view: Selected, services: Services) -> AsyncIterator[bytes]:
     """Of all contexts; asked after EXISTS and FETCH were told, so that the client knows the messages."""
     for context in view.contexts:
         rows = _candidates(view, context)
         if rows:
-            yield await _update(view, context, rows, workers)
+            yield await _update(view, context, rows, services)
 
 
 def _candidates(view: Selected, context: Context) -> Rows | None:
@@ -108,8 +108,8 @@ def _candidates(view: Selected, context: Context) -> Rows | None:
     return view.rows_of(NumSet.from_numbers(uids))
 
 
-async def _update(view: Selected, context: Context, rows: Rows, workers: Executor) -> bytes:
-    matching = set((await find(view, context.key, workers, rows)).uids)
+async def _update(view: Selected, context: Context, rows: Rows, services: Services) -> bytes:
+    matching = set((await find(view, context.key, services.workers, rows)).uids)
     before = set(rows.uids).intersection(context.results)
     if matching == before:
         return b""
@@ -120,5 +120,5 @@ async def _update(view: Selected, context: Context, rows: Rows, workers: Executo
     if not context.criteria:
         return context.change(sorted([*kept, *new]), view.numbers_of)
     all_rows = view.rows_of(NumSet.from_numbers([*kept, *new]))
-    order = await in_order(view, Found(all_rows, b"\1" * len(all_rows)), context.criteria)
+    order = await in_order(view, Found(all_rows, b"\1" * len(all_rows)), context.criteria, services.sorting)
     return context.change([all_rows.uids[at] for at in order], view.numbers_of)

@@ -19,6 +19,7 @@ from mailserver.imap.places import Places
 from mailserver.imap.plugin_commands import adapted
 from mailserver.imap.session import AccountCounts, CommandSpec, Services
 from mailserver.imap.settings import ImapSettings
+from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.watch import Watch
 from mailserver.net.connections import ConnectionTable
 from mailserver.net.listener import Listener
@@ -74,6 +75,7 @@ class ImapServer:
             hooks=hooks,
             tasks=set(),
             workers=self._workers,
+            sorting=SortingPieces(),
             places=Places(),
             max_message_size=max_message_size,
             capabilities=capability_list(

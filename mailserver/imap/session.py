@@ -26,6 +26,7 @@ from mailserver.imap.replies import Responses
 from mailserver.imap.roles import Connection, Conversation, News
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.settings import ImapSettings
+from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.watch import Watch
 from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, NotFound
@@ -82,6 +83,8 @@ class Services:
     tasks: set[asyncio.Task[None]]
     #: Threads for reading through messages (SEARCH, MIME); storage has its own.
     workers: Executor
+    #: What SORT and THREAD compare.
+    sorting: SortingPieces
     places: Places
     #: APPENDLIMIT, in octets.
     max_message_size: int

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailserver.imap.search import Found
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
-from mailserver.mime.sorting import EMPTY, SortField, field_of, sent_of
-from mailserver.model.mailbox import Rendered
+from mailserver.imap.sorting_pieces import SortingPieces
+from mailserver.mime.sorting import SortField, field_of, sent_of
 from mailserver.wire.imap.search_commands import SortCriterion, SortKey
 
-__all__ = ["in_order", "sent_dates", "sorting_pieces"]
+__all__ = ["in_order"]
 
-#: Messages of which the index is asked at a time.
-_BATCH = 2_000
 _FIELDS = {
     SortKey.CC: SortField.CC,
     SortKey.DISPLAYFROM: SortField.DISPLAY_FROM,
@@ -26,24 +24,17 @@ _FIELDS = {
 }
 
 
-async def sorting_pieces(view: Selected, uids: Sequence[int]) -> AsyncIterator[list[bytes]]:
-    """The `Rendered.SORTING` of these messages, some at a time; one that is gone by now has nothing in it."""
-    gone = (EMPTY,)
-    for start in range(0, len(uids), _BATCH):
-        batch = uids[start : start + _BATCH]
-        found = await view.mailbox.rendered(batch, (Rendered.SORTING,))
-        yield [found.get(uid, gone)[0] for uid in batch]
-
-
-def sent_dates(pieces: Sequence[bytes], dates: Sequence[int]) -> list[int]:
+def _sent_dates(pieces: Sequence[bytes], dates: Sequence[int]) -> list[int]:
     """Sent dates (RFC 5256 §2.2); `dates` are the INTERNALDATEs of the same messages, for those without one."""
     sent = map(sent_of, pieces)
     return [date if own is None else own for own, date in zip(sent, dates, strict=True)]
 
 
-async def in_order(view: Selected, found: Found, criteria: Sequence[SortCriterion]) -> list[int]:
+async def in_order(
+    view: Selected, found: Found, criteria: Sequence[SortCriterion], pieces: SortingPieces
+) -> list[int]:
     """The places among what was found, sorted. n log n; equal ones stay in the order of the mailbox."""
-    columns = await _columns(view, found, {criterion.key for criterion in criteria})
+    columns = await _columns(view, found, {criterion.key for criterion in criteria}, pieces)
     order = list(range(len(found)))
     # The sort is stable, so what counts least comes first.
     for criterion in reversed(criteria):
@@ -51,7 +42,9 @@ async def in_order(view: Selected, found: Found, criteria: Sequence[SortCriterio
     return order
 
 
-async def _columns(view: Selected, found: Found, keys: set[SortKey]) -> dict[SortKey, Sequence[Any]]:
+async def _columns(
+    view: Selected, found: Found, keys: set[SortKey], kept: SortingPieces
+) -> dict[SortKey, Sequence[Any]]:
     columns: dict[SortKey, Sequence[Any]] = {}
     if SortKey.ARRIVAL in keys:
         columns[SortKey.ARRIVAL] = found.dates
@@ -65,7 +58,7 @@ async def _columns(view: Selected, found: Found, keys: set[SortKey]) -> dict[Sor
     }
     if wanted:
         dates, start = found.dates, 0
-        async for pieces in sorting_pieces(view, found.uids):
+        async for pieces in kept.of(view.mailbox, found.uids):
             for column, taken in wanted.values():
                 column.extend(taken(pieces, dates[start : start + len(pieces)]))
             start += len(pieces)
@@ -74,6 +67,6 @@ async def _columns(view: Selected, found: Found, keys: set[SortKey]) -> dict[Sor
 
 def _column(key: SortKey) -> Callable[[list[bytes], Sequence[int]], list[Any]]:
     if key is SortKey.DATE:
-        return sent_dates
+        return _sent_dates
     field = _FIELDS[key]
     return lambda pieces, dates: [field_of(piece, field) for piece in pieces]

@@ -27,7 +27,7 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
             return
         index = SearchIndex.of(session, search, view.mailbox)
         found = await find(view, search.key, session.services.workers, index=index)
-        order = await in_order(view, found, command.criteria)
+        order = await in_order(view, found, command.criteria, session.services.sorting)
     results = Results(found, search, search.returns or frozenset(), order)
     if search.returns is None:
         yield responses.sort(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -9,7 +9,7 @@ from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
-from mailserver.imap.sorting import sorting_pieces
+from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.thread_tree import Threadable, by_references, by_subject, thread_lists
 from mailserver.mime.sorting import thread_keys
 from mailserver.wire.imap import commands
@@ -30,16 +30,16 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
         return
     index = SearchIndex.of(session, search, view.mailbox)
     found = await find(view, search.key, session.services.workers, index=index)
-    forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found)))
+    forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found, session.services.sorting)))
     yield b"* THREAD " if forest.roots else b"* THREAD"
     for piece in thread_lists(forest, found.uids if search.uid else found.numbers):
         yield piece
     yield b"\r\n"
 
 
-async def _threadable(view: Selected, found: Found) -> Threadable:
+async def _threadable(view: Selected, found: Found, kept: SortingPieces) -> Threadable:
     messages, dates = Threadable(), found.dates
-    async for pieces in sorting_pieces(view, found.uids):
+    async for pieces in kept.of(view.mailbox, found.uids):
         for piece in pieces:
             sent, reply, subject, ids = thread_keys(piece)
             messages.sent.append(dates[len(messages.sent)] if sent is None else sent)
