@@ -193,6 +193,7 @@ async def _large(
         return
     values: list[Sequence[bytes]] = [(value,) for value in (*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
     flags = session.view.mailbox.flag_table.rendered
+    tally.count += 1
     lead = b"* %d FETCH (" % rows.numbers[0]
     for name, column, section_at in zip(plan.names, plan.columns, plan.sections_at, strict=True):
         if section_at < 0:
