@@ -359,6 +359,8 @@ class Mailbox(Protocol):
     ) -> CopyResult:
         """Copy with flags and dates, in order, all or none, into a mailbox of this account or another.
 
+        The copies are visible on return.
+
         Args:
             into: the account of this store whose mailbox `destination` is; None: the same.
             rights: on the destination; flags that they do not cover are left behind.

@@ -95,7 +95,12 @@ class MemoryStore:
 
     async def commit_all(self, account: AccountId, items: Sequence[tuple[Content, Target]]) -> list[Stored]:
         """Put several messages into one mailbox, all or none."""
-        return await self._store(account, [(await content.read(0, content.size), target) for content, target in items])
+        stored = await self._store(
+            account, [(await content.read(0, content.size), target) for content, target in items]
+        )
+        if stored:
+            await self._account(account).existing(stored[-1].mailbox).visible(stored[-1].uid)
+        return stored
 
     async def replace(self, mailbox: Mailbox, uid: int, content: Content, target: Target) -> Stored:
         """Put a message in the place of another one."""

@@ -100,6 +100,7 @@ class MemoryMailbox:
         self._forgotten_modseq = 0
         self._expunged: deque[tuple[int, NumSet]] = deque(maxlen=MAX_GENERATIONS)
         self._wakers: dict[object, Callable[[], None]] = {}
+        self._expecting: list[asyncio.Future[None]] = []
 
     @property
     def owner(self) -> Owner:
@@ -140,6 +141,16 @@ class MemoryMailbox:
             self.table.append(uid, number, self.highest_modseq, len(message.data), message.date, now)
         self.uid_next = next(iter(self._waiting), self._next_uid)
         self.changed()
+        expecting, self._expecting = self._expecting, []
+        for future in expecting:
+            if not future.done():
+                future.set_result(None)
+
+    async def visible(self, uid: int) -> None:
+        """Wait until this UID, which was given, is visible or abandoned."""
+        while self.uid_next <= uid:
+            self._expecting.append(asyncio.get_running_loop().create_future())
+            await self._expecting[-1]
 
     # -- what sessions read ------------------------------------------------------------------------------------------
 
@@ -346,6 +357,8 @@ class MemoryMailbox:
         if not move or account is not self._account:
             account.check_quota([message for _, message in copies])
         assigned = await account.put(copies)
+        if assigned:
+            await target.visible(assigned[-1])
         return CopyResult(uid_validity=target.uid_validity, source=tuple(source), target=tuple(assigned))
 
     def _check(self) -> None:

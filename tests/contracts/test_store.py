@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 import pytest
 
@@ -233,6 +233,34 @@ async def test_uids_become_visible_in_order_when_the_lower_one_is_slow(harness: 
         assert inbox.uid_next == 4
         # Whoever knew the MODSEQ from before is told of both.
         assert list((await inbox.changes_since(known)).changed) == [2, 3]
+
+
+async def test_who_is_told_a_uid_finds_the_message(harness: Harness) -> None:
+    """APPEND, COPY and MOVE end when their messages are visible, though a lower UID is slow."""
+    account = await harness.store.open_account(ANNA)
+    await deliver(harness.store)
+    async with account.open(INBOX) as inbox:
+
+        async def found(what: Awaitable[list[int]]) -> bool:
+            uids = await what
+            return set(uids) <= set(inbox.table.uids)
+
+        async def appended() -> list[int]:
+            return [one.uid for one in await append(harness.store, Target(account=ANNA, into_new=False))]
+
+        async def copied() -> list[int]:
+            return list((await inbox.copy([1], INBOX)).target)
+
+        for way in (appended, copied):
+            gate = harness.hold()
+            slow = asyncio.create_task(deliver(harness.store))
+            await gate.reached()
+            waiting = asyncio.create_task(found(way()))
+            for _ in range(100):
+                await account.status("Archive")
+            gate.open()
+            assert await waiting
+            await slow
 
 
 async def test_an_abandoned_uid_does_not_hold_up_the_others(harness: Harness) -> None:

@@ -7,6 +7,7 @@ resolved. A client that was told UIDNEXT = n has therefore seen every message be
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ class Folder:
     """Where messages are put. `on_visible` gets each arrival when it becomes visible, in the order of UIDs."""
 
     __slots__ = (
+        "_expecting",
         "_held",
         "_resolved",
         "baseline",
@@ -97,6 +99,7 @@ class Folder:
         self.highest_modseq = state.modseq_floor - 1
         self._resolved: dict[int, Arrival | None] = {}
         self._held = False
+        self._expecting: list[asyncio.Future[None]] = []
         #: Visible messages that are not in the index yet, in the order of UIDs.
         self.unindexed: list[Arrival] = []
         self.keywords = Keywords(path)
@@ -201,6 +204,12 @@ class Folder:
         self.visible_next = uid + 1
         self._show([] if arrival is None else [arrival])
 
+    async def visible(self, uid: int) -> None:
+        """Wait until this UID, which was given, is visible or abandoned: for the lower ones that are on their way."""
+        while self.visible_next <= uid:
+            self._expecting.append(asyncio.get_running_loop().create_future())
+            await self._expecting[-1]
+
     def resolve_all(self, resolved: Mapping[int, Arrival | None]) -> None:
         """As `resolve`, for UIDs that one operation was given while it holds the folder."""
         self._resolved.update(resolved)
@@ -230,6 +239,11 @@ class Folder:
                 message.modseq = modseq
             self.highest_modseq += len(shown)
             self.on_visible(shown)
+        if self._expecting:
+            expecting, self._expecting = self._expecting, []
+            for future in expecting:
+                if not future.done():
+                    future.set_result(None)
 
     def waiting(self, uid: int) -> bool:
         """Was this UID given, and is not visible yet?"""

@@ -250,6 +250,8 @@ class MaildirStore:
         stored = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
         if len(stored) < len(outcomes):
             raise next(outcome for outcome in outcomes if isinstance(outcome, MailError))
+        # Whoever is told the UID finds the message.
+        await jobs[-1].places[0].folder.visible(stored[-1].uid)
         return stored
 
     async def replace(self, mailbox: Mailbox, uid: int, content: Content, target: Target) -> Stored:

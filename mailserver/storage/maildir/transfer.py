@@ -159,7 +159,11 @@ async def transfer(
                 target.mailbox.admit_keywords(allowed_flags(box.flag_table.sets[number], rights))
         return await _transfer(way, uids)
 
-    return await way.hold(operation)
+    result = await way.hold(operation)
+    if result.target:
+        # Whoever is told the UIDs finds the messages.
+        await target.visible(result.target[-1])
+    return result
 
 
 async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
