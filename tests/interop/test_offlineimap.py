@@ -38,19 +38,32 @@ remotepass = {PASSWORD}
     )
 
 
-def synchronize(home: Path, tls: str) -> Done:
-    """One run. Under load offlineimap was seen to hang after STARTTLS; the cause is not known, and it is told so."""
-    for _ in range(2):
-        done = run(["offlineimap", "-o"], home, timeout=25)
-        if done.code != -1:
-            return done
+#: What a run does first: when it takes longer than that, it shows what each of its threads does, and ends.
+_WATCH = "import faulthandler\nfaulthandler.dump_traceback_later(25, exit=True)\n"
+_TRIES = 4
+
+
+def synchronize(home: Path) -> Done:
+    """One run, again if imaplib2 hung in STARTTLS, and only then.
+
+    Its thread that reads hands over a line, and then looks for the order to end, which `starttls` gives. When the line
+    is the end of the CAPABILITY before it, and the thread loses its turn just then, it ends before STARTTLS was
+    answered, and `starttls` waits for ever (imaplib2 3.5; with a pause after `self.inq.put(line)` it hangs each time).
+    So no thread is in `_reader` then, and one is in `starttls`.
+    """
+    hook = home / "hook"
+    hook.mkdir(exist_ok=True)
+    (hook / "sitecustomize.py").write_text(_WATCH)
+    for _ in range(_TRIES):
+        done = run(["offlineimap", "-o"], home, environ={"PYTHONPATH": str(hook)})
+        if done.code == 0 or " in starttls" not in done.output or " in _reader" in done.output:
+            break
         for lock in home.rglob("*.lock"):
             lock.unlink()
-    if tls == "starttls":
-        pytest.xfail("offlineimap hung twice after STARTTLS; whose fault it is was not found")
     return done
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("tls", ["plain", "starttls", "implicit"])
 def test_copy_and_change(seeded: Daemon, home: Path, certificates: Certificates, tls: str) -> None:
     port = seeded.ports["imaps" if tls == "implicit" else "imap"]
@@ -60,7 +73,7 @@ def test_copy_and_change(seeded: Daemon, home: Path, certificates: Certificates,
         "implicit": f"ssl = yes\nsslcacertfile = {certificates.ca_file}",
     }
     configure(seeded, home, f"remoteport = {port}\n{how[tls]}")
-    done = synchronize(home, tls)
+    done = synchronize(home)
     assert done.code == 0, done.output
     assert in_maildir(home / "mail" / "INBOX") == sorted(map(fingerprint, awkward()))
     assert len(in_maildir(home / "mail" / "Work.Sub one")) == 3
@@ -72,7 +85,7 @@ def test_copy_and_change(seeded: Daemon, home: Path, certificates: Certificates,
     with Imap(seeded.ports["imap"]) as imap:
         imap.login(ANNA, PASSWORD)
         imap.append("Work", b"Subject: new\r\nMessage-ID: <new@x>\r\n\r\nnew\r\n")
-    done = synchronize(home, tls)
+    done = synchronize(home)
     assert done.code == 0, done.output
     assert len(in_maildir(home / "mail" / "Work")) == 4
     with Imap(seeded.ports["imap"]) as imap:

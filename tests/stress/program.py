@@ -302,7 +302,9 @@ class Program:
 
         def answered(outcome: Outcome) -> None:
             if outcome.ok:
-                self.sides[new] = self.sides.pop(old)
+                # With all beneath it.
+                moved = [name for name in self.sides if name == old or name.startswith(old + "/")]
+                self.sides |= {new + name.removeprefix(old): self.sides.pop(name) for name in moved}
             elif outcome.tagged.code != "ALREADYEXISTS":
                 raise Fault(f"RENAME got {outcome.tagged}")
 
@@ -334,7 +336,8 @@ class Program:
 
     async def _look_for_sides(self) -> None:
         mine = f"side{self.client.who.removeprefix('c')}"
-        (listed,) = await self.client.run([Command(f'LIST "" ({mine} "{mine} c" {mine}d {mine}/*)'.encode())])
+        patterns = " ".join(f'"{mine}{end}" "{mine}{end}/*"' for end in ("", " c", "d"))
+        (listed,) = await self.client.run([Command(f'LIST "" ({patterns})'.encode())])
         names = [one.data[2].decode() for one in listed.of("LIST") if b"\\Noselect" not in one.data[0]]
         before, self.sides = self.sides, {}
         for name in names:

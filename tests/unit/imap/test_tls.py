@@ -72,6 +72,66 @@ def test_many_handshakes_at_once(run: _Run, tmp_path: Path) -> None:
     run(main)
 
 
+class _Records:
+    """A TLS client whose octets go out as the test wants them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = _context().wrap_bio(self.coming, self.going)
+
+    async def more(self) -> None:
+        data = await self.reader.read(65536)
+        assert data, "the server hung up"
+        self.coming.write(data)
+
+    async def handshake(self) -> bytes:
+        """Our last octets of it, not yet sent."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.writer.write(self.going.read())
+                await self.more()
+            else:
+                return self.going.read()
+
+    async def until(self, end: bytes) -> None:
+        """Read on until the server said this."""
+        said = b""
+        while end not in said:
+            try:
+                said += self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                await self.more()
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_starttls_and_commands_in_any_pieces(run: _Run, tmp_path: Path, size: int, version: ssl.TLSVersion) -> None:
+    """The end of the handshake and the first commands come in one piece (0), or cut anywhere: all are answered."""
+
+    async def main() -> None:
+        async with ImapHarness(data_dir=tmp_path) as server, server.client(None) as imap:
+            await imap.ok("STARTTLS")
+            client = _Records(imap.reader, imap.writer)
+            client.tls.context.maximum_version = version
+            out = await client.handshake()
+            for number in range(3):
+                client.tls.write(b"c%d NOOP\r\n" % number)
+            client.tls.write(f'd LOGIN anna "{PASSWORD}"\r\ne SELECT IN'.encode())
+            client.tls.write(b"BOX\r\n")
+            out += client.going.read()
+            for start in range(0, len(out), size or len(out)):
+                imap.writer.write(out[start : start + (size or len(out))])
+                await imap.writer.drain()
+                if size:
+                    await asyncio.sleep(0)
+            await client.until(b"e OK")
+
+    run(main)
+
+
 def test_starttls_and_a_large_answer(run: _Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with ImapHarness(data_dir=tmp_path) as server:
