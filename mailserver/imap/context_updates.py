@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
 from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context
@@ -41,7 +42,9 @@ def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriter
     )  # fmt: skip
 
 
-def keep(view: Selected, context: Context | None, found: Found, order: list[int] | None = None) -> Iterator[bytes]:
+def keep(
+    view: Selected, context: Context | None, found: Found, order: abc.Sequence[int] | None = None
+) -> Iterator[bytes]:
     """From now on tell its changes, or say that they will not be told (RFC 5267 §4.3.1)."""
     if context is None:
         return

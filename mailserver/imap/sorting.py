@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mailserver.imap.remembered import key_of
 from mailserver.imap.search import Found
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
@@ -32,13 +34,18 @@ def _sent_dates(pieces: Sequence[bytes], dates: Sequence[int]) -> list[int]:
 
 async def in_order(
     view: Selected, found: Found, criteria: Sequence[SortCriterion], pieces: SortingPieces
-) -> list[int]:
+) -> Sequence[int]:
     """The places among what was found, sorted. n log n; equal ones stay in the order of the mailbox."""
+    key = key_of(view.mailbox, tuple(criteria), found.uids)
+    known = pieces.remembered.get(key)
+    if known is not None:
+        return array("I", known)
     columns = await _columns(view, found, {criterion.key for criterion in criteria}, pieces)
     order = list(range(len(found)))
     # The sort is stable, so what counts least comes first.
     for criterion in reversed(criteria):
         order = await in_slices(sorted_by(order, columns[criterion.key], reverse=criterion.reverse))
+    pieces.remembered.keep(key, array("I", order).tobytes())
     return order
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
+from mailserver.imap.remembered import Remembered
 from mailserver.mime.sorting import EMPTY
 from mailserver.model.mailbox import Rendered
 from mailserver.ports.store import Mailbox
@@ -29,6 +30,8 @@ class SortingPieces:
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
+        #: What was worked out of them.
+        self.remembered = Remembered()
         self._octets = 0
         self._kept: OrderedDict[tuple[str, int], dict[int, bytes]] = OrderedDict()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+
+from mailserver.imap.remembered import key_of
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET
 from mailserver.imap.search import Found, asks_modseq, find
@@ -10,13 +13,15 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
 from mailserver.imap.sorting_pieces import SortingPieces
-from mailserver.imap.thread_tree import Threadable, by_references, by_subject, thread_lists
+from mailserver.imap.thread_tree import Forest, Threadable, by_references, by_subject, thread_lists
 from mailserver.mime.sorting import thread_keys
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.search_commands import ThreadAlgorithm
 
 __all__ = ["thread"]
 
+#: Octets of an answer that are written at a time.
+_PIECE = 64 << 10
 _ALGORITHMS = {ThreadAlgorithm.ORDEREDSUBJECT: by_subject, ThreadAlgorithm.REFERENCES: by_references}
 
 
@@ -30,11 +35,25 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
         return
     index = SearchIndex.of(session, search, view.mailbox)
     found = await find(view, search.key, session.services.workers, index=index)
-    forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found, session.services.sorting)))
-    yield b"* THREAD " if forest.roots else b"* THREAD"
-    for piece in thread_lists(forest, found.uids if search.uid else found.numbers):
-        yield piece
-    yield b"\r\n"
+    kept = session.services.sorting
+    numbers = found.uids if search.uid else found.numbers
+    key = key_of(view.mailbox, (command.algorithm, search.uid), found.uids, numbers)
+    answer = kept.remembered.get(key)
+    if answer is None:
+        forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found, kept)))
+        answer = await in_slices(_written(forest, numbers))
+        kept.remembered.keep(key, answer)
+    for start in range(0, len(answer), _PIECE):
+        yield answer[start : start + _PIECE]
+
+
+def _written(forest: Forest, numbers: Sequence[int]) -> Generator[None, None, bytes]:
+    out = [b"* THREAD " if forest.roots else b"* THREAD"]
+    for piece in thread_lists(forest, numbers):
+        out.append(piece)
+        yield
+    out.append(b"\r\n")
+    return b"".join(out)
 
 
 async def _threadable(view: Selected, found: Found, kept: SortingPieces) -> Threadable:

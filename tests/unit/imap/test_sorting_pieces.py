@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
+from mailserver.imap.remembered import Remembered, key_of
 from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import EMPTY
 from mailserver.model.mailbox import Rendered
@@ -73,3 +76,44 @@ async def test_what_comes_and_goes_is_sorted_right() -> None:
         await imap.ok("NOOP")
         assert (await imap.ok("UID SORT (SUBJECT) UTF-8 ALL")).untagged == (b"* SORT 3 2",)
         assert (await imap.ok("SORT (SUBJECT) UTF-8 ALL")).untagged == (b"* SORT 2 1",)
+
+
+def test_what_is_remembered_is_of_these_messages_and_nothing_else() -> None:
+    box, other = Box("a"), Box("b")
+    keys = [
+        key_of(mailbox, what, *columns)  # type: ignore[arg-type]
+        for mailbox in (box, other)
+        for what in ("x", "y")
+        for columns in ([range(1, 3)], [range(1, 4)], [range(1, 3), range(1, 3)], [range(1, 3), range(2, 4)])
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key_of(box, "x", [1, 2]) == key_of(box, "x", range(1, 3)) == keys[0]  # type: ignore[arg-type]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    remembered = Remembered(limit=4_000)
+    for number in range(5):
+        remembered.keep(number, bytes(500))
+        assert remembered.get(0) is not None
+    assert remembered.get(1) is None
+    assert remembered.get(3) == bytes(500)
+    remembered.keep(9, bytes(1_001))
+    assert remembered.get(9) is None
+
+
+async def test_flags_change_no_order_and_messages_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ImapHarness() as server:
+        await server.deliver(b"Subject: b\r\nMessage-ID: <1@x>\r\n\r\n", b"Subject: a\r\nReferences: <1@x>\r\n\r\n")
+        async with server.client(select="INBOX") as imap:
+            commands = ("SORT (SUBJECT) UTF-8 ALL", "THREAD REFERENCES UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL")
+            first = [(await imap.ok(command)).untagged for command in commands]
+            assert first == [(b"* SORT 2 1",), (b"* THREAD (1 2)",), (b"* THREAD (1 2)",)]
+            monkeypatch.setattr(SortingPieces, "of", None)
+            await imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)")
+            assert [(await imap.ok(command)).untagged for command in commands] == first
+            monkeypatch.undo()
+            await server.deliver(b"Subject: ab\r\n\r\n")
+            await server.expunge(1)
+            await imap.ok("NOOP")
+            later = [(await imap.ok(command)).untagged for command in commands]
+            assert later == [(b"* SORT 1 2",), (b"* THREAD (1)(2)",), (b"* THREAD (2)(3)",)]
