@@ -39,6 +39,7 @@ from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
 from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
     AccountChange,
     MailboxCreated,
@@ -86,11 +87,11 @@ from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, Ta
 
 __all__ = [
     "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore", "Alias",
-    "AliasMatch", "AlreadyExists", "Argument", "AuthenticateContext", "Authenticated", "BeforeSendContext", "Body",
-    "Clock", "ConnectContext", "Content", "Defer", "Delivered", "Denied", "Directory", "Domain", "DsnReturn",
-    "Duration", "EmailAddress", "Envelope", "Event", "FailedLogins", "HeaderField", "HeloContext", "Host",
-    "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed",
-    "LoginSucceeded", "MailContext", "MailError", "MailQueue", "MailStore", "Mailbox", "MailboxCreated",
+    "AliasMatch", "AlreadyExists", "AppPassword", "Argument", "AuthenticateContext", "Authenticated",
+    "BeforeSendContext", "Body", "Clock", "ConnectContext", "Content", "Defer", "Delivered", "Denied", "Directory",
+    "Domain", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event", "FailedLogins", "HeaderField",
+    "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox",
+    "LoginFailed", "LoginSucceeded", "MailContext", "MailError", "MailQueue", "MailStore", "Mailbox", "MailboxCreated",
     "MailboxDeleted", "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet",
     "NotFound", "NotPermitted", "Notify", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
     "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "Recipient", "Redirect", "Refused", "Registry",

@@ -15,6 +15,7 @@ from mailserver.app.handin import BodyReader, hand_in
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
 from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Account, Domain
@@ -32,6 +33,9 @@ class Operations:
         self._app = app
         self._table: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
             "account.add": self._account_add,
+            "account.app_password.add": self._app_password_add,
+            "account.app_password.list": self._app_password_list,
+            "account.app_password.remove": self._app_password_remove,
             "account.list": self._account_list,
             "account.password": self._account_password,
             "account.quota": self._account_quota,
@@ -90,6 +94,27 @@ class Operations:
         account = self._account(arguments)
         stored, scram = await self._app.passwords.hash(text(arguments, "password"))
         await self._app.directory.update_account(replace(account, password_hash=stored, scram=scram))
+        return {"address": str(account.address)}
+
+    async def _app_password_add(self, arguments: Arguments) -> Any:
+        account = self._account(arguments)
+        protocols = frozenset(texts(arguments, "protocols"))
+        added, secret = AppPassword.make(text(arguments, "name"), protocols, self._app.clock.time())
+        await self._app.directory.add_app_password(account.account, added)
+        return {"address": str(account.address), "name": added.name, "password": secret}
+
+    async def _app_password_list(self, arguments: Arguments) -> Any:
+        return [
+            {
+                "name": one.name, "protocols": sorted(one.protocols), "created": one.created,
+                "last_used": one.last_used,
+            }
+            for one in self._account(arguments).app_passwords
+        ]  # fmt: skip
+
+    async def _app_password_remove(self, arguments: Arguments) -> Any:
+        account = self._account(arguments)
+        await self._app.directory.remove_app_password(account.account, text(arguments, "name"))
         return {"address": str(account.address)}
 
     async def _account_quota(self, arguments: Arguments) -> Any:

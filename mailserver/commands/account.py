@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from mailserver.commands.engine import perform
 from mailserver.commands.options import config_option, json_option, read_password, show, show_rows
 from mailserver.hooks.settings import format_size, parse_size
+from mailserver.model.app_password import PROTOCOLS
 
 __all__ = ["command"]
 
@@ -81,6 +84,57 @@ def password(address: str) -> None:
     """Set a new password for ADDRESS; sessions that used the old one end within a minute."""
     done = perform("account.password", {"address": address, "password": read_password(f"New password for {address}")})
     click.echo(f"{done['address']}: password set")
+
+
+@command.group("app-password")
+@config_option
+def app_password() -> None:
+    """Further passwords of an account, one for each program; each can be taken back alone."""
+
+
+@app_password.command("add")
+@click.argument("address")
+@click.argument("name")
+@click.option("--for", "protocols", multiple=True, type=click.Choice(PROTOCOLS), help="Good for this alone; repeat.")
+@json_option
+@config_option
+def app_password_add(address: str, name: str, protocols: tuple[str, ...], as_json: bool) -> None:
+    """Make an app password called NAME for ADDRESS. It is shown this once."""
+    made = perform("account.app_password.add", {"address": address, "name": name, "protocols": list(protocols)})
+    show(made, as_json=as_json, text=f"{made['address']}, {made['name']}: {made['password']}")
+
+
+@app_password.command("list")
+@click.argument("address")
+@json_option
+@config_option
+def app_password_list(address: str, as_json: bool) -> None:
+    """List the app passwords of ADDRESS, and when each was used last."""
+    rows = perform("account.app_password.list", {"address": address})
+    if not as_json:
+        rows = [
+            {
+                **row, "protocols": ", ".join(row["protocols"]) or "all", "created": _moment(row["created"]),
+                "last_used": _moment(row["last_used"]),
+            }
+            for row in rows
+        ]  # fmt: skip
+    columns = {"name": "NAME", "protocols": "FOR", "created": "MADE", "last_used": "LAST USED"}
+    show_rows(rows, columns, as_json=as_json, none="no app passwords")
+
+
+@app_password.command("remove")
+@click.argument("address")
+@click.argument("name")
+@config_option
+def app_password_remove(address: str, name: str) -> None:
+    """Take back the app password NAME; the sessions of ADDRESS end within a minute."""
+    done = perform("account.app_password.remove", {"address": address, "name": name})
+    click.echo(f"{done['address']}: app password removed")
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds)) if seconds else "never"
 
 
 @command.command("quota")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from mailserver import api
 
@@ -28,6 +28,8 @@ class _Accounts:
             if not account.enabled:
                 await self._passwords.verify_nobody(ctx.password)
                 return api.Denied(reason="the account is disabled")
+            if await self._is_app_password(account, ctx):
+                return api.Authenticated(account=account.account)
             if await self._passwords.verify(account.account, account.password_hash, ctx.password):
                 if self._passwords.outdated(account.password_hash):
                     await self._renew(account, ctx.password)
@@ -35,6 +37,17 @@ class _Accounts:
         except api.LimitReached as error:
             return api.Denied(reason=error.text, temporary=True)
         return api.Denied(reason="wrong password")
+
+    async def _is_app_password(self, account: api.Account, ctx: api.AuthenticateContext) -> bool:
+        secret = api.AppPassword.secret_of(ctx.password) if account.app_passwords else None
+        if secret is None:
+            return False
+        for one in account.app_passwords:
+            if one.matches(secret) and (not one.protocols or ctx.session.service in one.protocols):
+                with suppress(api.MailError):
+                    await self._directory.used_app_password(account.account, one.name)
+                return True
+        return False
 
     async def _renew(self, account: api.Account, password: str) -> None:
         """A hash of former costs is made anew while the password is known; what fails is left to the next login."""

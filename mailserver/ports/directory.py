@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.app_password import AppPassword
 from mailserver.model.ids import AccountId
 from mailserver.model.password import ScramVerifier
 
@@ -33,6 +34,7 @@ class Account:
     octets_limit: int = 0
     messages_limit: int = 0
     created: float = 0.0
+    app_passwords: tuple[AppPassword, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class Directory(Protocol):
         ...
 
     async def update_account(self, account: Account) -> None:
-        """Replace what is kept of an account. Raises NotFound."""
+        """Replace what is kept of an account, its app passwords apart. Raises NotFound."""
         ...
 
     async def renew_password(
@@ -106,6 +108,18 @@ class Directory(Protocol):
 
         Nothing happens unless `stored` is still the account's argon2id string. Raises NotFound.
         """
+        ...
+
+    async def add_app_password(self, account: AccountId, added: AppPassword) -> None:
+        """One more. Raises NotFound, AlreadyExists (the name), LimitReached (50 of them)."""
+        ...
+
+    async def remove_app_password(self, account: AccountId, name: str) -> None:
+        """It is good no more, and the account's sessions end. Raises NotFound (account or app password)."""
+        ...
+
+    async def used_app_password(self, account: AccountId, name: str) -> None:
+        """It was used now; written down at most once an hour. Nothing happens when there is none of that name."""
         ...
 
     async def remove_account(self, account: AccountId) -> None:

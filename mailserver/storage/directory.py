@@ -18,7 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from mailserver.model.address import EmailAddress, normalize_domain
-from mailserver.model.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, StorageFailure
+from mailserver.model.app_password import AppPassword
+from mailserver.model.errors import (
+    AlreadyExists,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    NotPermitted,
+    StorageFailure,
+)
 from mailserver.model.ids import AccountId
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
@@ -26,9 +34,11 @@ from mailserver.storage.directory_config import clashes, from_settings
 from mailserver.storage.directory_db import (
     INSERT_ACCOUNT,
     INSERT_ALIAS,
+    INSERT_APP_PASSWORD,
     INSERT_DOMAIN,
     Statement,
     account_row,
+    app_password_row,
     execute,
     open_database,
 )
@@ -37,6 +47,9 @@ from mailserver.storage.directory_settings import DomainSettings
 __all__ = ["SqliteDirectory"]
 
 MAX_TARGETS = 1000
+MAX_APP_PASSWORDS = 50
+#: Seconds between two notes of an app password's use.
+_USED_EVERY = 3600
 
 
 class SqliteDirectory:
@@ -167,7 +180,9 @@ class SqliteDirectory:
 
         def prepare() -> list[Statement]:
             old = self._existing(account.account)
-            rows.extend((old, replace(account, address=old.address, created=old.created)))
+            rows.extend((old, replace(
+                account, address=old.address, created=old.created, app_passwords=old.app_passwords,
+            )))  # fmt: skip
             return [(INSERT_ACCOUNT, account_row(rows[1]))]
 
         def apply() -> None:
@@ -192,12 +207,71 @@ class SqliteDirectory:
 
         await self._change(prepare, lambda: self._stored.accounts.update((row.account, row) for row in rows))
 
+    async def add_app_password(self, account: AccountId, added: AppPassword) -> None:
+        """One more password. Raises NotFound, AlreadyExists, LimitReached."""
+        rows: list[Account] = []
+
+        def prepare() -> list[Statement]:
+            old = self._existing(account)
+            if any(one.name == added.name for one in old.app_passwords):
+                raise AlreadyExists(f"there is an app password {added.name!r} already")
+            if len(old.app_passwords) >= MAX_APP_PASSWORDS:
+                raise LimitReached(f"an account has at most {MAX_APP_PASSWORDS} app passwords")
+            rows.append(replace(old, app_passwords=(*old.app_passwords, added)))
+            return [(INSERT_APP_PASSWORD, app_password_row(account, added))]
+
+        await self._change(prepare, lambda: self._stored.accounts.update({account: rows[0]}))
+
+    async def remove_app_password(self, account: AccountId, name: str) -> None:
+        """It is good no more, and the account's sessions end. Raises NotFound."""
+        rows: list[Account] = []
+
+        def prepare() -> list[Statement]:
+            old = self._existing(account)
+            left = tuple(one for one in old.app_passwords if one.name != name)
+            if len(left) == len(old.app_passwords):
+                raise NotFound(f"there is no app password {name!r}")
+            rows.append(replace(old, app_passwords=left))
+            return [("DELETE FROM app_password WHERE account = ? AND name = ?", (account, name))]
+
+        def apply() -> None:
+            self._stored.accounts[account] = rows[0]
+            self._tell(account)
+
+        await self._change(prepare, apply)
+
+    async def used_app_password(self, account: AccountId, name: str) -> None:
+        """Write down that it was used, once an hour."""
+        now = self._clock.time()
+        rows: list[Account] = []
+
+        def used() -> AppPassword | None:
+            known = self._stored.accounts.get(account)
+            found = next((one for one in known.app_passwords if one.name == name), None) if known else None
+            return found if found is not None and now - found.last_used >= _USED_EVERY else None
+
+        def prepare() -> list[Statement]:
+            found, old = used(), self._stored.accounts.get(account)
+            if found is None or old is None:
+                return []
+            new = replace(found, last_used=now)
+            rows.append(replace(
+                old, app_passwords=tuple(new if one is found else one for one in old.app_passwords),
+            ))  # fmt: skip
+            return [(INSERT_APP_PASSWORD, app_password_row(account, new))]
+
+        if used() is not None:
+            await self._change(prepare, lambda: self._stored.accounts.update((row.account, row) for row in rows))
+
     async def remove_account(self, account: AccountId) -> None:
         """Forget an account; its mail is the store's. Raises NotFound."""
 
         def prepare() -> list[Statement]:
             self._existing(account)
-            return [("DELETE FROM account WHERE id = ?", (account,))]
+            return [
+                ("DELETE FROM account WHERE id = ?", (account,)),
+                ("DELETE FROM app_password WHERE account = ?", (account,)),
+            ]
 
         def apply() -> None:
             del self._stored.accounts[account]

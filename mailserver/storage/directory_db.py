@@ -7,24 +7,30 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
 
 __all__ = [
-    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_DOMAIN", "Entries", "Statement", "account_row", "execute",
-    "open_database",
+    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_DOMAIN", "Entries", "Statement", "account_row",
+    "app_password_row", "execute", "open_database",
 ]  # fmt: skip
 
 Statement = tuple[str, tuple[Any, ...]]
 
-_VERSION = 1
+_VERSION = 2
+_APP_PASSWORDS = """CREATE TABLE app_password (
+    account TEXT NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL, hashed BLOB NOT NULL, protocols TEXT NOT NULL,
+    created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (account, name)
+) WITHOUT ROWID"""
 _SCHEMA = (
+    _APP_PASSWORDS,
     "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
     """CREATE TABLE domain (
         name TEXT PRIMARY KEY, catch_all TEXT NOT NULL, postmaster TEXT NOT NULL, separator TEXT NOT NULL
@@ -43,6 +49,9 @@ INSERT_DOMAIN = "INSERT INTO domain (name, catch_all, postmaster, separator) VAL
 #: Also replaces.
 INSERT_ACCOUNT = """REPLACE INTO account (id, address, password_hash, scram_salt, scram_iterations, scram_stored,
     scram_server, enabled, octets_limit, messages_limit, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+#: Also replaces.
+INSERT_APP_PASSWORD = """REPLACE INTO app_password (account, name, salt, hashed, protocols, created, last_used)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""  # noqa: S105
 INSERT_ALIAS = "INSERT INTO alias (id, position, address, target) VALUES (?, ?, ?, ?)"
 
 
@@ -75,7 +84,11 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, Entries]:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise StorageFailure(f"{path} was written by a newer version of this program")
-        if version == 0:
+        if version == 1:
+            with _transaction(db):
+                db.execute(_APP_PASSWORDS)
+                db.execute(f"PRAGMA user_version={_VERSION}")
+        elif version == 0:
             with _transaction(db):
                 for statement in _SCHEMA:
                     db.execute(statement)
@@ -98,6 +111,12 @@ def _load(db: sqlite3.Connection) -> tuple[bytes, Entries]:
         " octets_limit, messages_limit, created FROM account"
     ):
         entries.accounts[row[0]] = _account(row)
+    for key, *row in db.execute(
+        "SELECT account, name, salt, hashed, protocols, created, last_used FROM app_password ORDER BY account, created"
+    ):
+        owner = entries.accounts.get(key)
+        if owner is not None:
+            entries.accounts[key] = replace(owner, app_passwords=(*owner.app_passwords, _app_password(*row)))
     for key, address, target in db.execute("SELECT id, address, target FROM alias ORDER BY id, position"):
         known = entries.aliases.get(key)
         targets = (*known.targets, _address(target)) if known else (_address(target),)
@@ -130,6 +149,21 @@ def _account(row: tuple[Any, ...]) -> Account:
     return Account(
         account=AccountId(key), address=_address(address), password_hash=password_hash, scram=scram,
         enabled=bool(enabled), octets_limit=octets, messages_limit=messages, created=created,
+    )  # fmt: skip
+
+
+def app_password_row(account: AccountId, added: AppPassword) -> tuple[Any, ...]:
+    """The arguments of INSERT_APP_PASSWORD."""
+    protocols = " ".join(sorted(added.protocols))
+    return (account, added.name, added.salt, added.hashed, protocols, added.created, added.last_used)
+
+
+def _app_password(
+    name: str, salt: bytes, hashed: bytes, protocols: str, created: float, last_used: float
+) -> AppPassword:
+    return AppPassword(
+        name=name, salt=salt, hashed=hashed, protocols=frozenset(protocols.split()), created=created,
+        last_used=last_used,
     )  # fmt: skip
 
 

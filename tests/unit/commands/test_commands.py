@@ -169,6 +169,19 @@ def test_accounts(line: Line) -> None:
     assert not mail.exists()
 
 
+def test_app_passwords(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    assert line("account", "app-password", "list", "anna@example.test").stdout == "no app passwords\n"
+    made = line.json("account", "app-password", "add", "anna@example.test", "phone", "--for", "imap")
+    assert len(made["password"].replace("-", "")) == 26
+    listed = line("account", "app-password", "list", "anna@example.test").stdout
+    assert "phone" in listed and "never" in listed and made["password"] not in listed
+    assert line.json("account", "app-password", "list", "anna@example.test")[0]["protocols"] == ["imap"]
+    assert "already" in line("account", "app-password", "add", "anna@example.test", "phone", code=1).stderr
+    line("account", "app-password", "remove", "anna@example.test", "phone")
+    assert "no app password" in line("account", "app-password", "remove", "anna@example.test", "phone", code=1).stderr
+
+
 def test_an_account_needs_a_served_domain(line: Line) -> None:
     assert line("account", "add", "a@other.test", stdin="x\n", code=1).stderr == (
         "Error: other.test is not served; serve it first: mailserver domain add other.test\n"
