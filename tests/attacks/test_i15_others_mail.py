@@ -47,14 +47,13 @@ NAMING: dict[str, tuple[str, ...]] = {
     "NOTIFY": ("NOTIFY SET STATUS (mailboxes {} (MessageNew MessageExpunge))",),
     "REPLACE": ("REPLACE 1 {} {3}", "REPLACE 1 {} {3+}\r\nabc"),
     "UID REPLACE": ("UID REPLACE 1 {} {3+}\r\nabc",),
-    "RESETKEY": ("RESETKEY {}",),
 }
 #: These have no mailbox among their arguments.
 NOT_NAMING = frozenset({
-    "CAPABILITY", "NOOP", "LOGOUT", "ID", "STARTTLS", "AUTHENTICATE", "LOGIN", "COMPRESS", "ENABLE", "NAMESPACE",
-    "IDLE", "GETQUOTA", "SETQUOTA", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE", "SORT",
-    "THREAD", "UNAUTHENTICATE", "LANGUAGE", "COMPARATOR", "CANCELUPDATE", "UID EXPUNGE", "UID SEARCH", "UID FETCH",
-    "UID STORE", "UID SORT", "UID THREAD",
+    "CAPABILITY", "GETJMAPACCESS", "NOOP", "LOGOUT", "ID", "STARTTLS", "AUTHENTICATE", "LOGIN", "COMPRESS", "ENABLE",
+    "NAMESPACE", "IDLE", "GETQUOTA", "SETQUOTA", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE",
+    "SORT", "THREAD", "UNAUTHENTICATE", "LANGUAGE", "COMPARATOR", "CANCELUPDATE", "UID EXPUNGE", "UID SEARCH",
+    "UID FETCH", "UID STORE", "UID SORT", "UID THREAD",
 })  # fmt: skip
 LINES = [line for name, lines in NAMING.items() if name in COMMANDS for line in lines]
 
