@@ -83,6 +83,8 @@ def _among(table: Mapping[Any, str], asked: Iterable[object]) -> Iterator[str]:
 
 
 def _append(command: AppendStarted) -> Iterator[str]:
+    if command.message.catenate:
+        yield "CATENATE"
     if command.message.binary:
         yield "BINARY"
     if command.message.utf8:

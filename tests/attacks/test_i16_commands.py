@@ -74,6 +74,10 @@ _COMMANDS = st.one_of(
     st.builds("APPEND {} {} {{3+}}|abc".format, _BOXES, _FLAGS),
     st.builds("{}REPLACE {} {} {{3+}}|abc".format, _UID, _SETS, _BOXES),
     st.builds(
+        "APPEND {} CATENATE (URL {} TEXT {{3+}}|abc URL {{2+}}|/x)".format, _BOXES,
+        _one('"/INBOX/;UID=1"', "/;UID=1", "x", "/INBOX;UIDVALIDITY=1/;UID=1/;SECTION=1/;PARTIAL=0.1"),
+    ),
+    st.builds(
         "GETMETADATA {}{} {}".format, _BOXES, _one("", " (DEPTH 1)", " (MAXSIZE 3 DEPTH infinity)"),
         _one("/private", "(/shared/comment /private/specialuse)", "/private/*"),
     ),

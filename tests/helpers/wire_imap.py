@@ -7,6 +7,7 @@ from mailserver.wire.imap.connection import ImapConnection
 from mailserver.wire.imap.events import (
     AppendContinued,
     AppendStarted,
+    CatenateText,
     CommandReceived,
     Event,
     LiteralChunk,
@@ -32,7 +33,7 @@ def drain(connection: ImapConnection, *, accept: bool = True) -> list[Event]:
     """All events that are there, answered as a session would that grants everything."""
     found: list[Event] = []
     while (event := connection.next_event()) is not None:
-        if isinstance(event, AppendStarted | AppendContinued):
+        if isinstance(event, AppendStarted | AppendContinued | CatenateText):
             if accept:
                 connection.accept_literal()
             else:

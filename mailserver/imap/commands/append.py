@@ -1,17 +1,33 @@
-"""APPEND and MULTIAPPEND (RFC 9051 §6.3.12, RFC 3502; UIDPLUS: §7.1): messages stream to the store."""
+"""APPEND, MULTIAPPEND and CATENATE (RFC 9051 §6.3.12, RFC 3502, RFC 4469): messages stream to the store.
+
+APPENDUID is UIDPLUS's (RFC 9051 §7.1).
+"""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import re
+from contextlib import AsyncExitStack, aclosing
 
 from mailserver.imap.access import Access
-from mailserver.imap.replies import Completion, Responses, bad, from_error, ok, try_create
+from mailserver.imap.message_urls import BadUrl, octets_of
+from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create
 from mailserver.imap.session import Session
-from mailserver.model.errors import MailError, NotFound, OverQuota
+from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right, allowed_flags
 from mailserver.ports.store import Content, Target
-from mailserver.wire.imap.events import AppendContinued, AppendStarted, BadCommand, LiteralChunk
+from mailserver.wire.imap.events import (
+    AppendContinued,
+    AppendStarted,
+    BadCommand,
+    CatenateEnd,
+    CatenateText,
+    CatenateUrl,
+    LiteralChunk,
+)
+
+#: What can stand in a response code (RFC 4469 §5 url-resp-text), and is no longer than a line should be.
+_SAYABLE = re.compile(r'[^\x00-\x1f\x7f-\U0010ffff"\\\]]{1,1000}')
 
 __all__ = ["Refused", "append", "receive", "refusal"]
 
@@ -63,7 +79,7 @@ async def receive(
             talk.refuse_literal()
             raise Refused(refusal(session, command, error)) from error
         talk.accept_literal()
-        failed = await _write(session, content)
+        failed = await (_put_together if message.catenate else _write)(session, content)
         event = await talk.next_event()
         if isinstance(event, BadCommand):
             raise Refused(Completion(event.status, event.text, event.code))
@@ -94,6 +110,49 @@ def refusal(session: Session, command: AppendStarted, error: MailError) -> Compl
     if isinstance(error, NotFound):
         return try_create(error, command.mailbox, session.services.namespaces)
     return from_error(error)
+
+
+async def _put_together(session: Session, content: Content) -> MailError | None:
+    """The parts of one message, from the client and from messages that are there already (RFC 4469 §3)."""
+    talk, most = session.conversation, session.services.max_message_size
+    while True:
+        event = await talk.next_event()
+        if isinstance(event, BadCommand):
+            raise Refused(Completion(event.status, event.text, event.code))
+        if isinstance(event, CatenateEnd):
+            return None if content.size else InvalidInput("a message of no octets cannot be appended")
+        refused: Completion | None = None
+        if isinstance(event, CatenateUrl):
+            refused = await _copy(session, content, event.url, most)
+        elif not isinstance(event, CatenateText):
+            raise TypeError(f"{event!r} among the parts of a message")
+        elif content.size + event.message.size > most:
+            refused = _too_big(most)
+        else:
+            talk.accept_literal()
+            failed = await _write(session, content)
+            refused = None if failed is None else from_error(failed)
+        if refused is not None:
+            talk.refuse_literal()
+            raise Refused(refused)
+
+
+async def _copy(session: Session, content: Content, url: str, most: int) -> Completion | None:
+    try:
+        async with aclosing(octets_of(session, url)) as pieces:
+            async for piece in pieces:
+                if content.size + len(piece) > most:
+                    return _too_big(most)
+                await content.write(piece)
+    except BadUrl as error:
+        return no(error.text, f'BADURL "{url}"' if _SAYABLE.fullmatch(url) else "BADURL -")
+    except MailError as error:
+        return from_error(error)
+    return None
+
+
+def _too_big(most: int) -> Completion:
+    return no(f"a message has at most {most} octets", "TOOBIG")
 
 
 async def _write(session: Session, content: Content) -> MailError | None:

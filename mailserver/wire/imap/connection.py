@@ -29,6 +29,8 @@ from mailserver.wire.imap.events import (
     AppendFinished,
     AppendMessage,
     BadCommand,
+    CatenateEnd,
+    CatenateText,
     CommandReceived,
     ContinuationNeeded,
     Event,
@@ -42,6 +44,7 @@ from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.imap.limits import CHUNK, MAX_DISCARD, TAIL, Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
 from mailserver.wire.imap.parse_append import STREAMED, append_message, append_started, names_mailbox
+from mailserver.wire.imap.parse_catenate import Parts
 from mailserver.wire.imap.responses import CONTINUE
 from mailserver.wire.imap.states import State
 from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response
@@ -58,8 +61,8 @@ class ImapConnection:
     """
 
     __slots__ = (
-        "_append", "_at", "_eof", "_fragments", "_held", "_left", "_limits", "_line", "_messages", "_name", "_parsers",
-        "_parts", "_state", "_tag", "_verdict", "authenticated", "utf8",
+        "_append", "_at", "_catenated", "_eof", "_fragments", "_held", "_left", "_limits", "_line", "_messages",
+        "_name", "_parsers", "_parts", "_state", "_tag", "_verdict", "authenticated", "utf8",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, parsers: Mapping[bytes, Parser] = PARSERS) -> None:
@@ -85,6 +88,8 @@ class ImapConnection:
         #: Octets of the literal in hand that are still to come.
         self._left = 0
         self._append: AppendMessage | None = None
+        #: The parts of a message that is put together.
+        self._catenated: Parts | None = None
         self._messages = 0
 
     # What the driver and the session call
@@ -133,16 +138,28 @@ class ImapConnection:
     def accept_literal(self) -> bytes:
         """Take the message of the last AppendStarted or AppendContinued. Returns what to send now, perhaps nothing."""
         message = self._message_in_hand()
-        self._state = State.STREAM
+        self._state = State.PARTS if message.catenate else State.STREAM
         return CONTINUE if message.synchronizing else b""
 
     def refuse_literal(self) -> None:
         """Do not take that message; the session answers the command NO. A literal that comes anyway is thrown away."""
+        if self._catenated is not None and (self._state is State.PARTS or self._message_in_hand().catenate):
+            self._leave_parts(self._catenated)
+            return
         message = self._message_in_hand()
         if message.synchronizing:
             self._reset()
         else:
             self._skip(message.size)
+
+    def _leave_parts(self, parts: Parts) -> None:
+        """Throw away what is left of a message that is put together, and of its command."""
+        header, unread = parts.header, parts.lexer is None
+        self._reset()
+        if unread:
+            self._state = State.SKIP_LINE
+        elif header is not None and not header.synchronizing:
+            self._skip(header.size)
 
     def _message_in_hand(self) -> AppendMessage:
         if self._state is not State.DECIDE or self._append is None:
@@ -202,6 +219,8 @@ class ImapConnection:
             return self._bad("a command begins with a tag of at most 128 characters, a space and its name")
         parser = self._parsers.get(self._name)
         if parser is None:
+            if self._name in STREAMED and self.authenticated and b" CATENATE (" in data.upper():
+                return self._append_announced(data, None)
             if self._name in STREAMED:
                 name = self._name.decode("ascii")
                 return self._bad(f"{name} comes after login, with a mailbox and the message as a literal")
@@ -235,7 +254,7 @@ class ImapConnection:
         if self._name in STREAMED and self.authenticated and (
             self._parts or not names_mailbox(self._name, line[self._at : header.start])
         ):
-            return self._append_announced(line, header)
+            return self._append_announced(b"".join((*self._parts, line[: header.start])), header)
         most = self._limits.literals if self.authenticated else self._limits.literals_before_login
         if self._held + header.size > most:
             text = f"the literals of a command have at most {most} octets"
@@ -259,19 +278,23 @@ class ImapConnection:
 
     # APPEND
 
-    def _append_announced(self, line: bytes, header: LiteralHeader) -> Event:
-        lexer = Lexer(b"".join((*self._parts, line[: header.start])), self._at, utf8=self.utf8)
+    def _append_announced(self, data: bytes, header: LiteralHeader | None) -> Event:
+        lexer = Lexer(data, self._at, utf8=self.utf8)
         try:
             started = append_started(self._tag, self._name, lexer, header, self._limits.append)
         except ParseError as error:
             return self._append_failed(error, header)
-        self._decide(started.message)
+        self._begin(started.message, lexer, header)
         return started
+
+    def _begin(self, message: AppendMessage, lexer: Lexer, header: LiteralHeader | None) -> AppendMessage:
+        self._messages += 1
+        self._parts = []
+        self._catenated = Parts(lexer, header) if message.catenate else None
+        return self._decide(message)
 
     def _decide(self, message: AppendMessage) -> AppendMessage:
         self._append, self._left, self._state = message, message.size, State.DECIDE
-        self._messages += 1
-        self._parts = []
         return message
 
     def _append_failed(self, error: ParseError, header: LiteralHeader | None) -> Event:
@@ -288,7 +311,7 @@ class ImapConnection:
 
     def _step_stream(self) -> Event | None:
         data = self._fragments.take(min(self._left, CHUNK))
-        if not data:
+        if not data and self._left:
             return None
         self._left -= len(data)
         if b"\0" in data and self._append is not None and not self._append.binary:
@@ -298,23 +321,63 @@ class ImapConnection:
             self._skip(left)
             return bad
         if not self._left:
-            self._state = State.AFTER
+            self._state = State.AFTER if self._catenated is None else State.PARTS
         return LiteralChunk(data, last=not self._left)
+
+    def _step_parts(self) -> Event | None:
+        """The next part of a message that is put together."""
+        parts = self._catenated
+        if parts is None:
+            raise RuntimeError("no message is put together")
+        if parts.lexer is None:
+            line = self._fragments.line(self._limits.line)
+            if line is None:
+                return None
+            if line is TOO_LONG:
+                return self._line_too_long()
+            parts.goes_on(line, literal_header(line), utf8=self.utf8)
+        header = parts.header
+        try:
+            part = parts.next(self._limits.append)
+        except ParseError as error:
+            return self._append_failed(error, header)
+        if isinstance(part, CatenateText):
+            self._decide(part.message)
+        elif isinstance(part, CatenateEnd):
+            self._state = State.AFTER
+        elif part is None and parts.url is not None:
+            self._left, self._state = parts.url.size, State.URL
+            return ContinuationNeeded() if parts.url.synchronizing else None
+        return part
+
+    def _step_url(self) -> Event | None:
+        if len(self._fragments) < self._left or self._catenated is None:
+            return None
+        self._state = State.PARTS
+        try:
+            return self._catenated.held(self._fragments.take(self._left))
+        except ParseError as error:
+            bad = self._bad(error.text)
+            self._state = State.SKIP_LINE
+            return bad
 
     def _step_after(self) -> Event | None:
         """What follows a message: the end of the command, or one more message."""
-        line = self._fragments.line(self._limits.line)
-        if line is None:
-            return None
-        if line is TOO_LONG:
-            return self._line_too_long()
-        header = literal_header(line)
-        lexer = Lexer(line[: header.start] if header else line, utf8=self.utf8)
+        parts, self._catenated = self._catenated, None
+        if parts is not None and parts.lexer is not None:
+            lexer, header = parts.lexer, parts.header
+        else:
+            line = self._fragments.line(self._limits.line)
+            if line is None:
+                return None
+            if line is TOO_LONG:
+                return self._line_too_long()
+            header = literal_header(line)
+            lexer = Lexer(line[: header.start] if header else line, utf8=self.utf8)
         try:
             if self._append is not None and self._append.utf8:
                 lexer.expect(b")")
-            if header is None:
-                lexer.end()
+            if header is None and lexer.at_end:
                 self._reset()
                 return AppendFinished(self._tag)
             if self._name != b"APPEND":
@@ -325,7 +388,7 @@ class ImapConnection:
             message = append_message(lexer, header, self._limits.append)
         except ParseError as error:
             return self._append_failed(error, header)
-        return AppendContinued(self._decide(message))
+        return AppendContinued(self._begin(message, lexer, header))
 
     # Throwing away
 
@@ -410,4 +473,6 @@ class ImapConnection:
         State.SASL: _step_sasl,
         State.TLS: _step_tls,
         State.CLOSED: _step_closed,
+        State.PARTS: _step_parts,
+        State.URL: _step_url,
     }

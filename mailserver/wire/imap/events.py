@@ -6,6 +6,7 @@
     AppendStarted        a message literal waits: `accept_literal` or `refuse_literal`; then
       LiteralChunk         its octets, in order; `last` with the final ones
       AppendContinued      MULTIAPPEND: one more message, again accept or refuse
+      CatenateUrl, CatenateText (accept or refuse, LiteralChunks), CatenateEnd: a message that is put together
       AppendFinished       the command ended well: commit, answer. A BadCommand in its place means: throw it all away
     IdleDone             DONE after `await_done`
     SaslResponse         an answer after `await_sasl`
@@ -21,7 +22,8 @@ from dataclasses import dataclass, field
 from mailserver.wire.imap.sequence_set import SequenceSet
 
 __all__ = [
-    "AppendContinued", "AppendFinished", "AppendMessage", "AppendStarted", "BadCommand", "CommandReceived",
+    "AppendContinued", "AppendFinished", "AppendMessage", "AppendStarted", "BadCommand", "CatenateEnd", "CatenateText",
+    "CatenateUrl", "CommandReceived",
     "ContinuationNeeded", "Event", "IdleDone", "LiteralChunk", "ProtocolClosed", "SaslResponse",
 ]  # fmt: skip
 
@@ -58,7 +60,8 @@ class AppendMessage:
     """What APPEND says about one message, before its octets.
 
     `date` is in epoch seconds, None for now. `size` is at least 1 and within the connection's limit. `binary` is True
-    for literal8 (`~{n}`): NUL is allowed then. `utf8` is True for the UTF8 (…) form of RFC 6855 §4.
+    for literal8 (`~{n}`): NUL is allowed then. `utf8` is True for the UTF8 (…) form of RFC 6855 §4. With `catenate`
+    (RFC 4469) there is no literal yet (`size` 0): once accepted, its parts come, and CatenateEnd.
     """
 
     flags: frozenset[str] = frozenset()
@@ -67,6 +70,7 @@ class AppendMessage:
     binary: bool = False
     utf8: bool = False
     synchronizing: bool = True
+    catenate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,25 @@ class AppendContinued:
     """A further message of the same APPEND (RFC 3502)."""
 
     message: AppendMessage
+
+
+@dataclass(frozen=True, slots=True)
+class CatenateUrl:
+    """A part that is in a message already; the URL as the client wrote it."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatenateText:
+    """A part that comes now; its message is accepted or refused as that of APPEND."""
+
+    message: AppendMessage
+
+
+@dataclass(frozen=True, slots=True)
+class CatenateEnd:
+    """The message has all its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +151,5 @@ class ProtocolClosed:
 
 Event = (
     CommandReceived | BadCommand | ContinuationNeeded | AppendStarted | AppendContinued | LiteralChunk | AppendFinished
-    | IdleDone | SaslResponse | ProtocolClosed
+    | CatenateUrl | CatenateText | CatenateEnd | IdleDone | SaslResponse | ProtocolClosed
 )

@@ -12,8 +12,9 @@ from mailserver.model.errors import InvalidInput
 from mailserver.model.numset import MAX_NUMBER
 from mailserver.wire.imap.dates import parse_date_time
 from mailserver.wire.imap.events import AppendMessage, AppendStarted
-from mailserver.wire.imap.fragments import HangUp, LiteralHeader
+from mailserver.wire.imap.fragments import LiteralHeader
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.parse_catenate import too_big
 from mailserver.wire.imap.sequence_set import SequenceSet
 
 __all__ = ["STREAMED", "append_message", "append_started", "names_mailbox"]
@@ -31,7 +32,7 @@ def names_mailbox(command: bytes, before: bytes) -> bool:
     return STREAMED[command].fullmatch(before) is not None
 
 
-def append_started(tag: bytes, command: bytes, lexer: Lexer, header: LiteralHeader, most: int) -> AppendStarted:
+def append_started(tag: bytes, command: bytes, lexer: Lexer, header: LiteralHeader | None, most: int) -> AppendStarted:
     """Such a command up to its first message, which has at most `most` octets. Raises as `append_message`."""
     replaces = None if command == b"APPEND" else _replaced(lexer)
     lexer.space()
@@ -50,8 +51,10 @@ def _replaced(lexer: Lexer) -> SequenceSet:
     raise ParseError("REPLACE takes away one message, by its number or *")
 
 
-def append_message(lexer: Lexer, header: LiteralHeader, most: int) -> AppendMessage:
+def append_message(lexer: Lexer, header: LiteralHeader | None, most: int) -> AppendMessage:
     """Flags and date up to where the literal stands, and the literal itself; a message has at most `most` octets.
+
+    Of a message that is put together (CATENATE), all up to its first part.
 
     Raises:
         ParseError: with what to answer.
@@ -69,22 +72,23 @@ def append_message(lexer: Lexer, header: LiteralHeader, most: int) -> AppendMess
         except InvalidInput as error:
             raise ParseError(error.text) from None
         lexer.space()
-    utf8 = lexer.peek_word() == b"UTF8"
+    word = lexer.peek_word()
+    if word == b"CATENATE":
+        lexer.at += 8
+        lexer.expect(b" (")
+        return AppendMessage(flags=flags, date=date, size=0, synchronizing=False, catenate=True)
+    utf8 = word == b"UTF8"
     if utf8:
         lexer.at += 4
         lexer.expect(b" (")
-    if not lexer.at_end:
+    if not lexer.at_end or header is None:
         lexer.fail("flags, a date or the message as a literal")
     if utf8 and not header.binary:
         raise ParseError("the message in UTF8 (...) is a literal8: ~{count}")
     if header.size == 0:
         # RFC 3502 §6.3.11
         raise ParseError("a message of no octets cannot be appended", status="NO")
-    if header.size > most:
-        text = f"a message has at most {most} octets"
-        if not header.synchronizing:
-            raise HangUp(text)
-        raise ParseError(text, status="NO", code="TOOBIG")
+    too_big(header, most)
     return AppendMessage(
         flags=flags, date=date, size=header.size, binary=header.binary, utf8=utf8, synchronizing=header.synchronizing
     )

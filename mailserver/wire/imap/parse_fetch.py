@@ -23,7 +23,7 @@ from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
 from mailserver.wire.imap.responses import astring
 from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["fetch", "fetch_items", "uid_fetch"]
+__all__ = ["body_section", "fetch", "fetch_items", "uid_fetch"]
 
 _MAX_ITEMS: Final = 250
 _FIELD_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]{1,200}")
@@ -144,6 +144,15 @@ def _body(peek: bool) -> Callable[[Lexer], FetchItem]:
         )
 
     return parse
+
+
+def body_section(text: bytes) -> BodySection:
+    """A section as it stands between the brackets of BODY. Raises ParseError."""
+    lexer = Lexer(text + b"]")
+    found = _body(peek=True)(lexer)
+    if not lexer.at_end or not isinstance(found, BodySection):
+        lexer.fail("the end of the section")
+    return found
 
 
 def _binary(peek: bool) -> Callable[[Lexer], FetchItem]:

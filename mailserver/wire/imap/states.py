@@ -21,6 +21,9 @@ class State(Enum):
     SASL = 9
     TLS = 10
     CLOSED = 11
+    #: Between the parts of a message that is put together; waiting for a URL that is a literal.
+    PARTS = 12
+    URL = 13
 
     # Enum's own hash is Python code, and every event looks its state up.
     __hash__ = object.__hash__

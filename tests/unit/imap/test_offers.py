@@ -127,6 +127,7 @@ async def test_switched_off_for_a_mail_program() -> None:
         ("QUOTA=RES-STORAGE", "STATUS INBOX (DELETED-STORAGE)"),
         ("QUOTA", "STATUS INBOX (DELETED-STORAGE)"),
         ("QUOTA", 'GETQUOTA ""'),
+        ("CATENATE", "APPEND INBOX CATENATE (TEXT {3+}\r\nabc)"),
         ("METADATA", "GETMETADATA INBOX /private/comment"),
         ("METADATA", "SETMETADATA INBOX (/private/comment NIL)"),
         ("METADATA", 'LIST "" "" RETURN (METADATA (/private/comment))'),

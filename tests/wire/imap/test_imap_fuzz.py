@@ -57,7 +57,13 @@ def test_any_input_in_any_pieces(data: bytes, authenticated: bool, utf8: bool, a
 
 
 @settings(max_examples=200)
-@given(streams, st.sampled_from([b"a IDLE\r\n", b"a AUTHENTICATE X\r\n", b"a APPEND x {30+}\r\n", b"a LOGIN {9+}\r\n"]))
+@given(
+    streams,
+    st.sampled_from([
+        b"a IDLE\r\n", b"a AUTHENTICATE X\r\n", b"a APPEND x {30+}\r\n", b"a LOGIN {9+}\r\n",
+        b"a APPEND x CATENATE (URL a TEXT {9+}\r\n",
+    ]),
+)  # fmt: skip
 def test_any_input_in_every_state(data: bytes, first: bytes) -> None:
     check(feed(first + data, limits=SMALL))
     connection = make(limits=SMALL)
