@@ -156,7 +156,7 @@ class MessageTable:
         kept = bytearray(b"\1") * len(self.uids)
         for at in positions:
             kept[at] = 0
-        return [array(column.typecode, compress(column, kept)) for column in self._columns()]
+        return [array(column.typecode, compress(column, kept)) for column in self.columns()]
 
     def _spliced(self, positions: Sequence[int]) -> list[array[int]]:
         """What lies between is copied as it stands: a million messages are a few dozen megabytes."""
@@ -168,14 +168,15 @@ class MessageTable:
             start = at + 1
         spans.append((start, len(self.uids)))
         columns = []
-        for column in self._columns():
+        for column in self.columns():
             kept = array(column.typecode)
             for low, high in spans:
                 kept += column[low:high]
             columns.append(kept)
         return columns
 
-    def _columns(self) -> tuple[array[int], ...]:
+    def columns(self) -> tuple[array[int], ...]:
+        """Its columns, in the order in which they are named here."""
         return (self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
 
 

@@ -303,7 +303,7 @@ class MaildirAccount:
         if folder.mailbox is not None:
             await self.upkeep.look(folder)
             return
-        await self.upkeep.look(folder)
+        await self.upkeep.look(folder, count=False)
         box = MaildirMailbox(self, folder)
         await box.load()
         folder.mailbox = box

@@ -15,6 +15,7 @@ from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.storage.maildir.index import AccountIndex, BadValue, decoding
 from mailserver.storage.maildir.keys import as_json, key_range, select
 from mailserver.storage.maildir.pieces import forget_pieces, forget_pieces_of_folder
+from mailserver.storage.maildir.snapshots import forget_snapshot, load_snapshot, usage_of_snapshot
 
 __all__ = [
     "FileRow", "FolderRow", "LoadedTable", "add_messages", "check_name", "file_rows", "folder_row", "forget_folder",
@@ -103,6 +104,7 @@ def forget_folder(db: sqlite3.Connection, number: int) -> None:
     for table in ("messages", "tombstones", "unlinks"):
         db.execute(f"DELETE FROM {table} WHERE key BETWEEN ? AND ?", key_range(number))  # noqa: S608
     forget_pieces_of_folder(db, number)
+    forget_snapshot(db, number)
     db.execute("DELETE FROM folders WHERE number = ?", (number,))
 
 
@@ -115,10 +117,9 @@ def trust(db: sqlite3.Connection, number: int, epoch: int, new_mtime: int, cur_m
     )
 
 
-def is_whole(db: sqlite3.Connection, number: int) -> bool:
+def is_whole(db: sqlite3.Connection, number: int, messages: int) -> bool:
     """Are there as many messages as when `trust` was called? A damaged database can hide some without an error."""
-    query = "SELECT entries = (SELECT count(*) FROM messages WHERE key BETWEEN ? AND ?) FROM folders WHERE number = ?"
-    return bool(db.execute(query, (*key_range(number), number)).fetchone()[0])
+    return bool(db.execute("SELECT entries = ? FROM folders WHERE number = ?", (messages, number)).fetchone()[0])
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -128,6 +129,7 @@ def add_messages(
     db: sqlite3.Connection, index: AccountIndex, number: int, arrivals: Iterable[Arrival], uid_seen: int
 ) -> None:
     """Rows for messages; from now on the index has missed none below `uid_seen`."""
+    forget_snapshot(db, number)
     first, encode = number << 32, os.fsencode
     numbers: dict[frozenset[str], int] = {}
     values = []
@@ -159,6 +161,10 @@ def load_table(
 
     Raises BadValue.
     """
+    kept = load_snapshot(db, index, number, flag_table, uid_next)
+    if kept is not None:
+        table, counted = kept
+        return LoadedTable(table, counted, sum(table.sizes), max(table.modseqs, default=0))
     out = LoadedTable(MessageTable(), Counter(), 0, 0)
     table, first, last = out.table, number << 32, 0
     numbers: dict[int, int] = {}
@@ -206,6 +212,9 @@ def load_counts(
 
 def usage(db: sqlite3.Connection, number: int) -> tuple[int, int]:
     """Octets with CRLF, and messages, of a folder."""
+    kept = usage_of_snapshot(db, number)
+    if kept is not None:
+        return kept
     # total() never overflows; a sum of damaged sizes may.
     query = "SELECT CAST(total(wire) AS INTEGER), count(*) FROM messages WHERE key BETWEEN ? AND ?"
     octets, messages = db.execute(query, key_range(number)).fetchone()
@@ -245,6 +254,7 @@ def set_flags(
     db: sqlite3.Connection, number: int, modseq: int, changes: Iterable[tuple[int, Sequence[tuple[int, int]], int]]
 ) -> None:
     """For each (old set, UID ranges, new set): these messages of the ranges that had the old set have the new one."""
+    forget_snapshot(db, number)
     first = number << 32
     db.executemany(
         "UPDATE messages SET flags = ?, modseq = ?, dirty = 1 WHERE key BETWEEN ? AND ? AND flags = ?",
@@ -254,6 +264,7 @@ def set_flags(
 
 def remove_messages(db: sqlite3.Connection, number: int, uids: Collection[int], modseq: int, *, unlink: bool) -> None:
     """Messages that are gone: tombstones, and (`unlink`) the note that their files must go too."""
+    forget_snapshot(db, number)
     keys = [number << 32 | uid for uid in uids]
     # A statement for all of them, not one for each: their number makes what EXPUNGE costs.
     chosen = as_json(keys)

@@ -41,6 +41,9 @@ _PIECE = "key INTEGER PRIMARY KEY, crc INTEGER NOT NULL, piece BLOB NOT NULL"
 _CACHE_TABLES = dict.fromkeys(PIECE_TABLES.values(), _PIECE) | {
     # A message without pieces of its own has those of another, which may be gone itself (pieces.py).
     "copies": "key INTEGER PRIMARY KEY, content INTEGER NOT NULL",
+    # The columns of a large folder's table (snapshots.py).
+    "snapshots": "number INTEGER PRIMARY KEY, entries INTEGER NOT NULL, octets INTEGER NOT NULL, crc INTEGER NOT NULL,"
+    " columns BLOB NOT NULL",
 }
 _CACHE_INDEXES = ("CREATE INDEX copied_contents ON copies (content)",)
 SCHEMA_VERSION = STATE_VERSION << 24 | zlib.crc32(f"{CACHE_VERSION} {_CACHE_TABLES}".encode()) & 0xFFFFFF

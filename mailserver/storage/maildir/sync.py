@@ -20,6 +20,7 @@ from mailserver.storage.maildir.index import AccountIndex
 from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.names import parse
 from mailserver.storage.maildir.scan import Difference, Moved, compare, mtimes
+from mailserver.storage.maildir.snapshots import forget_snapshot
 from mailserver.storage.maildir.unknown_files import Adopted, adopt
 
 __all__ = ["Look", "Memory", "Synced", "remember", "sync"]
@@ -90,7 +91,7 @@ def sync(index: AccountIndex, look: Look) -> Synced:
         if look.first:
             counted = usage_of(folder) if row.fresh or look.fresh else rows.usage(db, row.number)
         known = (row.new_mtime, row.cur_mtime) == before and row.epoch == look.epoch
-        if look.first and known and not row.fresh and rows.is_whole(db, row.number):
+        if counted is not None and known and not row.fresh and rows.is_whole(db, row.number, counted[1]):
             return row, None, [], []
         new_only = not look.first and look.seen.cur_mtime == before[1] and look.seen.trusted
         found = compare(db, row.number, folder.path, folder.state.uid_validity, new_only=new_only)
@@ -217,6 +218,7 @@ def _write_moved(
         letters = parse(os.fsdecode(message.base + message.info)).letters
         flags = look.folder.keywords.flags_of(letters, os.fsdecode(message.base))
         if flags != index.flag_set(message.flags):
+            forget_snapshot(db, number)
             out.changed[message.uid] = flags
             out.modseq_used = True
             db.execute(

@@ -26,6 +26,7 @@ from mailserver.storage.maildir import flush, pieces, reading, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
 from mailserver.storage.maildir.scan import mtimes
+from mailserver.storage.maildir.snapshots import WORTHWHILE, is_kept, save_snapshot
 from mailserver.storage.maildir.sync import Look, Memory, Synced, remember, sync
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _T = TypeVar("_T")
 _log = structlog.get_logger()
 #: What an operation does in the index: `work(connection, number of the folder)`.
 Work = Callable[[sqlite3.Connection, int], _T]
+#: How many messages have which flags, octets, the highest MODSEQ.
+_Counts = tuple[dict[frozenset[str], int], int, int]
 _ATTEMPTS = 3
 #: A folder with fewer files is listed at any doubt; a larger one not more often than this part of the time.
 _SMALL = 2_000
@@ -107,7 +110,7 @@ class Upkeep:
                             if self._account.folders.get(folder.name) is not folder:
                                 raise NotFound("the mailbox was deleted")
                             if folder.synced != self.index.generation:
-                                await self.look(folder)
+                                await self.look(folder, count=False)
                         return await operation()
                     except IndexLost:
                         continue
@@ -139,8 +142,11 @@ class Upkeep:
 
     # -- looking at the directory ------------------------------------------------------------------------------------
 
-    async def look(self, folder: Folder) -> None:
-        """Notice what is in the directory, the first time and again. The folder is held. Raises OSError, IndexLost."""
+    async def look(self, folder: Folder, *, count: bool = True) -> None:
+        """Notice what is in the directory, the first time and again. The folder is held. Raises OSError, IndexLost.
+
+        Without `count` the folder's numbers may stay unknown: who loads its table next has them for nothing.
+        """
         box = folder.mailbox
         generation = self.index.generation
         first = folder.synced != generation
@@ -149,7 +155,7 @@ class Upkeep:
             folder.seen, first, None if box is None or not first else Memory(*box.memory(), box.removed_lately()),
         )  # fmt: skip
         try:
-            outcome = await self.context.reading.run(self._look_now, look)
+            outcome = await self.context.reading.run(self._look_now, look, count)
         finally:
             # These files have their names already, whatever failed after it.
             for arrival in look.adopted.new:
@@ -169,30 +175,43 @@ class Upkeep:
         if box is not None:
             if not first or synced.gone or synced.changed:
                 box.apply(synced, look.modseq)
-        elif counts is not None:
+            return
+        if folder.baseline is None and folder.counts is None:
+            folder.baseline = synced.before
+        if counts is not None:
             sets, octets, highest = counts
-            if folder.baseline is None:
-                folder.baseline = synced.before
             self._account.counted(folder, sets, octets)
             folder.highest_modseq = max(folder.highest_modseq, highest)
             if not first and (synced.gone or synced.changed):
                 self._account.tell(MessagesChanged(folder.name))
 
-    def _look_now(self, look: Look) -> tuple[Synced, tuple[dict[frozenset[str], int], int, int] | None] | None:
+    def _look_now(self, look: Look, count: bool) -> tuple[Synced, _Counts | None] | None:
         folder = look.folder
+        # With a table the numbers are known without asking; ones that were told once are kept right.
+        count = folder.mailbox is None and (count or folder.counts is not None)
         if look.first:
             row = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1))
             look.fresh = row.fresh
             while flush.flush_unlinks(self.index, folder, row.number, _never).more:
                 pass
         elif self.unchanged(folder):
-            return None
+            return self._count_now(look) if count and folder.counts is None else None
         folder.reserve_modseqs()
         synced = sync(self.index, look)
         counts = None
-        if folder.mailbox is None and (look.first or folder.counts is None or synced.gone or synced.changed):
+        if count and (look.first or folder.counts is None or synced.gone or synced.changed):
             counts = self.index.run(lambda db: rows.load_counts(db, self.index, synced.number))
         return synced, counts
+
+    def _count_now(self, look: Look) -> tuple[Synced, _Counts]:
+        def work(db: sqlite3.Connection) -> tuple[int, _Counts]:
+            number = rows.folder_row(db, look.folder.state, look.modseq - 1).number
+            if look.arrivals:
+                rows.add_messages(db, self.index, number, look.arrivals, look.arrivals[-1].uid + 1)
+            return number, rows.load_counts(db, self.index, number)
+
+        number, counts = self.index.run(work)
+        return Synced(look.folder.seen, number), counts
 
     def unchanged(self, folder: Folder) -> bool:
         """Is another look not worth it now? In a thread. Raises OSError."""
@@ -358,12 +377,23 @@ class Upkeep:
         return True
 
     async def _settle_folder(self, folder: Folder) -> None:
-        lead = folder.lead
+        lead, box = folder.lead, folder.mailbox
+        known = folder.synced == self.index.generation
+        # What is in the table and not in the index is not for long; without it there would be two truths.
+        table = box.table if box is not None and known and not folder.unindexed else None
+        sets = [] if box is None else list(box.flag_table.sets)
+
+        def keep(db: sqlite3.Connection) -> None:
+            number = rows.folder_row(db, folder.state, folder.highest_modseq).number
+            if table is not None and not is_kept(db, number):
+                save_snapshot(db, self.index, number, table, sets)
 
         def work() -> None:
             folder.settle(lead)
-            if folder.synced == self.index.generation:
+            if known:
                 remember(self.index, folder, self.context.epoch, folder.seen)
+            if table is not None and len(table) >= WORTHWHILE:
+                self.index.run(keep)
 
         await self.context.reading.run(work)
 

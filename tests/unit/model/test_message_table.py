@@ -22,5 +22,5 @@ def test_positions_and_without(uids: set[int], some: set[int]) -> None:
     assert [table.uids[at] for at in positions] == sorted(uids & some)
     assert table.positions(sorted(some, reverse=True)) == positions
     rest = table.without(positions)
-    assert rest == MessageTable(1, *table_of(sorted(uids - some))._columns())
+    assert rest == MessageTable(1, *table_of(sorted(uids - some)).columns())
     assert len(table) == len(uids), "who looks at the old table sees what was"
