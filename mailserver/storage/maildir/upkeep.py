@@ -254,9 +254,10 @@ class Upkeep:
             return self._waiting > 0 and loop.time() < overdue
 
         while self.dirty:
-            if self._waiting and loop.time() < overdue:
-                await asyncio.sleep(_PAUSE)
             await self.flush(wanted)
+            if self.dirty and loop.time() < overdue:
+                # Who waited may well want more.
+                await asyncio.sleep(_PAUSE)
 
     async def flush(self, wanted: Callable[[], bool] | None = None) -> None:
         """Do what is to be done in the directories: all of it, or until the account is `wanted` for something else."""
