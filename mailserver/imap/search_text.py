@@ -173,8 +173,7 @@ def _is_in(
     needle: Needle, where: Mapping[int, Sequence[Place]], pieces: Mapping[int, Sequence[bytes]], uid: int,
     message: bytes,
 ) -> bool:  # fmt: skip
-    piece = pieces[uid][0]
-    return any(needle.is_at(message, place, piece) for place in where[uid])
+    return needle.is_in(message, where[uid], pieces[uid][0])
 
 
 def _field_test(key: Header) -> _Test:

@@ -14,7 +14,7 @@ import binascii
 import datetime
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mailserver.mime.structure import Message, Part
 from mailserver.mime.text import decode_transfer
@@ -180,7 +180,7 @@ def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
 class Needle:
     """A text that is looked for."""
 
-    __slots__ = ("_folded", "_octets", "_spaced", "kept")
+    __slots__ = ("_encoded", "_folded", "_octets", "_spaced", "kept")
 
     def __init__(self, text: str) -> None:
         self._folded = text.casefold()
@@ -188,26 +188,38 @@ class Needle:
         self.kept = self._folded.encode("utf-8", "replace")
         self._octets = text.lower().encode("ascii") if text.isascii() else None
         self._spaced = self._octets is not None and _SPACE.search(self._octets) is not None
+        #: Kinds of places where it does not stand as it is. Folded fields have other white space.
+        self._encoded = _QUOTED_PRINTABLE | _BASE64 | (_HEADER if self._spaced else 0)
 
     def where(self, piece: bytes, *, headers: bool) -> list[Place]:
         """The places that may have it: no headers for BODY, and nothing in ASCII if it is not ASCII itself."""
         without = (0 if headers else _HEADER) | (_ASCII if self._octets is None else 0)
         return [place for place in places_in(piece) if not place[0] & without]
 
-    def is_at(self, message: bytes, place: Place, piece: bytes) -> bool:
-        """Whether it is there. No more is needed of the message than its octets up to the place's end.
+    def is_in(self, message: bytes, places: Iterable[Place], piece: bytes) -> bool:
+        """Whether it is at one of these places. No more of the message is needed than up to the last one's end.
 
         Args:
-            piece: of this message, the place is one of it.
+            piece: of this message, the places are some of it.
         """
-        kind, codec, start, end = place
-        octets = message[start:end]
+        needle, direct, encoded = self._octets, _ASCII | _ASCII_BASED, self._encoded
+        for place in places:
+            kind, _, start, end = place
+            if needle is None or kind & encoded or not kind & direct:
+                if self._is_at(message[start:end], place, piece):
+                    return True
+            elif needle in message[start:end].lower():
+                return True
+        return False
+
+    def _is_at(self, octets: bytes, place: Place, piece: bytes) -> bool:
+        kind, codec, _, _ = place
         if kind & _HEADER:
             return self.in_header(octets)
-        if kind & _QUOTED_PRINTABLE and not kind & _PADDED:
-            octets = binascii.a2b_qp(octets)
-        elif kind & _QUOTED_PRINTABLE:
+        if kind & _PADDED:
             octets = decode_transfer(octets, b"quoted-printable")
+        elif kind & _QUOTED_PRINTABLE:
+            octets = binascii.a2b_qp(octets)
         elif kind & _BASE64:
             octets = decode_transfer(octets, b"base64")
         if self._octets is not None and kind & (_ASCII | _ASCII_BASED):
