@@ -115,14 +115,17 @@ def pieces_with(
     table, first = f"(SELECT key, crc, piece FROM {PIECE_TABLES[field]} UNION ALL {_shared(field)})", number << 32  # noqa: S608
     span = (first | uids[0], first | uids[-1])
     among = f"FROM {table} WHERE key BETWEEN ? AND ?"
-    wanted = {first | uid for uid in uids}
+    wanted: Collection[int] = range(span[0], span[1] + 1)
+    if len(uids) < len(wanted):
+        wanted = {first | uid for uid in uids}
     rows = db.execute(f"SELECT key, crc, piece {among} AND instr(piece, ?)", (*span, octets)).fetchall()
     with decoding():
         found = {key - first: piece for key, crc, piece in rows if key in wanted and zlib.crc32(piece) == crc}
     lacking = [key - first for key, _, _ in rows if key in wanted and key - first not in found]
     (count,) = db.execute(f"SELECT count(*) {among}", span).fetchone()
     if count != present:
-        lacking += [key - first for key in wanted.difference(key for (key,) in db.execute(f"SELECT key {among}", span))]
+        have = {key for (key,) in db.execute(f"SELECT key {among}", span)}
+        lacking += [key - first for key in wanted if key not in have]
     return found, sorted(lacking)
 
 

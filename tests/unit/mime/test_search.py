@@ -65,7 +65,8 @@ _FIELDS = st.lists(
         b"Content-Type: message/rfc822\r\n", b"Content-Type: multipart/mixed; boundary=q\r\n",
         b"Subject: needle\r\n", b"subject : nee\r\n\tdle\r\n", b"Subject: =?utf-8?b?bmVlZGxl?=\r\n",
         b"To: =?iso-8859-1?q?gr=FC=DF?= <a@b.test>\r\n", "Cc: gr\u00fc\u00df\r\n".encode(), b"X-Y: needle\r\n",
-        b"X-B: nee\r\n\tdle\r\n", b"X-Z: =?utf-8?q?nee?=\r\n =?utf-8?q?dle?=\r\n", b"no field with needle\r\n", b"X-A: x\r\n needle\r\n",
+        b"X-B: nee\r\n\tdle\r\n",
+        b"X-Z: =?utf-8?q?nee?=\r\n =?utf-8?q?dle?=\r\n", b"no field with needle\r\n", b"X-A: x\r\n needle\r\n",
     ]),
     max_size=5,
 ).map(b"".join)  # fmt: skip
