@@ -123,5 +123,5 @@ async def test_what_is_sifted_is_read_in_slices(store: MaildirStore, monkeypatch
         batches = box.sift(dict.fromkeys(range(1, 7), 10), lambda uid, data: True)
         assert await anext(batches) == [1, 2]
         assert await anext(batches) == [3, 4]
-        await batches.aclose()  # type: ignore[attr-defined]
+        await batches.aclose()
     assert asked == [6, 4]
