@@ -29,7 +29,7 @@ from mailserver.imap.settings import ImapSettings
 from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.watch import Watch
 from mailserver.model.changes import AccountChange
-from mailserver.model.errors import LimitReached, NotFound
+from mailserver.model.errors import LimitReached, MailError, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import Acl, Right, Rights
 from mailserver.net.login import LoginService
@@ -286,6 +286,19 @@ class Session:
             NotPermitted: a right is missing.
         """
         return await self.reach.access(client_name, *need)
+
+    async def tells_uids(self, client_name: str) -> bool:
+        """Whether APPENDUID and COPYUID may be told of a mailbox: not where one only drops mail into it.
+
+        RFC 9051 §6.3.12, RFC 4315 §5: they would tell how much mail others put there.
+        """
+        if not self.offers("UIDPLUS"):
+            return False
+        try:
+            await self.access(client_name, Right.READ)
+        except MailError:
+            return False
+        return True
 
     async def select(self, access: Access, *, read_only: bool) -> Selected:
         """Open a mailbox. Raises NotFound; what was selected before must be left already."""

@@ -55,7 +55,7 @@ async def append(session: Session, command: AppendStarted) -> Responses:
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
         session.brought(items[0][1].account, items[0][1].mailbox, uids)
-        told = session.offers("UIDPLUS")
+        told = await session.tells_uids(command.mailbox)
         yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}" if told else "")
 
 

@@ -17,7 +17,7 @@ __all__ = ["copy", "move"]
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
     result = await _transfer(session, command, move=False)
-    yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(session, result))
+    yield result if isinstance(result, Completion) else ok("COPY completed", await _copyuid(session, command, result))
 
 
 async def move(session: Session, command: commands.Move) -> Responses:
@@ -30,7 +30,7 @@ async def move(session: Session, command: commands.Move) -> Responses:
         yield result
         return
     if result.source:
-        yield status_line(b"*", "OK", "Moved", _copyuid(session, result))
+        yield status_line(b"*", "OK", "Moved", await _copyuid(session, command, result))
     for piece in session.pending():
         yield piece
     code = f"HIGHESTMODSEQ {session.view.mailbox.highest_modseq}" if result.source and session.qresync else ""
@@ -57,7 +57,7 @@ async def _transfer(
     return GONE if view.lacks(command, spans, 0) and not result.source else result
 
 
-def _copyuid(session: Session, result: CopyResult) -> str:
-    if not result.source or not session.offers("UIDPLUS"):
+async def _copyuid(session: Session, command: commands.Copy | commands.Move, result: CopyResult) -> str:
+    if not result.source or not await session.tells_uids(command.mailbox):
         return ""
     return f"COPYUID {result.uid_validity} {NumSet.from_numbers(result.source)} {NumSet.from_numbers(result.target)}"

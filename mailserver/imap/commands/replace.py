@@ -34,7 +34,7 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         except MailError as error:
             yield GONE if view.mailbox.table.find(old) < 0 else refusal(session, command, error)
             return
-    if session.offers("UIDPLUS"):
+    if await session.tells_uids(command.mailbox):
         # RFC 8508 §4.3: before the EXPUNGE.
         yield status_line(b"*", "OK", "Replacement is there", f"APPENDUID {stored.uid_validity} {stored.uid}")
     for piece in session.pending():

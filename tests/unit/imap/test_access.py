@@ -498,3 +498,20 @@ async def test_list_is_bounded_whoever_shares(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(access, "_MOST_SHARED", 30)
         assert len(await listed(imap)) == 4
         await imap.ok('SELECT "Other Users/user3@example.test/Sent"')
+
+
+async def test_who_only_drops_mail_learns_no_uids() -> None:
+    """RFC 9051 §6.3.12, §6.4.7: they would tell how much others put there."""
+    async with ImapHarness() as server, server.client("ben") as imap:
+        await server.deliver(b"one", b"two", b"three", account=BEN)
+        commands = [f"{line} {TEAM}" for line in ("COPY 1", "MOVE 1")]
+        commands += [f"{line} {TEAM} {{3+}}\r\nabc" for line in ("APPEND", "REPLACE 1")]
+        for rights, told in (("i", False), ("il", False), ("ir", True)):
+            await share(server, rights)
+            await imap.ok("SELECT INBOX")
+            await imap.ok("APPEND INBOX {3+}\r\nabc")
+            for command in commands:
+                await imap.ok("APPEND INBOX {3+}\r\nabc")
+                response = await imap.ok(command)
+                codes = [response.code(name) for name in ("APPENDUID", "COPYUID") if response.code(name) is not None]
+                assert bool(codes) is told, (rights, command, response)
