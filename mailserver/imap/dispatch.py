@@ -9,7 +9,7 @@ import structlog
 
 from mailserver.imap.needs import needed
 from mailserver.imap.output import Output
-from mailserver.imap.replies import BadArguments, Completion, bad, from_error, no
+from mailserver.imap.replies import BadArguments, Completion, Refused, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
 from mailserver.model.errors import MailError
 
@@ -58,6 +58,8 @@ async def run_command(session: Session, spec: CommandSpec, command: object, outp
                     turn = loop.time()
     except BadArguments as error:
         return bad(str(error))
+    except Refused as refused:
+        return refused.completion
     except MailError as error:
         if error.detail:
             log.info("command refused", session=session.facts.session, command=spec.name, detail=error.detail)

@@ -19,6 +19,7 @@ from mailserver.wire.imap.search_keys import (
     And,
     DateField,
     DateKey,
+    Filter,
     Fuzzy,
     ModSeq,
     Not,
@@ -29,7 +30,7 @@ from mailserver.wire.imap.search_keys import (
 )
 from mailserver.wire.imap.sequence_set import SavedResult
 
-__all__ = ["needed"]
+__all__ = ["needed", "needed_by"]
 
 _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     FetchAttribute.MODSEQ: "CONDSTORE",
@@ -46,6 +47,7 @@ _SEARCH: Mapping[type[SearchKey], str] = {
     ModSeq: "CONDSTORE",
     ObjectId: "OBJECTID",
     Within: "WITHIN",
+    Filter: "FILTERS",
     Fuzzy: "SEARCH=FUZZY",
 }
 _SEARCH_RETURNS = {
@@ -133,10 +135,11 @@ def _search(command: commands.Search) -> Iterator[str]:
         yield from _among(_SEARCH_RETURNS, command.returns)
         if command.returns & _CONTEXT:
             yield "CONTEXT=SEARCH"
-    yield from _keys(command.key)
+    yield from needed_by(command.key)
 
 
-def _keys(asked: SearchKey) -> Iterator[str]:
+def needed_by(asked: SearchKey) -> Iterator[str]:
+    """The capabilities that search keys belong to."""
     keys = [asked]
     while keys:
         key = keys.pop()
@@ -162,7 +165,7 @@ def _sort(command: commands.Sort) -> Iterator[str]:
         if command.search.returns & _CONTEXT:
             yield "CONTEXT=SORT"
     yield from _among(_SORT, (criterion.key for criterion in command.criteria))
-    yield from _keys(command.search.key)
+    yield from needed_by(command.search.key)
 
 
 def _multi_search(command: commands.MultiSearch) -> Iterator[str]:
@@ -171,7 +174,7 @@ def _multi_search(command: commands.MultiSearch) -> Iterator[str]:
 
 def _thread(command: commands.Thread) -> Iterator[str]:
     yield f"THREAD={command.algorithm.name}"
-    yield from _keys(command.search.key)
+    yield from needed_by(command.search.key)
 
 
 def _select(command: commands.Select) -> Iterator[str]:

@@ -23,6 +23,7 @@ _STANDS_ON: Mapping[str, tuple[str, ...]] = {
     "CONTEXT=SORT": ("CONTEXT=SEARCH", "ESORT"),
     "CREATE-SPECIAL-USE": ("SPECIAL-USE",),
     "ESORT": ("SORT",),
+    "FILTERS": ("METADATA",),
     "LIST-METADATA": ("METADATA", "LIST-EXTENDED"),
     "LIST-MYRIGHTS": ("ACL", "LIST-EXTENDED"),
     "LIST-STATUS": ("LIST-EXTENDED",),

@@ -21,8 +21,8 @@ from mailserver.model.mailbox import check_mailbox_name
 from mailserver.wire.imap.responses import status_line
 
 __all__ = [
-    "GONE", "READ_ONLY", "After", "BadArguments", "Completion", "Output", "Responses", "bad", "from_error", "no", "ok",
-    "try_create",
+    "GONE", "READ_ONLY", "After", "BadArguments", "Completion", "Output", "Refused", "Responses", "bad", "from_error",
+    "no", "ok", "try_create",
 ]  # fmt: skip
 
 
@@ -39,6 +39,14 @@ class After(Enum):
 
 class BadArguments(Exception):
     """The arguments do not fit the state of the session: a message number that does not exist. Answered with BAD."""
+
+
+class Refused(Exception):
+    """The command ends with this completion."""
+
+    def __init__(self, completion: Completion) -> None:
+        super().__init__(completion.text)
+        self.completion = completion
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mailserver.imap.access import Access
 from mailserver.imap.commands.create import VIRTUAL
+from mailserver.imap.filters import VALUES
 from mailserver.imap.replies import Completion, Responses, no, ok
 from mailserver.imap.session import Session
 from mailserver.model.changes import MetadataChanged
@@ -18,7 +19,9 @@ from mailserver.model.mailbox import INBOX, SpecialUse
 from mailserver.model.metadata import MAX_VALUE, SPECIAL_USE, Annotations, TooManyEntries, is_private
 from mailserver.model.rights import Right
 from mailserver.wire.imap import responses
+from mailserver.wire.imap.lexer import ParseError
 from mailserver.wire.imap.metadata_commands import GetMetadata, SetMetadata
+from mailserver.wire.imap.parse_search import criteria
 
 __all__ = ["get_metadata", "metadata_response", "set_metadata"]
 
@@ -116,6 +119,13 @@ def _below(kept: Annotations, root: str, depth: int) -> Iterable[str]:
 
 async def _set_on_server(session: Session, values: Mapping[str, bytes | None]) -> Completion | None:
     session.causing = {MetadataChanged("", tuple(values))}
+    for entry, value in values.items():
+        if entry.startswith(VALUES) and value is not None:
+            try:
+                criteria(value)
+            except ParseError as error:
+                # RFC 5466 §3.2
+                return no(f"the value of a filter is a search: {error.text}", "CANNOT")
     if not all(map(is_private, values)):
         return no("the shared entries of the server are the administrator's", "NOPERM")
     await session.folders.annotate(None, values)

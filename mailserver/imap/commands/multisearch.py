@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from mailserver.imap.access import Access
 from mailserver.imap.context_updates import begin, keep
+from mailserver.imap.filters import with_filters
 from mailserver.imap.replies import Responses, bad
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
@@ -22,7 +23,7 @@ __all__ = ["esearch"]
 
 async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
     """One answer for each mailbox in which something was found; which one is selected does not change."""
-    view, search = session.selected, command.search
+    view, search = session.selected, await with_filters(session, command.search)
     here = any(source.kind is SourceKind.SELECTED for source in command.sources)
     if here and view is None:
         yield bad("no mailbox is selected")

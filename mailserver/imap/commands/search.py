@@ -1,9 +1,10 @@
 """SEARCH and UID SEARCH (RFC 9051 §6.4.4; ESEARCH: RFC 4731; SEARCHRES: RFC 5182; MODSEQ: RFC 7162 §3.1.5;
-CONTEXT: RFC 5267)."""
+CONTEXT: RFC 5267; FILTERS: RFC 5466)."""
 
 from __future__ import annotations
 
 from mailserver.imap.context_updates import begin, keep
+from mailserver.imap.filters import with_filters
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
@@ -17,7 +18,10 @@ __all__ = ["search"]
 
 async def search(session: Session, command: commands.Search) -> Responses:
     """Find messages; IMAP4rev1 lists them, IMAP4rev2 and RETURN say what was asked of them."""
-    view, with_modseq = session.view, asks_modseq(command.key)
+    view = session.view
+    with saving(view, command):
+        command = await with_filters(session, command)
+    with_modseq = asks_modseq(command.key)
     if with_modseq:
         yield session.enable_condstore()
     context = begin(view, session.tag, command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailserver.imap.context_updates import begin, keep
+from mailserver.imap.filters import with_filters
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
@@ -16,7 +17,9 @@ __all__ = ["sort"]
 
 async def sort(session: Session, command: commands.Sort) -> Responses:
     """Find messages and put them in order; with RETURN the answer is that of SEARCH, in this order."""
-    view, search = session.view, command.search
+    view = session.view
+    with saving(view, command.search):
+        search = await with_filters(session, command.search)
     with_modseq = asks_modseq(search.key)
     if with_modseq:
         yield session.enable_condstore()

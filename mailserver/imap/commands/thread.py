@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from mailserver.imap.filters import with_filters
 from mailserver.imap.remembered import key_of
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET
@@ -27,7 +28,7 @@ _ALGORITHMS = {ThreadAlgorithm.ORDEREDSUBJECT: by_subject, ThreadAlgorithm.REFER
 
 async def thread(session: Session, command: commands.Thread) -> Responses:
     """Find messages, and say which of them belong together."""
-    view, search = session.view, command.search
+    view, search = session.view, await with_filters(session, command.search)
     if asks_modseq(search.key):
         yield session.enable_condstore()
     if search.bad_charset:

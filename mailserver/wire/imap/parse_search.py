@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
@@ -23,6 +23,7 @@ from mailserver.wire.imap.search_keys import (
     DateField,
     DateKey,
     DateRelation,
+    Filter,
     Fuzzy,
     HasFlag,
     Header,
@@ -42,12 +43,13 @@ from mailserver.wire.imap.search_keys import (
 )
 from mailserver.wire.imap.sequence_set import PartialRange
 
-__all__ = ["Options", "result_options", "search", "search_program", "uid_search"]
+__all__ = ["MAX_KEYS", "Criteria", "Options", "criteria", "result_options", "search", "search_program", "uid_search"]
 
 #: `Search.returns` and `Search.partial`.
 Options = tuple[frozenset[SearchReturn] | None, PartialRange | None]
 
-_MAX_KEYS: Final = 2_000
+MAX_KEYS: Final = 2_000
+_FILTER: Final = re.compile(rb"[ (]FILTER ", re.IGNORECASE)
 _CHARSETS: Final = (b"US-ASCII", b"UTF-8")
 _OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RETURNS: Final = {option.value: option for option in SearchReturn}
@@ -115,6 +117,9 @@ def search_program(
         known = lexer.astring().upper() in _CHARSETS
         lexer.space()
         if not known:
+            if _FILTER.search(lexer.data, lexer.at - 1) is not None:
+                # RFC 5466 §3.1
+                raise ParseError("FILTER is for searches in UTF-8", code="BADCHARSET (US-ASCII UTF-8)")
             lexer.at = len(lexer.data)
             return Search(key=All(), returns=returns, partial=partial, uid=uid, bad_charset=True)
     keys = _Keys(lexer)
@@ -123,7 +128,26 @@ def search_program(
         found.append(keys.key(1))
     if relevancy and not keys.fuzzy:
         raise ParseError("RELEVANCY is possible with FUZZY keys only")
-    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid, fuzzy=keys.fuzzy)
+    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid, fuzzy=keys.fuzzy, filters=keys.filters)
+
+
+class Criteria(NamedTuple):
+    """Search keys that were kept: joined, how many they are, and whether there is a FUZZY key."""
+
+    key: SearchKey
+    keys: int
+    fuzzy: bool
+
+
+def criteria(value: bytes) -> Criteria:
+    """The search-criteria that a filter holds (RFC 5466 §3.2), in UTF-8. Raises ParseError."""
+    lexer = Lexer(value)
+    keys = _Keys(lexer)
+    found = [keys.key(1)]
+    while lexer.skip(b" "):
+        found.append(keys.key(1))
+    lexer.end()
+    return Criteria(_all_of(found), keys.count, keys.fuzzy)
 
 
 def _all_of(keys: list[SearchKey]) -> SearchKey:
@@ -133,24 +157,24 @@ def _all_of(keys: list[SearchKey]) -> SearchKey:
 class _Keys:
     """Recursion over one search program, bounded in depth and in number."""
 
-    __slots__ = ("_count", "fuzzy", "lexer")
+    __slots__ = ("count", "filters", "fuzzy", "lexer")
 
     def __init__(self, lexer: Lexer) -> None:
         self.lexer = lexer
-        self._count = 0
-        #: Whether there is a FUZZY key.
-        self.fuzzy = False
+        self.count = 0
+        #: Whether there is a FUZZY key, and a FILTER.
+        self.fuzzy = self.filters = False
 
     def key(self, depth: int) -> SearchKey:
-        self._count += 1
+        self.count += 1
         if depth > MAX_NESTING:
             raise ParseError(f"a search is nested at most {MAX_NESTING} deep")
-        if self._count > _MAX_KEYS:
-            raise ParseError(f"a search has at most {_MAX_KEYS} keys")
+        if self.count > MAX_KEYS:
+            raise ParseError(f"a search has at most {MAX_KEYS} keys")
         lexer = self.lexer
         first = lexer.data[lexer.at : lexer.at + 1]
         if first == b"(":
-            return _all_of(lexer.items(lambda: self.key(depth + 1), _MAX_KEYS))
+            return _all_of(lexer.items(lambda: self.key(depth + 1), MAX_KEYS))
         if first in _SET_STARTS:
             return Sequence(lexer.message_set())
         word = lexer.word("a search key")
@@ -164,6 +188,10 @@ class _Keys:
             lexer.space()
             self.fuzzy = True
             return Fuzzy(self.key(depth + 1))
+        if word == b"FILTER":
+            lexer.space()
+            self.filters = True
+            return _filter(lexer)
         if word == b"OR":
             lexer.space()
             left = self.key(depth + 1)
@@ -197,6 +225,14 @@ _SIMPLE: Final[dict[bytes, SearchKey]] = {
     # RFC 8514 §4.3: every mailbox here has save dates.
     b"SAVEDATESUPPORTED": All(),
 }
+
+
+def _filter(lexer: Lexer) -> Filter:
+    name = lexer.atom()
+    if "/" in name:
+        # RFC 5466 §4
+        raise ParseError("the name of a filter has no /")
+    return Filter(name)
 
 
 def _field(name: str) -> Callable[[Lexer], SearchKey]:

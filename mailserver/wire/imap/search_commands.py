@@ -47,6 +47,7 @@ class Search:
     uid: bool = False
     #: Whether there is a FUZZY key (RFC 6203 §3).
     fuzzy: bool = False
+    filters: bool = False
     bad_charset: bool = False
 
 

@@ -14,8 +14,9 @@ from enum import Enum
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
 __all__ = [
-    "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "Fuzzy", "HasFlag", "Header", "Larger", "ModSeq",
-    "Not", "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids", "Within",
+    "All", "And", "BodyText", "DateField", "DateKey", "DateRelation", "Filter", "Fuzzy", "HasFlag", "Header", "Larger",
+    "ModSeq", "Not", "ObjectId", "ObjectKind", "Or", "Recent", "SearchKey", "Sequence", "Smaller", "Text", "Uids",
+    "Within",
 ]  # fmt: skip
 
 
@@ -176,7 +177,14 @@ class Fuzzy:
     key: SearchKey
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """FILTER (RFC 5466 §3.1): the keys that are kept under this name, which the session knows."""
+
+    name: str
+
+
 SearchKey = (
-    All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Fuzzy | Larger
-    | Smaller | ModSeq | ObjectId | Within
+    All | And | Or | Not | HasFlag | Recent | Sequence | Uids | Header | BodyText | Text | DateKey | Filter | Fuzzy
+    | Larger | Smaller | ModSeq | ObjectId | Within
 )
