@@ -217,7 +217,7 @@ class Reach:
         if parsed is None:
             return None
         owner, name = parsed
-        if owner not in await self._store.sharers(self.user) or not self.known(owner):
+        if not await self._store.shares(owner, self.user) or not self.known(owner):
             return None
         try:
             return owner, await self._store.existing_account(owner), name

@@ -145,6 +145,10 @@ class MailStore(Protocol):
         none any more. Opens no account."""
         ...
 
+    async def shares(self, owner: AccountId, account: AccountId) -> bool:
+        """Whether `owner` is among the `sharers` of this account. As quick for accounts that do not exist."""
+        ...
+
     async def revoke(self, account: AccountId) -> None:
         """Take this account out of everybody's ACLs, and empty its own: its address may become another person's."""
         ...

@@ -163,6 +163,10 @@ class MemoryStore:
             if name != account and not other.shared_with().isdisjoint(identifiers_of(account))
         ]  # fmt: skip
 
+    async def shares(self, owner: AccountId, account: AccountId) -> bool:
+        """Whether `owner` is among the `sharers`."""
+        return owner in await self.sharers(account)
+
     async def revoke(self, account: AccountId) -> None:
         """Take this account out of everybody's ACLs, and empty its own."""
         for name, other in self._accounts.items():

@@ -107,7 +107,10 @@ async def test_an_acl_is_bounded(harness: Harness) -> None:
 
 
 async def sharers(store: MailStore, account: AccountId) -> list[AccountId]:
-    return list(await store.sharers(account))
+    found = list(await store.sharers(account))
+    for owner in (ANNA, BEN, CLEO, AccountId("nobody@example.test")):
+        assert await store.shares(owner, account) is (owner in found)
+    return found
 
 
 async def test_who_shares_with_whom(harness: Harness) -> None:

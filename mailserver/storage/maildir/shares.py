@@ -100,6 +100,11 @@ class Shares:
         """The identifiers that an account's ACLs name."""
         return self._by_owner.get(owner, frozenset())
 
+    def concerned(self, account: AccountId) -> list[AccountId]:
+        """Those whose ACLs name this very account, and itself if it shares anything."""
+        own = {account} if self.of(account) else set[AccountId]()
+        return sorted(own.union(self._by_identifier.get(account, ())))
+
     def owners(self, account: AccountId) -> list[AccountId]:
         """The other accounts whose ACLs name this one, sorted."""
         found = set[AccountId]().union(*(self._by_identifier.get(name, ()) for name in identifiers_of(account)))
@@ -126,8 +131,7 @@ async def find_shares(store: MaildirStore, shares: Shares) -> None:
 async def revoke(store: MaildirStore, account: AccountId) -> None:
     """Take an account out of everybody's ACLs, and empty its own."""
     shares = store.context.shares
-    own = [account] if shares.of(account) else []
-    for name in shares.owners(account) + own:
+    for name in shares.concerned(account):
         try:
             opened = await store.existing_account(name)
         except NotFound:

@@ -21,6 +21,7 @@ from typing import Self
 from mailserver.model.errors import LimitReached, MailError, NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
+from mailserver.model.rights import identifiers_of
 from mailserver.net import files
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Content, Mailbox, Target
@@ -386,6 +387,10 @@ class MaildirStore:
     async def sharers(self, account: AccountId) -> list[AccountId]:
         """The other accounts that have a mailbox whose ACL names this one."""
         return self._context.shares.owners(account)
+
+    async def shares(self, owner: AccountId, account: AccountId) -> bool:
+        """Whether `owner` is among the `sharers`."""
+        return owner != account and not self._context.shares.of(owner).isdisjoint(identifiers_of(account))
 
     async def revoke(self, account: AccountId) -> None:
         """Take this account out of everybody's ACLs, and empty its own."""

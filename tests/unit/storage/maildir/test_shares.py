@@ -128,3 +128,14 @@ async def test_it_is_filled_once_for_a_new_directory(tmp_path: Path) -> None:
         await until((tmp_path / ".server" / "shares.db").exists)
         await store.accounts()
     assert Shares(str(tmp_path / ".server" / "shares.db")).load()
+
+
+async def test_revoking_opens_only_those_who_name_the_account(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await share(store, INBOX, "anyone")
+        await share(store, "Sent", "@example.test")
+    async with open_store(tmp_path) as store:
+        await store.revoke(BEN)
+        assert store.loaded(ANNA) is None
+        await store.revoke(ANNA)
+        assert await store.sharers(BEN) == []
