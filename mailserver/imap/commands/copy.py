@@ -51,6 +51,9 @@ async def _transfer(
         transfer = view.mailbox.move if move else view.mailbox.copy
         result = await transfer(uids, access.name, into=access.folders, rights=access.rights)
     except NotFound as error:
+        if view.mailbox.deleted:
+            # Not the destination is lacking.
+            raise
         return try_create(error, command.mailbox, session.services.namespaces)
     session.brought(access.account, access.name, result.target)
     # All of them went while this command waited for its turn. If only some did, COPYUID says what was done.

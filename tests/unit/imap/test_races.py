@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailserver.storage.memory_mailbox import MemoryMailbox
-from tests.helpers.imap_service import ImapHarness
+from tests.helpers.imap_service import ANNA, ImapHarness
 
 MESSAGES = tuple(b"Subject: %d\r\n\r\n%d\r\n" % (number, number) for number in range(1, 5))
 
@@ -73,6 +73,24 @@ async def test_copy_by_number_of_what_goes_meanwhile(monkeypatch: pytest.MonkeyP
             assert response.status == "NO" and response.code("EXPUNGEISSUED") == ""
             # Some of several: what was done is said, and only that.
             assert (await imap.ok(f"{name} 1,2 Archive")).code("COPYUID") is not None
+
+
+async def test_copy_from_a_mailbox_that_is_deleted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the destination that should be made."""
+    original = MemoryMailbox.copy
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok("CREATE box")
+        await server.deliver(*MESSAGES, mailbox="box")
+        await imap.ok("SELECT box")
+        account = await server.store.open_account(ANNA)
+
+        async def late(self: MemoryMailbox, *arguments: Any, **more: Any) -> Any:
+            await account.delete("box")
+            return await original(self, *arguments, **more)
+
+        monkeypatch.setattr(MemoryMailbox, "copy", late)
+        response = await imap.command("COPY 1 INBOX")
+        assert response.status == "NO" and response.code("NONEXISTENT") == ""
 
 
 async def test_a_modseq_does_not_hide_an_expunge_that_waits() -> None:
