@@ -232,7 +232,8 @@ def copy(view: View, uids: Sequence[int], destination: str, *, by_uid: bool, mov
         if removal is not None:
             removal.end = world.tick()
         if not outcome.ok or copyuid is None:
-            if not outcome.ok and outcome.tagged.code not in _refusals(destination):
+            deleted = view.box.doomed and outcome.tagged.code == "NONEXISTENT"
+            if not outcome.ok and not deleted and outcome.tagged.code not in _refusals(destination):
                 raise Fault(f"COPY or MOVE got {outcome.tagged}")
             if outcome.ok:
                 target.must_tell(outcome, set())

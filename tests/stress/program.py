@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -60,9 +61,10 @@ class Program:
         """Everything is quiet: hear all news, learn of all messages; the view."""
         if not self.client.connected:
             return None
-        await self.client.run([actions.noop(self.client.view)])
-        await self._learn()
-        await self.client.run([actions.noop(self.client.view)])
+        with contextlib.suppress(Gone):
+            await self.client.run([actions.noop(self.client.view)])
+            await self._learn()
+            await self.client.run([actions.noop(self.client.view)])
         return self.client.view
 
     def killed(self) -> None:
