@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ __all__ = ["one_ahead"]
 _T = TypeVar("_T")
 
 
-async def one_ahead(batches: AsyncGenerator[_T, None]) -> AsyncIterator[_T]:
+async def one_ahead(batches: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
     """The same batches; the next is begun before one is handed out, and none after that: memory is for two."""
     async with aclosing(batches):
         coming = asyncio.ensure_future(anext(batches, None))

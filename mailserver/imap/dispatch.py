@@ -16,7 +16,7 @@ from mailserver.model.errors import MailError
 __all__ = ["BROKEN", "SLICE", "may_run", "run_command"]
 
 #: Seconds of work after which others get their turn.
-SLICE = 0.02
+SLICE = 0.005
 
 #: The completion of a command that failed by an error of ours. Nothing of it is the client's to read (RFC 5530).
 BROKEN = no("Internal error; it was logged", "SERVERBUG")

@@ -407,6 +407,26 @@ async def test_rendered_pieces(harness: Harness) -> None:
         assert bodystructure == body[:-1] + b" NIL NIL NIL NIL)"
 
 
+async def test_pieces_come_in_order_in_columns_and_without_what_is_gone(harness: Harness) -> None:
+    account = await harness.store.open_account(ANNA)
+    async with account.open(INBOX) as inbox:
+        uids = await deliver(harness.store, count=5)
+        fields = [Rendered.ENVELOPE, Rendered.BODY]
+        whole = await inbox.rendered(uids, fields)
+        await inbox.expunge([uids[2]])
+        await inbox.copy([uids[3]], "Trash")
+        for wanted in ([*reversed(uids), 77], uids):
+            found: dict[int, tuple[bytes, ...]] = {}
+            async for there, columns in inbox.pieces(wanted, fields):
+                found.update(zip(there, zip(*columns, strict=True), strict=True))
+            assert list(found) == [uid for uid in uids if uid != uids[2]]
+            assert all(found[uid] == tuple(whole[uid]) for uid in found)
+        assert [batch async for batch in inbox.pieces([77], fields)] == []
+        async with account.open("Trash") as trash:
+            ((_, columns),) = [batch async for batch in trash.pieces([1], fields)]
+            assert [list(column) for column in columns] == [[piece] for piece in whole[uids[3]]]
+
+
 # -- flags -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,179 @@
+"""FETCH while others change the mailbox, and reading ahead (imap/fetch_rows.py, imap/ahead.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailserver.imap.ahead import one_ahead
+from mailserver.imap.fetch_plan import Plan
+from mailserver.imap.sections import field_filter
+from mailserver.imap.selected import Rows
+from mailserver.model.flags import FlagChange
+from mailserver.ports.clock import SystemClock
+from mailserver.storage.maildir import reading
+from mailserver.storage.maildir.mailbox import MaildirMailbox
+from mailserver.storage.maildir.store import MaildirStore
+from mailserver.storage.memory import MemoryStore
+from mailserver.storage.memory_mailbox import MemoryMailbox
+from mailserver.storage.settings import StorageSettings
+from tests.helpers.imap_service import ANNA, ImapHarness
+
+COUNT = 9
+
+
+@pytest.fixture(params=["memory", "maildir"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MemoryStore | MaildirStore]:
+    """Both stores, with batches of two or three messages."""
+    monkeypatch.setattr("mailserver.storage.memory_mailbox.BATCH_MESSAGES", 2)
+    monkeypatch.setattr("mailserver.storage.memory_mailbox.BATCH_SIZE", 60)
+    monkeypatch.setattr(reading, "_SENT_PIECES", 100)
+    monkeypatch.setattr(reading, "_SENT_OCTETS", 60)
+    monkeypatch.setattr("mailserver.storage.maildir.keys._SOME", 2)
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    settings = StorageSettings(fill_delay=3600)
+    async with MaildirStore(tmp_path, settings, "mail.example.test", SystemClock()) as kept:
+        yield kept
+
+
+def changed_after_a_batch(name: str, server: ImapHarness, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """After the first batch 5 is expunged and 8 is seen; how many messages the batches had."""
+    sizes: list[int] = []
+    for kind in (MemoryMailbox, MaildirMailbox):
+        whole = getattr(kind, name)
+
+        async def interrupted(*arguments: Any, whole: Any = whole, **options: Any) -> AsyncGenerator[Any, None]:
+            async for batch in whole(*arguments, **options):
+                sizes.append(len(batch[0] if name == "pieces" else batch))
+                if len(sizes) == 2:
+                    await server.expunge(5)
+                    await server.flag("8", FlagChange.ADD, "\\Seen")
+                yield batch
+
+        monkeypatch.setattr(kind, name, interrupted)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "shown"),
+    [
+        ("pieces", "ENVELOPE", b'ENVELOPE (NIL "number %d" NIL NIL NIL NIL NIL NIL NIL NIL)'),
+        ("read_many", "BODY.PEEK[]", b"BODY[] {21}\r\nSubject: number %d\r\n\r\n"),
+        ("read_many", "BODY.PEEK[TEXT]", b"BODY[TEXT] {0}\r\n"),
+    ],
+)
+async def test_every_answer_is_of_its_own_message_whatever_others_do(
+    store: Any, monkeypatch: pytest.MonkeyPatch, name: str, item: str, shown: bytes
+) -> None:
+    async with ImapHarness(store=store) as server, server.client() as imap:
+        await server.deliver(*(b"Subject: number %d\r\n\r\n" % n for n in range(1, COUNT + 1)))
+        await imap.ok("SELECT INBOX")
+        before = (await imap.ok(f"FETCH 1:* (UID FLAGS {item})")).untagged
+        sizes = changed_after_a_batch(name, server, monkeypatch)
+        answer = await imap.command(f"FETCH 1:* (UID FLAGS {item})")
+        assert len(sizes) > 2
+        assert (answer.status, answer.code("EXPUNGEISSUED") is not None) == ("NO", True)
+        expected = []
+        for n in range(1, COUNT + 1):
+            flags = b"\\Seen" if n == 8 else b""
+            expected.append(b"* %d FETCH (UID %d FLAGS (%b) %b)" % (n, n, flags, shown.replace(b"%d", b"%d" % n)))
+        # Behind them comes what is pending: that 8 was seen.
+        assert list(answer.untagged)[: COUNT - 1] == expected[:4] + expected[5:]
+        assert list(before) == [line.replace(b"\\Seen", b"") for line in expected]
+
+
+async def test_flags_are_those_of_the_moment_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailserver.imap.fetch_rows._LINES", 2)
+    async with ImapHarness() as server, server.client() as imap:
+        await server.deliver(*[b"Subject: x\r\n\r\n"] * 6)
+        await imap.ok("SELECT INBOX")
+        account = await server.store.open_account(ANNA)
+        async with account.open("INBOX") as box:
+            lines = Plan.lines
+
+            def seen_meanwhile(self: Plan, rows: Rows, pieces: Any, flags: Any) -> bytes:
+                box.table.flags[5] = box.flag_table.intern(frozenset({"\\Seen"}))
+                box.highest_modseq += 1
+                return lines(self, rows, pieces, flags)
+
+            monkeypatch.setattr(Plan, "lines", seen_meanwhile)
+            assert (await imap.ok("FETCH 1:* FLAGS")).untagged[-1] == b"* 6 FETCH (FLAGS (\\Seen))"
+
+
+async def test_one_batch_is_read_ahead_and_no_more() -> None:
+    begun: list[int] = []
+    closed: list[bool] = []
+
+    async def batches() -> AsyncGenerator[int, None]:
+        try:
+            for number in range(1, 5):
+                begun.append(number)
+                await asyncio.sleep(0)
+                yield number
+        finally:
+            closed.append(True)
+
+    got = []
+    async for number in one_ahead(batches()):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        got.append(number)
+        assert begun == list(range(1, min(number + 1, 4) + 1))
+    assert (got, closed) == ([1, 2, 3, 4], [True])
+
+
+async def test_who_stops_early_leaves_nothing_running() -> None:
+    waiting = asyncio.Event()
+    ended: list[str] = []
+
+    async def batches() -> AsyncGenerator[int, None]:
+        yield 1
+        try:
+            await waiting.wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        yield 2
+
+    reader = one_ahead(batches())
+    assert await anext(reader) == 1
+    await asyncio.sleep(0)
+    await reader.aclose()
+    assert ended == ["cancelled"]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_goes_wrong_ahead_is_told_in_its_turn() -> None:
+    async def batches() -> AsyncGenerator[int, None]:
+        yield 1
+        raise OSError("gone")
+
+    got = []
+    with pytest.raises(OSError, match="gone"):
+        async for number in one_ahead(batches()):
+            got.append(number)
+    assert got == [1]
+
+
+@pytest.mark.parametrize(
+    ("block", "chosen"),
+    [
+        (b"Subject: a\r\nX: from: no\r\nFROM : b\r\n\tc\r\nTo: d\r\n\r\n", b"Subject: a\r\nFROM : b\r\n\tc\r\n\r\n"),
+        (b"To: d\r\n\r\n", b"\r\n"),
+        (b"", b"\r\n"),
+        (b"Subject: no end", b"Subject: no end\r\n"),
+        (b"To: d\nfrom: bare\nX", b"from: bare\n\r\n"),
+        (b"Subject:\n folded to the end", b"Subject:\n folded to the end\r\n"),
+        (b"x:from:\n\nfrom:", b"from:\r\n"),
+    ],
+)
+def test_header_fields_are_chosen_with_their_line_ends(block: bytes, chosen: bytes) -> None:
+    assert field_filter(("subject", "from"))(block) == chosen
