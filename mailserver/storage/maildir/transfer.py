@@ -185,9 +185,10 @@ async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
             await _expunge(account, box, work)
     except BaseException:
         # What has no file any more will never be; in most cases that is all of it.
-        _resolve(way, work, octets, frozenset(work.made))
+        made, cur = frozenset(work.made), target.cur
+        _resolve(way, work, octets, [one for _, one in work.done if f"{cur}/{one.base}{one.info}" in made])
         raise
-    _resolve(way, work, octets, frozenset(work.made))
+    _resolve(way, work, octets, [arrival for _, arrival in work.done])
     result = CopyResult(
         uid_validity=target.state.uid_validity,
         source=tuple([uid for uid, _ in work.done]),
@@ -198,10 +199,8 @@ async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
     return result
 
 
-def _resolve(way: _Way, work: _Work, octets: int, made: frozenset[str]) -> None:
-    """Let the copies become visible, when the one who holds the target lets go of it."""
-    cur = way.target.cur
-    kept = [arrival for _, arrival in work.done if f"{cur}/{arrival.base}{arrival.info}" in made]
+def _resolve(way: _Way, work: _Work, octets: int, kept: list[Arrival]) -> None:
+    """Let these copies become visible, when the one who holds the target lets go of it."""
     resolved: dict[int, Arrival | None] = dict.fromkeys(range(work.first, work.first + work.taken))
     resolved.update({arrival.uid: arrival for arrival in kept})
     way.target.resolve_all(resolved)
