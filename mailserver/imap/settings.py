@@ -82,6 +82,11 @@ class ImapSettings(Settings):
         description='How users reach the administrator, as a URL such as "mailto:postmaster@example.test"'
         " (METADATA: /shared/admin).",
     )
+    submission_accounts: list[str] = Field(
+        [],
+        description="Accounts of submission servers: they may read what users authorized for submission (URLAUTH:"
+        " submit+user).",
+    )
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 
     @field_validator("listen", "listen_tls")
@@ -109,7 +114,7 @@ class ImapSettings(Settings):
             cls._capabilities(names)
         return table
 
-    @field_validator("shared_accounts")
+    @field_validator("shared_accounts", "submission_accounts")
     @classmethod
     def _keys(cls, accounts: list[str]) -> list[str]:
         try:

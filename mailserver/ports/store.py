@@ -234,6 +234,15 @@ class AccountStore(Protocol):
         """
         ...
 
+    async def url_key(self, name: str, *, make: bool = False) -> bytes | None:
+        """The owner's access key of a mailbox (RFC 4467 §2.3), 32 octets; None when there is none and none is to be
+        made. It goes with the mailbox. Raises NotFound."""
+        ...
+
+    async def reset_url_keys(self, name: str | None) -> None:
+        """Durably take the access key of a mailbox away, or (None) all keys of the account. Raises NotFound."""
+        ...
+
     async def status(self, name: str) -> MailboxStatus:
         """Raises NotFound. Notices what other programs wrote."""
         ...

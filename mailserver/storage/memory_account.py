@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -72,6 +73,7 @@ class MemoryAccount:
         self._observers = Observers()
         self.observe, self.tell = self._observers.observe, self._observers.tell
         self._annotations: dict[str, bytes] = {}
+        self._url_keys: dict[str, bytes] = {}
         self._subscribed = {INBOX, *NEW_ACCOUNT}
         self._tasks: set[asyncio.Task[list[int]]] = set()
         self._make(INBOX, ())
@@ -312,6 +314,20 @@ class MemoryAccount:
             mailbox = self.existing(name)
             name, mailbox.annotations = mailbox.name, changed_annotations(mailbox.annotations, changes)
         self.tell(MetadataChanged(name or "", tuple(changes)))
+
+    async def url_key(self, name: str, *, make: bool = False) -> bytes | None:
+        """The access key of a mailbox."""
+        mailbox_id = self.existing(name).mailbox_id
+        if make:
+            self._url_keys.setdefault(mailbox_id, secrets.token_bytes(32))
+        return self._url_keys.get(mailbox_id)
+
+    async def reset_url_keys(self, name: str | None) -> None:
+        """Take the access key of a mailbox away, or all of them."""
+        if name is None:
+            self._url_keys.clear()
+        else:
+            self._url_keys.pop(self.existing(name).mailbox_id, None)
 
     async def status(self, name: str) -> MailboxStatus:
         """Counts and numbers of a mailbox."""

@@ -41,6 +41,7 @@ NAMING: dict[str, tuple[str, ...]] = {
     "UID COPY": ("UID COPY 1 {}", "UID COPY 99 {}"),
     "MOVE": ("MOVE 1 {}",),
     "UID MOVE": ("UID MOVE 1 {}",),
+    "RESETKEY": ("RESETKEY {}", "RESETKEY {} INTERNAL"),
     "GETMETADATA": ("GETMETADATA {} /private/comment", "GETMETADATA (DEPTH infinity) {} (/shared)"),
     "SETMETADATA": ('SETMETADATA {} (/private/comment "x")', "SETMETADATA {} (/shared/comment NIL)"),
     "ESEARCH": ("ESEARCH IN (mailboxes {}) ALL", "ESEARCH IN (subtree {}) UNSEEN"),
@@ -51,9 +52,9 @@ NAMING: dict[str, tuple[str, ...]] = {
 #: These have no mailbox among their arguments.
 NOT_NAMING = frozenset({
     "CAPABILITY", "GETJMAPACCESS", "NOOP", "LOGOUT", "ID", "STARTTLS", "AUTHENTICATE", "LOGIN", "COMPRESS", "ENABLE",
-    "NAMESPACE", "IDLE", "GETQUOTA", "SETQUOTA", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE", "SEARCH", "FETCH", "STORE",
-    "SORT", "THREAD", "UNAUTHENTICATE", "LANGUAGE", "COMPARATOR", "CANCELUPDATE", "UID EXPUNGE", "UID SEARCH",
-    "UID FETCH", "UID STORE", "UID SORT", "UID THREAD",
+    "NAMESPACE", "GENURLAUTH", "URLFETCH", "IDLE", "GETQUOTA", "SETQUOTA", "CHECK", "CLOSE", "UNSELECT", "EXPUNGE",
+    "SEARCH", "FETCH", "STORE", "SORT", "THREAD", "UNAUTHENTICATE", "LANGUAGE", "COMPARATOR",
+    "CANCELUPDATE", "UID EXPUNGE", "UID SEARCH", "UID FETCH", "UID STORE", "UID SORT", "UID THREAD",
 })  # fmt: skip
 LINES = [line for name, lines in NAMING.items() if name in COMMANDS for line in lines]
 

@@ -77,6 +77,10 @@ _COMMANDS = st.one_of(
         "APPEND {} CATENATE (URL {} TEXT {{3+}}|abc URL {{2+}}|/x)".format, _BOXES,
         _one('"/INBOX/;UID=1"', "/;UID=1", "x", "/INBOX;UIDVALIDITY=1/;UID=1/;SECTION=1/;PARTIAL=0.1"),
     ),
+    _one(
+        "RESETKEY", "RESETKEY INBOX", "URLFETCH x imap://a@b/c",
+        'GENURLAUTH "imap://anna@x/INBOX/;UID=1;URLAUTH=x" INTERNAL',
+    ),
     st.builds(
         "GETMETADATA {}{} {}".format, _BOXES, _one("", " (DEPTH 1)", " (MAXSIZE 3 DEPTH infinity)"),
         _one("/private", "(/shared/comment /private/specialuse)", "/private/*"),

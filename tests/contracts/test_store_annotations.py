@@ -95,3 +95,34 @@ async def test_a_durable_store_keeps_them(open_store: OpenStore, request: pytest
         account = await harness.store.open_account(ANNA)
         for name in (INBOX, "Sent", None):
             assert await account.annotations(name) == {COMMENT: str(name).encode(), SHARED: b"\0\r\n"}
+
+
+async def test_access_keys_of_mailboxes(open_store: OpenStore, request: pytest.FixtureRequest) -> None:
+    """RFC 4467 §2.3: made once, gone with the mailbox, never two the same."""
+    async with open_store() as harness:
+        account = await harness.store.open_account(ANNA)
+        await account.create("Work")
+        assert await account.url_key("Work") is None
+        keys = [await account.url_key(name, make=True) for name in ("Work", INBOX, "Sent")]
+        assert len({key for key in keys if key is not None and len(key) == 32}) == 3
+        assert await account.url_key("inbox", make=True) == keys[1] == await account.url_key(INBOX)
+        await account.rename("Work", "Play")
+        assert await account.url_key("Play") == keys[0]
+        await account.reset_url_keys("Sent")
+        assert await account.url_key("Sent") is None
+        assert await account.url_key("Sent", make=True) != keys[2]
+        await account.delete("Play")
+        await account.create("Play")
+        assert await account.url_key("Play") is None
+        for name in ("No such", "a//b"):
+            with pytest.raises(NotFound):
+                await account.url_key(name, make=True)
+            with pytest.raises(NotFound):
+                await account.reset_url_keys(name)
+    if "memory" in request.node.name:
+        return
+    async with open_store() as harness:
+        account = await harness.store.open_account(ANNA)
+        assert await account.url_key(INBOX) == keys[1]
+        await account.reset_url_keys(None)
+        assert await account.url_key(INBOX) is None and await account.url_key("Sent") is None

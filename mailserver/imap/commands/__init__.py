@@ -42,6 +42,7 @@ from mailserver.imap.commands import (
     thread,
     unauthenticate,
     unselect,
+    urlauth,
 )
 from mailserver.imap.session import CommandSpec, State
 
@@ -89,6 +90,9 @@ _SPECS = (
     CommandSpec(name="DELETEACL", run=acl.delete_acl, states=_AUTHENTICATED, capability="ACL"),
     CommandSpec(name="GETACL", run=acl.get_acl, states=_AUTHENTICATED, capability="ACL"),
     CommandSpec(name="LISTRIGHTS", run=acl.list_rights, states=_AUTHENTICATED, capability="ACL"),
+    CommandSpec(name="RESETKEY", run=urlauth.reset_key, states=_AUTHENTICATED, capability="URLAUTH"),
+    CommandSpec(name="GENURLAUTH", run=urlauth.gen_url_auth, states=_AUTHENTICATED, capability="URLAUTH"),
+    CommandSpec(name="URLFETCH", run=urlauth.url_fetch, states=_AUTHENTICATED, capability="URLAUTH"),
     CommandSpec(name="GETMETADATA", run=metadata.get_metadata, states=_AUTHENTICATED, capability="METADATA"),
     CommandSpec(name="SETMETADATA", run=metadata.set_metadata, states=_AUTHENTICATED, capability="METADATA"),
     CommandSpec(name="MYRIGHTS", run=acl.my_rights, states=_AUTHENTICATED, capability="ACL"),

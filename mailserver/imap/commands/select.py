@@ -58,6 +58,9 @@ def _description(session: Session, view: Selected) -> bytes:
     if session.offers("OBJECTID"):
         # RFC 8474 §4.2
         lines.append(b"* OK [MAILBOXID (%b)] Its id, whatever its name\r\n" % box.mailbox_id.encode("ascii"))
+    if session.offers("URLAUTH"):
+        # RFC 4467 §8
+        lines.append(b"* OK [URLMECH INTERNAL] URLs of it can be authorized\r\n")
     if session.offers("CONDSTORE"):
         lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.modseq)
     if session.rev2:

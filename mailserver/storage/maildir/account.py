@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import secrets
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,7 @@ from mailserver.storage.maildir.index import INDEX_FILE, AccountIndex
 from mailserver.storage.maildir.layout import AccountState, Loaded
 from mailserver.storage.maildir.mailbox import MAX_KEYWORDS, MaildirMailbox
 from mailserver.storage.maildir.upkeep import Upkeep
+from mailserver.storage.maildir.url_keys import load_url_keys, save_url_keys
 from mailserver.storage.observers import Observers
 
 __all__ = ["MaildirAccount"]
@@ -257,6 +259,33 @@ class MaildirAccount:
             self.tell(MetadataChanged("" if folder is None else folder.name, tuple(changes)))
 
         await self.context.finish(self.upkeep.operate(operation, *([] if folder is None else [folder])))
+
+    async def url_key(self, name: str, *, make: bool = False) -> bytes | None:
+        """The access key of a mailbox."""
+        mailbox_id = self.existing(name).state.mailbox_id
+        keys = await self.context.reading.run(load_url_keys, self.path)
+        if mailbox_id in keys or not make:
+            return keys.get(mailbox_id)
+
+        def work() -> bytes:
+            # Those of mailboxes that are gone go with this occasion, so there are never more than mailboxes.
+            ids = {folder.state.mailbox_id for folder in list(self.folders.values())}
+            kept = {name: key for name, key in load_url_keys(self.path).items() if name in ids}
+            key = kept.setdefault(mailbox_id, secrets.token_bytes(32))
+            save_url_keys(self.path, kept)
+            return key
+
+        return await self.context.finish(self.upkeep.operate(lambda: self.context.reading.run(work)))
+
+    async def reset_url_keys(self, name: str | None) -> None:
+        """Take the access key of a mailbox away, or all of them."""
+        mailbox_id = None if name is None else self.existing(name).state.mailbox_id
+
+        def work() -> None:
+            keys = load_url_keys(self.path) if mailbox_id is not None else {}
+            save_url_keys(self.path, {name: key for name, key in keys.items() if name != mailbox_id})
+
+        await self.context.finish(self.upkeep.operate(lambda: self.context.reading.run(work)))
 
     async def refresh(self, folder: Folder) -> None:
         """Notice what other programs wrote into a folder."""

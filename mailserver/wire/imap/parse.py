@@ -17,6 +17,7 @@ from mailserver.wire.imap import (
     parse_search,
     parse_session,
     parse_sort,
+    parse_urlauth,
 )
 from mailserver.wire.imap.commands import (
     Capability,
@@ -91,6 +92,9 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"GETACL": parse_acl.get_acl,
     b"LISTRIGHTS": parse_acl.list_rights,
     b"MYRIGHTS": parse_acl.my_rights,
+    b"RESETKEY": parse_urlauth.reset_key,
+    b"GENURLAUTH": parse_urlauth.gen_url_auth,
+    b"URLFETCH": parse_urlauth.url_fetch,
     b"GETMETADATA": parse_metadata.get_metadata,
     b"SETMETADATA": parse_metadata.set_metadata,
     b"SEARCH": parse_search.search,

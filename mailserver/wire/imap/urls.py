@@ -1,12 +1,13 @@
-"""IMAP URLs that name a message of this server, or a part of one (RFC 5092 §3, §11): relative ones, without a host.
+"""IMAP URLs that name a message of this server or a part of one (RFC 5092 §3, §11, RFC 5550 §5.7.1, RFC 4467).
 
     /INBOX;UIDVALIDITY=785799047/;UID=113330/;SECTION=1.5.9/;PARTIAL=0.1024
 """
 
 from __future__ import annotations
 
+import datetime
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -16,12 +17,19 @@ from mailserver.wire.imap.fetch_items import BodySection
 from mailserver.wire.imap.lexer import ParseError
 from mailserver.wire.imap.parse_fetch import body_section
 
-__all__ = ["MessageUrl", "parse_message_url"]
+__all__ = ["AuthorizedUrl", "MessageUrl", "parse_authorized_url", "parse_message_url"]
 
 _MAX_LENGTH: Final = 8_192
 # RFC 3986 §2; what else there is must be percent-encoded.
 _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 _NUMBER = re.compile(r"[0-9]{1,19}")
+# RFC 4467 §9; each part ends where the next one's first character stands.
+_AUTHORIZED = re.compile(
+    r"imap://([^/@]+)@[^/@]+/(.*);URLAUTH=([^:;/]+)(?::([A-Za-z0-9.-]{1,64}):([0-9A-Fa-f]{32,256}))?",
+    re.IGNORECASE | re.ASCII,
+)
+_EXPIRES = re.compile(r"(.*);EXPIRE=([0-9TtZz:.+-]{1,40})", re.IGNORECASE | re.ASCII)
+_ACCESS = {("anonymous", False), ("authuser", False), ("user", True), ("submit", True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +72,68 @@ def parse_message_url(text: str) -> MessageUrl:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizedUrl:
+    """A URL that carries an authorization (RFC 4467 §3), or is to get one: then there is no `token`.
+
+    `rump` is all of it but mechanism and token, octet by octet; `user` whose mail it is; `access` who may use it:
+    `anonymous`, `authuser`, `user+NAME`, `submit+NAME` with the name decoded; `expires` in seconds since 1970.
+    """
+
+    rump: str
+    user: str
+    message: MessageUrl
+    access: str
+    expires: float | None = None
+    mechanism: str = ""
+    token: str = field(default="", repr=False)
+
+
+def parse_authorized_url(text: str) -> AuthorizedUrl:
+    """An absolute URL that ends with its authorization.
+
+    Raises:
+        InvalidInput: it is none; the text says what is missing.
+    """
+    found = _AUTHORIZED.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if found is None:
+        raise InvalidInput("the URL is like imap://user@host/mailbox/;UID=1;URLAUTH=user+somebody")
+    user, rest, access, mechanism, token = found.groups()
+    expires: float | None = None
+    if dated := _EXPIRES.fullmatch(rest):
+        rest, expires = dated[1], _timestamp(dated[2])
+    kind, plus, name = access.partition("+")
+    kind, name = kind.lower(), _decoded(name)
+    if (kind, bool(plus)) not in _ACCESS or bool(name) != bool(plus):
+        raise InvalidInput("URLAUTH allows anonymous, authuser, user+NAME or submit+NAME")
+    return AuthorizedUrl(
+        rump=text[: found.end(3)], user=_decoded(user.partition(";")[0]), message=parse_message_url("/" + rest),
+        access=kind + plus + name, expires=expires, mechanism=(mechanism or "").upper(), token=token or "",
+    )  # fmt: skip
+
+
+def _timestamp(text: str) -> float:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput("EXPIRE is like 2030-01-31T12:00:00Z")
+    return moment.timestamp()
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("a name in the URL is not UTF-8") from None
+
+
 def _mailbox(path: str) -> str | None:
     name = path.removeprefix("/").removesuffix("/")
     if not name and not path.startswith("//"):
         return None
-    try:
-        return unquote_to_bytes(name).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput("the mailbox of the URL is not UTF-8") from None
+    return _decoded(name)
 
 
 def _number(text: str, highest: int, lowest: int = 1) -> int:

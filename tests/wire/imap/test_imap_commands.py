@@ -11,6 +11,7 @@ from mailserver.model.rights import RightsChange, parse_rights
 from mailserver.wire.imap import acl_commands as acl
 from mailserver.wire.imap import commands as c
 from mailserver.wire.imap import metadata_commands as metadata
+from mailserver.wire.imap import parse_urlauth as urlauth
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
 from mailserver.wire.imap.parse import PARSERS
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SequenceSet
@@ -156,6 +157,10 @@ CASES: list[tuple[bytes, object]] = [
     (b"DELETEACL INBOX -@Example.Test", acl.DeleteAcl("INBOX", "-@example.test")),
     (b"getacl INBOX", acl.GetAcl("INBOX")),
     (b"LISTRIGHTS ~/Mail Smith@example.test", acl.ListRights("~/Mail", "smith@example.test", "Smith@example.test")),
+    (b"RESETKEY", urlauth.ResetKey()),
+    (b"RESETKEY inbox internal X-B", urlauth.ResetKey("INBOX", ("INTERNAL", "X-B"))),
+    (b'GENURLAUTH "a" INTERNAL b x.y', urlauth.GenUrlAuth((("a", "INTERNAL"), ("b", "X.Y")))),
+    (b"URLFETCH imap://a {3+}\r\nb c", urlauth.UrlFetch(("imap://a", "b c"))),
     (
         b'GETMETADATA (DEPTH 1 MAXSIZE 1024) "" (/Shared/comment "/private/vendor/x")',
         metadata.GetMetadata(mailbox="", entries=("/Shared/comment", "/private/vendor/x"), max_size=1024, depth=1),
