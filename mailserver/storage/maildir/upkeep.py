@@ -381,8 +381,10 @@ class Upkeep:
         lead, box = folder.lead, folder.mailbox
         known = folder.synced == self.index.generation
         # What is in the table and not in the index is not for long; without it there would be two truths.
-        table = box.table if box is not None and known and not folder.unindexed else None
-        sets = [] if box is None else list(box.flag_table.sets)
+        table, sets = None, []
+        if box is not None and known and not folder.unindexed and len(box.table) >= WORTHWHILE:
+            # A copy: something may arrive while it is being written.
+            table, sets = box.table.without(()), list(box.flag_table.sets)
 
         def keep(db: sqlite3.Connection) -> None:
             number = rows.folder_row(db, folder.state, folder.highest_modseq).number
@@ -393,7 +395,7 @@ class Upkeep:
             folder.settle(lead)
             if known:
                 remember(self.index, folder, self.context.epoch, folder.seen)
-            if table is not None and len(table) >= WORTHWHILE:
+            if table is not None:
                 self.index.run(keep)
 
         await self.context.reading.run(work)
