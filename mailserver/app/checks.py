@@ -21,7 +21,11 @@ def environment_problems(loaded: Loaded) -> list[Problem]:
     found = []
     tls = loaded.config.tls
     # Without a key_file the key is in the certificate's file (as some ACME clients write it).
-    for setting, name, secret in (("cert_file", tls.cert_file, not tls.key_file), ("key_file", tls.key_file, True)):
+    for setting, name, secret in (
+        ("cert_file", tls.cert_file, not tls.key_file),
+        ("key_file", tls.key_file, True),
+        ("client_ca_file", tls.client_ca_file, False),
+    ):
         if name and (text := _file_fault(Path(name), secret=secret)):
             found.append(loaded.document.problem(("tls", setting), text))
     if tls.key_file and not tls.cert_file:

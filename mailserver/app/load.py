@@ -261,9 +261,8 @@ def _table(value: Any) -> Mapping[str, Any]:
 
 
 def _absolute(config: Config, document: Document) -> Config:
-    tls = {
-        name: str(document.resolve(value)) for name in ("cert_file", "key_file") if (value := getattr(config.tls, name))
-    }
+    files = ("cert_file", "client_ca_file", "key_file")
+    tls = {name: str(document.resolve(value)) for name in files if (value := getattr(config.tls, name))}
     return config.model_copy(
         update={"data_dir": str(document.resolve(config.data_dir)), "tls": config.tls.model_copy(update=tls)}
     )

@@ -26,6 +26,7 @@ class Session:
     `port` its port.
 
     `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
+    `certificate` has the e-mail addresses of the client's certificate, if it showed one that is good here.
     """
 
     session: SessionId
@@ -39,6 +40,7 @@ class Session:
     tls_cipher: str = ""
     account: AccountId | None = None
     trusted: bool = False
+    certificate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,17 @@ class MessageContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthenticateContext:
-    """A user name and password to check. Neither ever appears in a repr or a log."""
+    """What a client logs in with. Neither name nor secret ever appears in a repr or a log.
+
+    `mechanism` as in SASL; LOGIN is IMAP's command, too. With OAUTHBEARER and XOAUTH2 there is a `token` and no
+    password, and `user` may be empty: the token says who. With EXTERNAL TLS has checked a certificate for `user`.
+    """
 
     session: Session
     user: str = field(repr=False)
     password: str = field(repr=False)
+    mechanism: str = "LOGIN"
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +118,16 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The credentials are not good; `reason` is for the log only. `temporary`: could not be checked now."""
+    """The credentials are not good; `reason` is for the log only. `temporary`: could not be checked now.
+
+    Of a token the client is told the `scope` that one must have, and the URL of the OpenID `configuration` (RFC 7628
+    §3.2.2).
+    """
 
     reason: str
     temporary: bool = False
+    scope: str = ""
+    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

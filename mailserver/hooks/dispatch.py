@@ -67,6 +67,10 @@ class PluginCounters:
     dropped_events: int
 
 
+#: Of these no password function is asked.
+TOKEN_MECHANISMS = frozenset({"EXTERNAL", "OAUTHBEARER", "XOAUTH2"})
+
+
 class Hooks:
     """All plugins' hooks. One object for the life of the process; `swap` changes what is behind it.
 
@@ -90,6 +94,12 @@ class Hooks:
         self._on_connect, self._on_helo = self._calls["on_connect"], self._calls["on_helo"]
         self._on_mail, self._on_rcpt = self._calls["on_mail"], self._calls["on_rcpt"]
         self._on_message = self._calls["on_message"]
+        self._tokens: dict[str, tuple[HookCall, ...]] = {}
+        for registry in registries:
+            for mechanisms, fn in registry.tokens:
+                call = HookCall(registry.options, "authenticate", fn, (Authenticated, Denied))
+                for name in mechanisms:
+                    self._tokens[name] = (*self._tokens.get(name, ()), call)
         self._sinks = tuple((r.options.plugin, sink) for r in registries for sink in r.event_sinks)
         self._observers: dict[type, tuple[Observer, ...]] = {}
         for registry in registries:
@@ -150,12 +160,24 @@ class Hooks:
     # provide
 
     async def authenticate(self, ctx: AuthenticateContext) -> Authenticated | Denied | None:
-        """None: nobody knows the user. A plugin that fails is a temporary Denied."""
+        """None: nobody knows the user. A plugin that fails is a temporary Denied.
+
+        Tokens and certificates are for those who asked for their mechanism: to whoever only knows passwords, the empty
+        one that comes with them could mean something.
+        """
+        calls = self._calls["authenticate"]
+        if ctx.mechanism in TOKEN_MECHANISMS:
+            calls = self._tokens.get(ctx.mechanism, ())
         try:
-            answer: Authenticated | Denied | None = await _provide(self._calls["authenticate"], ctx, _user)
+            answer: Authenticated | Denied | None = await _provide(calls, ctx, _user)
         except HookFailed as error:
             return Denied(reason=error.detail, temporary=True)
         return answer
+
+    @property
+    def token_mechanisms(self) -> frozenset[str]:
+        """The mechanisms without a password that some plugin judges."""
+        return frozenset(self._tokens)
 
     async def scram_verifier(self, ctx: ScramContext) -> tuple[AccountId, ScramVerifier] | None:
         """None: no such user, or one without a verifier."""

@@ -87,7 +87,7 @@ POINTS = (
     HookPoint("imap_command", Kind.CONTRIBUTE, "IMAP extensions"),
     HookPoint("http_routes", Kind.CONTRIBUTE, "JMAP and webmail"),
     HookPoint("cli_command", Kind.CONTRIBUTE, "migration from other servers"),
-    HookPoint("sasl_mechanism", Kind.CONTRIBUTE, "OAUTHBEARER"),
+    HookPoint("sasl_mechanism", Kind.CONTRIBUTE, "Kerberos (GSSAPI)"),
     HookPoint("store", Kind.CONTRIBUTE, "the store for several nodes"),
     HookPoint("event_sink", Kind.CONTRIBUTE),
 )

@@ -8,7 +8,7 @@ nothing to wait for (it costs less then, and must not block: it runs on the even
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -108,6 +108,8 @@ class Registry:
     observers: list[tuple[type[Any], Callable[[Any], Any]]] = field(default_factory=list)
     contributions: defaultdict[str, list[Contribution]] = field(default_factory=lambda: defaultdict(list))
     event_sinks: list[Callable[[Event], None]] = field(default_factory=list)
+    #: What `authenticate` was given with mechanisms.
+    tokens: list[tuple[frozenset[str], Callable[[Any], Any]]] = field(default_factory=list)
 
     def on_connect(self, fn: Decide[ConnectContext]) -> Decide[ConnectContext]:
         """A client connected to SMTP, submission or IMAP and waits for the greeting.
@@ -150,12 +152,16 @@ class Registry:
         self.hooks["before_send"].append(fn)
         return fn
 
-    def authenticate(self, fn: Authenticate) -> Authenticate:
+    def authenticate(self, fn: Authenticate, *, mechanisms: Collection[str] = ()) -> Authenticate:
         """Check a user name and password: Authenticated, Denied, or None when the user is not one of this plugin's.
 
-        Spend the same time on unknown users as on known ones (`host.passwords.verify_nobody`).
+        Spend the same time on unknown users as on known ones (`host.passwords.verify_nobody`). With `mechanisms` (of
+        OAUTHBEARER, XOAUTH2, EXTERNAL) it is asked for these alone, and never for passwords; they are offered then.
         """
-        self.hooks["authenticate"].append(fn)
+        if mechanisms:
+            self.tokens.append((frozenset(mechanisms), fn))
+        else:
+            self.hooks["authenticate"].append(fn)
         return fn
 
     def scram_verifier(self, fn: Scram) -> Scram:

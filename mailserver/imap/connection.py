@@ -87,12 +87,12 @@ class ImapProtocol(asyncio.Protocol):
         if refused is not None:
             self._goodbye(refused, "UNAVAILABLE")
             return
-        version, cipher = tls_facts(transport.get_extra_info("ssl_object"))
+        version, cipher, certificate = tls_facts(transport.get_extra_info("ssl_object"))
         local = transport.get_extra_info("sockname")
         facts = Facts(
             session=new_session_id(), service="imap", peer=peer, port=port, tls=version, tls_cipher=cipher,
             local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else 0,
-            trusted=self._listener.table.trusted(peer),
+            trusted=self._listener.table.trusted(peer), certificate=certificate,
         )  # fmt: skip
         self.session = Session(
             self._services, facts, self, Dialogue(self._input, self._output),

@@ -241,9 +241,9 @@ class Session:
         self.off = self.services.offers.off(account, *self._client)
         self.connection.logged_in()
 
-    def tls_started(self, version: str, cipher: str) -> None:
+    def tls_started(self, version: str, cipher: str, certificate: tuple[str, ...]) -> None:
         """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
-        self.facts = replace(self.facts, tls=version, tls_cipher=cipher)
+        self.facts = replace(self.facts, tls=version, tls_cipher=cipher, certificate=certificate)
         self.starttls = False
         self._forget()
 

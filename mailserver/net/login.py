@@ -10,8 +10,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
@@ -21,8 +19,20 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput, MailError, NotPermitted
 from mailserver.model.events import LoginFailed, LoginSucceeded
 from mailserver.model.ids import AccountId
-from mailserver.model.reply import Reply
 from mailserver.net.failures import LoginFailures
+from mailserver.net.login_results import (
+    BLOCKED,
+    BUSY,
+    NEEDS_TLS,
+    WRONG,
+    LoginOk,
+    LoginRefused,
+    LoginResult,
+    SaslChallenge,
+    SaslExchange,
+    broken,
+)
+from mailserver.net.login_token import EXTERNAL, TOKENS, CertificateExchange, TokenExchange
 from mailserver.net.networks import NetworkSet
 from mailserver.net.settings import AuthSettings
 from mailserver.ports.directory import ScramVerifier
@@ -40,50 +50,6 @@ from mailserver.wire.sasl import (
 __all__ = ["LoginOk", "LoginRefused", "LoginResult", "LoginService", "SaslChallenge", "SaslExchange"]
 
 _log = structlog.get_logger()
-_CODES = {"5.7.8": 535, "5.7.11": 538, "5.5.4": 504, "5.5.2": 501, "5.7.0": 501}
-
-
-@dataclass(frozen=True, slots=True)
-class SaslChallenge:
-    """Send this (in base64) and call `step` with the answer."""
-
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class LoginOk:
-    """Logged in. The session calls `LoginService.register` before it awaits anything."""
-
-    account: AccountId
-
-
-@dataclass(frozen=True, slots=True)
-class LoginRefused:
-    """Not logged in. `status` is 5.7.8 for wrong credentials, 5.5.2 for a broken exchange, 4.x.x when temporary."""
-
-    text: str
-    status: str = "5.7.8"
-    temporary: bool = False
-
-    @property
-    def reply(self) -> Reply:
-        """As SMTP says it (RFC 4954 §6)."""
-        return Reply(454 if self.temporary else _CODES.get(self.status, 535), self.status, self.text)
-
-
-LoginResult = LoginOk | LoginRefused
-_WRONG = LoginRefused("Authentication credentials invalid")
-_BUSY = LoginRefused("Temporary authentication failure", "4.7.0", temporary=True)
-_BLOCKED = LoginRefused("Too many failed logins, try again later", "4.7.0", temporary=True)
-_NEEDS_TLS = LoginRefused("Encryption is required to log in", "5.7.11")
-
-
-class SaslExchange(Protocol):
-    """One authentication. The first answer that is no SaslChallenge ends it; it can be dropped at any time."""
-
-    async def step(self, response: bytes | None) -> SaslChallenge | LoginResult:
-        """Take the client's octets, after base64; None at the start when there was no initial response."""
-        ...
 
 
 class LoginService:
@@ -112,6 +78,10 @@ class LoginService:
         if not self.allowed(session):
             return []
         own = ["SCRAM-SHA-256", "PLAIN", "LOGIN"] if self._scram else ["PLAIN", "LOGIN"]
+        brought = self._hooks.token_mechanisms
+        own += [name for name in TOKENS if name in brought]
+        if session.certificate and EXTERNAL in brought:
+            own.append(EXTERNAL)
         return own + [c.name for c in self._hooks.contributions("sasl_mechanism") if c.name not in own]
 
     def start(self, mechanism: str, session: Session) -> SaslExchange:
@@ -122,7 +92,7 @@ class LoginService:
             InvalidInput: no such mechanism (5.5.4).
         """
         if not self.allowed(session):
-            raise NotPermitted(_NEEDS_TLS.text, status=_NEEDS_TLS.status)
+            raise NotPermitted(NEEDS_TLS.text, status=NEEDS_TLS.status)
         name = mechanism.upper()
         if name not in self.mechanisms(session):
             raise InvalidInput("the mechanism is not supported", status="5.5.4")
@@ -132,6 +102,10 @@ class LoginService:
             return _Login(self, session)
         if name == "SCRAM-SHA-256":
             return _Scram(self, session)
+        if name in TOKENS:
+            return TokenExchange(self.judge, session, name)
+        if name == EXTERNAL:
+            return CertificateExchange(self.judge, session)
         for contribution in self._hooks.contributions("sasl_mechanism"):
             if contribution.name == name:
                 exchange: SaslExchange = contribution.value(session)
@@ -141,23 +115,37 @@ class LoginService:
     async def login(self, session: Session, user: str, password: str, mechanism: str = "LOGIN") -> LoginResult:
         """Check a user name and password, count a failure, and tell observers."""
         if not self.allowed(session):
-            return _NEEDS_TLS
+            return NEEDS_TLS
+        result, _ = await self.judge(
+            AuthenticateContext(session=session, user=user, password=password, mechanism=mechanism)
+        )
+        return result
+
+    async def judge(self, ctx: AuthenticateContext) -> tuple[LoginResult, Denied | None]:
+        """Let the hooks judge what the client showed, count a failure, tell observers; what the hook said of a failure.
+
+        A token or a certificate is good for the account that the client named, if it named one, and for no other.
+        """
+        session, user, mechanism = ctx.session, ctx.user, ctx.mechanism
         began = self.mark()
         attempt = await self._failures.begin(session.peer, user_key(user))
         if attempt is None:
-            return self._refused(session, user, mechanism, "too many failures", _BLOCKED)
+            return self._refused(session, user, mechanism, "too many failures", BLOCKED), None
         with attempt:
-            answer = await self._hooks.authenticate(AuthenticateContext(session=session, user=user, password=password))
+            answer = await self._hooks.authenticate(ctx)
+            named = mechanism in (EXTERNAL, *TOKENS) and bool(user)
+            if isinstance(answer, Authenticated) and named and answer.account != user_key(user):
+                answer = Denied(reason="the account is another's")
             if isinstance(answer, Authenticated):
                 if not self.unchanged_since(began, answer.account):
-                    return self._refused(session, user, mechanism, "credentials changed meanwhile", _BUSY)
+                    return self._refused(session, user, mechanism, "credentials changed meanwhile", BUSY), None
                 attempt.succeed()
-                return self.accepted(session, answer.account, mechanism)
+                return self.accepted(session, answer.account, mechanism), None
             if isinstance(answer, Denied) and answer.temporary:
-                return self._refused(session, user, mechanism, answer.reason, _BUSY)
+                return self._refused(session, user, mechanism, answer.reason, BUSY), None
             attempt.fail()
-            reason = answer.reason if isinstance(answer, Denied) else "no such user"
-            return self._refused(session, user, mechanism, reason, _WRONG)
+            denied = answer or Denied(reason="no such user")
+            return self._refused(session, user, mechanism, denied.reason, WRONG), denied
 
     def accepted(self, session: Session, account: AccountId, mechanism: str) -> LoginOk:
         """Tell observers of a success."""
@@ -216,18 +204,18 @@ class LoginService:
         """Run the last check of SCRAM under the limits on guessing; the server's final message, or the refusal."""
         attempt = await self._failures.begin(session.peer, user_key(user))
         if attempt is None:
-            return self._refused(session, user, "SCRAM-SHA-256", "too many failures", _BLOCKED)
+            return self._refused(session, user, "SCRAM-SHA-256", "too many failures", BLOCKED)
         with attempt:
             try:
                 final = check()
             except SaslError as error:
                 if error.status == "5.7.8":
                     attempt.fail()
-                    return self._refused(session, user, "SCRAM-SHA-256", error.text, _WRONG)
-                return self._refused(session, user, "SCRAM-SHA-256", error.text, _broken(error))
+                    return self._refused(session, user, "SCRAM-SHA-256", error.text, WRONG)
+                return self._refused(session, user, "SCRAM-SHA-256", error.text, broken(error))
             if account is None or not self.unchanged_since(began, account):
                 attempt.fail()
-                return self._refused(session, user, "SCRAM-SHA-256", "no such user, or changed meanwhile", _WRONG)
+                return self._refused(session, user, "SCRAM-SHA-256", "no such user, or changed meanwhile", WRONG)
             attempt.succeed()
             return final
 
@@ -276,7 +264,7 @@ class _Plain:
         try:
             given = parse_plain(response)
         except SaslError as error:
-            return _broken(error)
+            return broken(error)
         return await self._service.login(self._session, given.user, given.password, "PLAIN")
 
 
@@ -293,7 +281,7 @@ class _Login:
         try:
             answer = parse_login_answer(response)
         except SaslError as error:
-            return _broken(error)
+            return broken(error)
         if self._user is None:
             self._user = answer
             return SaslChallenge(LOGIN_PASSWORD)
@@ -317,9 +305,9 @@ class _Scram:
         try:
             return await self._next(response)
         except SaslError as error:
-            return _broken(error)
+            return broken(error)
         except MailError as error:
-            return _BUSY if error.temporary else _WRONG
+            return BUSY if error.temporary else WRONG
 
     async def _first(self, response: bytes) -> SaslChallenge | LoginResult:
         self._user = self._scram.receive_first(response)
@@ -340,7 +328,7 @@ class _Scram:
         if response or self._account is None:
             return LoginRefused("Nothing was expected here", "5.5.2")
         if not self._service.unchanged_since(self._began, self._account):
-            return _WRONG
+            return WRONG
         return self._service.accepted(self._session, self._account, "SCRAM-SHA-256")
 
 
@@ -350,10 +338,6 @@ def user_key(user: str) -> str:
         return EmailAddress.parse(user).key
     except InvalidInput:
         return user[:320]
-
-
-def _broken(error: SaslError) -> LoginRefused:
-    return LoginRefused(error.text[:1].upper() + error.text[1:], error.status)
 
 
 def _for_log(user: str) -> str:

@@ -46,6 +46,13 @@ class TlsSettings(Settings):
     )
 
 
+    client_ca_file: str = Field(
+        "",
+        description="Certificates (PEM) of those who make certificates for our users. With it, a client may show one"
+        " when it reads or submits mail, and log in by it (EXTERNAL) as the account that it names. Empty: none.",
+    )
+
+
 class AuthSettings(Settings):
     """[auth]"""
 

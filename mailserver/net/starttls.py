@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from mailserver.net.tls import is_foreign
+from mailserver.net.tls import certificate_addresses, is_foreign
 
 __all__ = ["start_tls", "tls_facts"]
 
@@ -46,9 +46,9 @@ async def start_tls(
     return secured
 
 
-def tls_facts(tls: ssl.SSLObject | None) -> tuple[str, str]:
-    """Protocol version and cipher of a TLS object, "" without one."""
+def tls_facts(tls: ssl.SSLObject | None) -> tuple[str, str, tuple[str, ...]]:
+    """Protocol version and cipher of a TLS object, "" without one, and the addresses of the client's certificate."""
     if tls is None:
-        return "", ""
+        return "", "", ()
     cipher = tls.cipher()
-    return tls.version() or "TLS", cipher[0] if cipher else ""
+    return tls.version() or "TLS", cipher[0] if cipher else "", certificate_addresses(tls)

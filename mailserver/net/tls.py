@@ -19,13 +19,16 @@ from cryptography.x509.oid import NameOID
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import TlsSettings
 
-__all__ = ["TlsContexts", "check_certificate", "is_foreign", "shrink_asyncio_buffers"]
+__all__ = ["TlsContexts", "certificate_addresses", "check_certificate", "is_foreign", "shrink_asyncio_buffers"]
 
 # RFC 9325 §4.2: forward secrecy and AEAD; TLS 1.3 has its own list.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _SMALLEST_RSA = 2048
 _SELF_SIGNED_DAYS = 825
 _ASYNCIO_BUFFER = 16384
+#: The listeners where users log in.
+_FOR_USERS = ("imap", "imaps", "submission", "submissions")
+_MOST_NAMES = 100
 # RFC 7301's registry, as far as anyone would send it to a mail server by mistake or malice.
 _KNOWN_PROTOCOLS = (
     "h2", "http/1.1", "http/1.0", "h3", "imap", "pop3", "smtp", "managesieve", "ftp", "xmpp-client", "acme-tls/1",
@@ -56,6 +59,13 @@ def is_foreign(connection: object) -> bool:
     return isinstance(context, _Context) and chosen in context.foreign
 
 
+def certificate_addresses(tls: ssl.SSLObject | None) -> tuple[str, ...]:
+    """The e-mail addresses (RFC 5280 §4.2.1.6 rfc822Name) of the client's certificate, which the handshake checked."""
+    shown = tls.getpeercert() if tls is not None else None
+    names = shown.get("subjectAltName", ()) if shown else ()
+    return tuple(name[1] for name in names if isinstance(name, tuple) and name[0] == "email")[:_MOST_NAMES]
+
+
 class TlsContexts:
     """Makes and keeps the server's contexts. Relative paths in the settings were resolved before."""
 
@@ -78,7 +88,18 @@ class TlsContexts:
         found = self._contexts.get(listener_name)
         if found is None:
             found = self._contexts[listener_name] = self._make(alpn)
+            if self._settings.client_ca_file and listener_name in _FOR_USERS:
+                self._ask_for_certificates(found)
         return found
+
+    def _ask_for_certificates(self, context: ssl.SSLContext) -> None:
+        """Clients may show a certificate; one that is not good ends the handshake."""
+        path = self._settings.client_ca_file
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(f"the certificates of tls.client_ca_file, {path}, cannot be used: {error}") from error
+        context.verify_mode = ssl.CERT_OPTIONAL
 
     def reload(self, settings: TlsSettings | None = None) -> None:
         """Read the certificate anew, by other `settings` if given: new handshakes use it.
@@ -94,8 +115,11 @@ class TlsContexts:
         except InvalidInput:
             self._settings = before
             raise
-        for context in self._contexts.values():
+        for name, context in self._contexts.items():
             context.load_cert_chain(cert, key)
+            context.verify_mode = ssl.CERT_NONE
+            if self._settings.client_ca_file and name in _FOR_USERS:
+                self._ask_for_certificates(context)
 
     def _make(self, alpn: Sequence[str]) -> ssl.SSLContext:
         cert, key = self._files()

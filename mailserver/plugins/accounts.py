@@ -38,6 +38,13 @@ class _Accounts:
             return api.Denied(reason=error.text, temporary=True)
         return api.Denied(reason="wrong password")
 
+    def certified(self, ctx: api.AuthenticateContext) -> api.Authenticated | api.Denied | None:
+        """TLS has checked a certificate for this address."""
+        account = self._user(ctx.user)
+        if account is None or not account.enabled:
+            return api.Denied(reason="no account for this certificate")
+        return api.Authenticated(account=account.account)
+
     async def _is_app_password(self, account: api.Account, ctx: api.AuthenticateContext) -> bool:
         secret = api.AppPassword.secret_of(ctx.password) if account.app_passwords else None
         if secret is None:
@@ -107,6 +114,7 @@ class _Accounts:
 async def _setup(registry: api.Registry, settings: api.PluginSettings, host: api.Host) -> AsyncIterator[None]:
     accounts = _Accounts(host)
     registry.authenticate(accounts.authenticate)
+    registry.authenticate(accounts.certified, mechanisms=("EXTERNAL",))
     registry.scram_verifier(accounts.scram_verifier)
     registry.resolve(accounts.resolve)
     registry.sender_allowed(accounts.sender_allowed)

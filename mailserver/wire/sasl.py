@@ -24,7 +24,7 @@ from mailserver.wire.saslprep import saslprep
 __all__ = [
     "LOGIN_PASSWORD", "LOGIN_USER", "SCRAM_ITERATIONS", "Credentials", "SaslCancelled", "SaslError", "ScramServer",
     "decode_base64", "decode_initial", "decode_response", "make_verifier", "parse_login_answer", "parse_plain",
-    "usable",
+    "saslname", "usable",
 ]  # fmt: skip
 
 #: DESIGN §9. RFC 7677 §4 asks for 4096 at least.
@@ -162,8 +162,8 @@ class ScramServer:
             raise SaslError("channel binding is not supported")
         if match["mext"]:
             raise SaslError("the extension is not supported")
-        user = _saslname(match["user"])
-        if match["authzid"] is not None and _saslname(match["authzid"]) != user:
+        user = saslname(match["user"])
+        if match["authzid"] is not None and saslname(match["authzid"]) != user:
             raise SaslError("acting as another user is not supported", status="5.7.8")
         self._gs2, self._client_bare = match["gs2"], match["bare"]
         self._nonce = match["nonce"] + self._server_nonce
@@ -202,7 +202,7 @@ class ScramServer:
         return b"v=" + base64.b64encode(hmac.digest(verifier.server_key, signed, "sha256"))
 
 
-def _saslname(octets: bytes) -> str:
+def saslname(octets: bytes) -> str:
     """RFC 5802 §5.1: `=2C` is a comma and `=3D` an equals sign; any other `=` is an error."""
     if re.search(rb"=(?!2C|3D)", octets):
         raise SaslError("the user name is not encoded as SCRAM has it")

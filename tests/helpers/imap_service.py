@@ -61,6 +61,7 @@ class ImapHarness:
         auth: dict[str, Any] | None = None,
         store: Any = None,
         data_dir: Path | None = None,
+        tls: dict[str, Any] | None = None,
         max_message_size: int = 50 << 20,
         contributed: Sequence[Any] = (),
         directory: Directory | None = None,
@@ -81,7 +82,7 @@ class ImapHarness:
         self._settings = ImapSettings(
             **{"listen": ["127.0.0.1:0"], "listen_tls": ["127.0.0.1:0"] if data_dir else []} | (imap or {})
         )
-        self._tls = TlsContexts(TlsSettings(), data_dir, "localhost") if data_dir else None
+        self._tls = TlsContexts(TlsSettings(**(tls or {})), data_dir, "localhost") if data_dir else None
         self._rest = (max_message_size, contributed, clock)
         self._directory = directory
 
