@@ -11,7 +11,7 @@ from mailserver.imap.search import Found
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
 from mailserver.imap.sorting_pieces import SortingPieces
-from mailserver.mime.sorting import SortField, field_of, sent_of
+from mailserver.mime.sorting import SortField, Unpacked
 from mailserver.wire.imap.search_commands import SortCriterion, SortKey
 
 __all__ = ["in_order"]
@@ -26,9 +26,9 @@ _FIELDS = {
 }
 
 
-def _sent_dates(pieces: Sequence[bytes], dates: Sequence[int]) -> list[int]:
+def _sent_dates(pieces: Sequence[Unpacked], dates: Sequence[int]) -> list[int]:
     """Sent dates (RFC 5256 §2.2); `dates` are the INTERNALDATEs of the same messages, for those without one."""
-    sent = map(sent_of, pieces)
+    sent = [piece[SortField.SENT] for piece in pieces]
     return [date if own is None else own for own, date in zip(sent, dates, strict=True)]
 
 
@@ -60,7 +60,7 @@ async def _columns(
         columns[SortKey.RELEVANCY] = [-score for score in found.scores]
     if SortKey.SIZE in keys:
         columns[SortKey.SIZE] = found.sizes
-    wanted: dict[SortKey, tuple[list[Any], Callable[[list[bytes], Sequence[int]], list[Any]]]] = {
+    wanted: dict[SortKey, tuple[list[Any], Callable[[list[Unpacked], Sequence[int]], list[Any]]]] = {
         key: ([], _column(key)) for key in keys - columns.keys()
     }
     if wanted:
@@ -72,8 +72,8 @@ async def _columns(
     return columns | {key: column for key, (column, _) in wanted.items()}
 
 
-def _column(key: SortKey) -> Callable[[list[bytes], Sequence[int]], list[Any]]:
+def _column(key: SortKey) -> Callable[[list[Unpacked], Sequence[int]], list[Any]]:
     if key is SortKey.DATE:
         return _sent_dates
     field = _FIELDS[key]
-    return lambda pieces, dates: [field_of(piece, field) for piece in pieces]
+    return lambda pieces, dates: [piece[field] for piece in pieces]

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
 from mailserver.imap.remembered import Remembered
-from mailserver.mime.sorting import EMPTY
+from mailserver.mime.sorting import EMPTY, Unpacked, unpacked
 from mailserver.model.mailbox import Rendered
 from mailserver.ports.store import Mailbox
 
@@ -19,8 +19,9 @@ __all__ = ["SortingPieces"]
 
 #: Of all mailboxes together, in octets.
 _LIMIT = 64 << 20
-#: What a piece costs beside its own octets.
-_OVERHEAD = 150
+#: What the values of a message cost beside their own octets.
+_OVERHEAD = 600
+_NOTHING = unpacked(EMPTY)
 #: Messages of which the index is asked at a time.
 _BATCH = 2_000
 
@@ -33,9 +34,9 @@ class SortingPieces:
         #: What was worked out of them.
         self.remembered = Remembered()
         self._octets = 0
-        self._kept: OrderedDict[tuple[str, int], dict[int, bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], dict[int, Unpacked]] = OrderedDict()
 
-    async def of(self, mailbox: Mailbox, uids: Sequence[int]) -> AsyncIterator[list[bytes]]:
+    async def of(self, mailbox: Mailbox, uids: Sequence[int]) -> AsyncIterator[list[Unpacked]]:
         """Those of these messages, in order, some at a time; one that is gone has nothing in it."""
         for start in range(0, len(uids), _BATCH):
             batch = uids[start : start + _BATCH]
@@ -44,12 +45,12 @@ class SortingPieces:
             if None in pieces:
                 missing = [uid for uid, piece in zip(batch, pieces, strict=True) if piece is None]
                 found = await mailbox.rendered(missing, (Rendered.SORTING,))
-                new = {uid: found[uid][0] for uid in missing if uid in found}
+                new = {uid: unpacked(found[uid][0]) for uid in missing if uid in found}
                 self._keep(mailbox, new)
                 pieces = [new.get(uid) if piece is None else piece for uid, piece in zip(batch, pieces, strict=True)]
-            yield [piece or EMPTY for piece in pieces]
+            yield [piece or _NOTHING for piece in pieces]
 
-    def _keep(self, mailbox: Mailbox, new: dict[int, bytes]) -> None:
+    def _keep(self, mailbox: Mailbox, new: dict[int, Unpacked]) -> None:
         key = (mailbox.mailbox_id, mailbox.uid_validity)
         kept = self._kept.setdefault(key, {})
         self._kept.move_to_end(key)
@@ -59,5 +60,5 @@ class SortingPieces:
             self._octets -= _cost(self._kept.popitem(last=False)[1])
 
 
-def _cost(pieces: dict[int, bytes]) -> int:
-    return sum(map(len, pieces.values())) + _OVERHEAD * len(pieces)
+def _cost(pieces: dict[int, Unpacked]) -> int:
+    return sum(sum(map(len, piece[1:])) for piece in pieces.values()) + _OVERHEAD * len(pieces)

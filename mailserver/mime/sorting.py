@@ -2,7 +2,7 @@
 
 A piece is one line for each `SortField`, and behind them the hashes of Message-IDs: of the message's own, and of those
 that it refers to, eight octets each. Texts are keys of i;unicode-casemap, so comparing octets compares as the RFC wants
-it. To read one field is one `split`.
+it. To unpack a piece is one `split`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 from enum import IntEnum
 from hashlib import blake2b
+from typing import Any
 
 from mailserver.mime.addresses import Address
 from mailserver.mime.base_subject import base_subject
@@ -21,8 +22,7 @@ from mailserver.mime.message_ids import first_message_id, message_ids
 from mailserver.mime.words import decode_words
 
 __all__ = [
-    "EMPTY", "MAX_REFERENCES", "NO_ID", "SortField", "field_of", "ids_in", "own_id_in", "sent_of", "sorting_of",
-    "thread_keys",
+    "EMPTY", "IDS", "MAX_REFERENCES", "NO_ID", "SortField", "Unpacked", "ids_in", "own_id_in", "sorting_of", "unpacked",
 ]  # fmt: skip
 
 #: A message may name more ancestors than these: the first one and the last count, as RFC 5537 §3.4.4 would have them
@@ -48,9 +48,10 @@ class SortField(IntEnum):
     DISPLAY_TO = 7
 
 
-_IDS = len(SortField)
+#: Where the Message-IDs stand in an unpacked piece.
+IDS = len(SortField)
 #: The piece of a message with nothing in its header.
-EMPTY = b"\n" * _IDS + bytes(_HASH)
+EMPTY = b"\n" * IDS + bytes(_HASH)
 
 
 def sorting_of(found: EnvelopeFields) -> bytes:
@@ -115,21 +116,14 @@ def _hash(message_id: bytes) -> bytes:
 # --- reading
 
 
-def field_of(piece: bytes, field: SortField) -> bytes:
-    """One line of a piece."""
-    return piece.split(b"\n", field + 1)[field]
+#: A piece that was unpacked: by `SortField`, with SENT as a number or None; behind them Message-IDs, for `ids_in`.
+Unpacked = tuple[Any, ...]
 
 
-def sent_of(piece: bytes) -> int | None:
-    """The sent date (RFC 5256 §2.2), None where INTERNALDATE has to do."""
-    line = piece.split(b"\n", 1)[0]
-    return int(line) if line else None
-
-
-def thread_keys(piece: bytes) -> tuple[int | None, bool, bytes, bytes]:
-    """What THREAD needs: the sent date, whether it is a reply, the base subject, and Message-IDs for `ids_in`."""
-    parts = piece.split(b"\n", _IDS)
-    return int(parts[SortField.SENT]) if parts[0] else None, bool(parts[1]), parts[2], parts[_IDS]
+def unpacked(piece: bytes) -> Unpacked:
+    """The values of a piece."""
+    sent, *others = piece.split(b"\n", IDS)
+    return int(sent) if sent else None, *others
 
 
 def own_id_in(octets: bytes) -> int:

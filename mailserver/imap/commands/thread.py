@@ -15,7 +15,7 @@ from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
 from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.thread_tree import Forest, Threadable, by_references, by_subject, thread_lists
-from mailserver.mime.sorting import thread_keys
+from mailserver.mime.sorting import IDS, SortField
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.search_commands import ThreadAlgorithm
 
@@ -61,9 +61,9 @@ async def _threadable(view: Selected, found: Found, kept: SortingPieces) -> Thre
     messages, dates = Threadable(), found.dates
     async for pieces in kept.of(view.mailbox, found.uids):
         for piece in pieces:
-            sent, reply, subject, ids = thread_keys(piece)
+            sent = piece[SortField.SENT]
             messages.sent.append(dates[len(messages.sent)] if sent is None else sent)
-            messages.replies.append(reply)
-            messages.subjects.append(subject)
-            messages.ids.append(ids)
+        messages.replies += [piece[SortField.IS_REPLY] != b"" for piece in pieces]
+        messages.subjects += [piece[SortField.SUBJECT] for piece in pieces]
+        messages.ids += [piece[IDS] for piece in pieces]
     return messages

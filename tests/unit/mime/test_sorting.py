@@ -16,15 +16,14 @@ from mailserver.mime.headers import fields
 from mailserver.mime.message_ids import message_ids
 from mailserver.mime.sorting import (
     EMPTY,
+    IDS,
     MAX_REFERENCES,
     NO_ID,
     SortField,
-    field_of,
     ids_in,
     own_id_in,
-    sent_of,
     sorting_of,
-    thread_keys,
+    unpacked,
 )
 
 NOON = 1_795_172_400
@@ -138,7 +137,7 @@ def _piece(header: bytes) -> bytes:
 
 
 def ids_of(piece: bytes) -> tuple[int, ...]:
-    octets = thread_keys(piece)[3]
+    octets = unpacked(piece)[IDS]
     assert own_id_in(octets) == ids_in(octets)[0]
     return ids_in(octets)
 
@@ -148,11 +147,10 @@ def test_a_piece() -> None:
         b"From: =?utf-8?q?B=C3=B6b?= <Bob@x.test>, eve@x.test\nTo: friends: ann@x.test;\nCc: carl@x.test\n"
         b"Subject: Re: One\nDate: Fri, 20 Nov 2026 12:00:00 +0100\nMessage-ID: <m@x>\nReferences: <a@x> <b@x>\n"
     )
-    assert [field_of(piece, field) for field in SortField] == [
-        b"%d" % NOON, b"1", b"ONE", b"BOB", b"FRIENDS", b"CARL", "BO\u0308B".encode(), b"FRIENDS",
+    assert [unpacked(piece)[field] for field in SortField] == [
+        NOON, b"1", b"ONE", b"BOB", b"FRIENDS", b"CARL", "BO\u0308B".encode(), b"FRIENDS",
     ]  # fmt: skip
-    assert sent_of(piece) == NOON
-    assert thread_keys(piece)[:3] == (NOON, True, b"ONE")
+    assert unpacked(piece)[SortField.SENT] == NOON
     assert len(ids_of(piece)) == 3
     other = _piece(b"Message-ID: <b@x>\nIn-Reply-To: <a@x> <c@x>\n")
     assert ids_of(other) == (ids_of(piece)[2], ids_of(piece)[1])
@@ -161,14 +159,15 @@ def test_a_piece() -> None:
 def test_a_piece_of_nothing() -> None:
     piece = _piece(b"")
     assert piece == EMPTY
-    assert {field_of(piece, field) for field in SortField} == {b""}
-    assert sent_of(piece) is None
+    assert {unpacked(piece)[field] for field in SortField} == {b"", None}
+    assert unpacked(piece)[SortField.SENT] is None
     assert ids_of(piece) == (NO_ID,)
 
 
 def test_display_names() -> None:
     def shown(value: bytes) -> bytes:
-        return field_of(_piece(b"From: " + value + b"\n"), SortField.DISPLAY_FROM)
+        name: bytes = unpacked(_piece(b"From: " + value + b"\n"))[SortField.DISPLAY_FROM]
+        return name
 
     assert shown(b'"Ann, B." <a@x.test>') == b"ANN, B."
     assert shown(b"a@x.test") == shown(b'"" <a@x.test>') == b"A@X.TEST"
@@ -177,13 +176,13 @@ def test_display_names() -> None:
 def test_what_is_in_a_header_twice() -> None:
     # As in ENVELOPE.
     piece = _piece(b"Subject: a\nSubject: b\nFrom: a@x.test\nFrom: b@x.test\n")
-    assert (field_of(piece, SortField.SUBJECT), field_of(piece, SortField.FROM)) == (b"B", b"A")
+    assert (unpacked(piece)[SortField.SUBJECT], unpacked(piece)[SortField.FROM]) == (b"B", b"A")
 
 
 def test_what_is_long_is_bounded_and_stays_different() -> None:
     long = b"x" * 5000
     pieces = [_piece(b"Subject: " + long + end + b"\n") for end in (b"a", b"b", b"A")]
-    keys = [field_of(piece, SortField.SUBJECT) for piece in pieces]
+    keys = [unpacked(piece)[SortField.SUBJECT] for piece in pieces]
     assert len(keys[0]) < 1100
     assert keys[0] == keys[2] != keys[1]
     many = b" ".join(b"<%d@x>" % number for number in range(10_000))
@@ -194,6 +193,6 @@ def test_what_is_long_is_bounded_and_stays_different() -> None:
 
 def test_line_breaks_in_a_subject_do_not_break_the_piece() -> None:
     piece = _piece(b"Subject: =?utf-8?q?a=0A9=0Ab?=\nFrom: =?utf-8?q?c=0Ad?= <e@x.test>\nMessage-ID: <\n\n")
-    assert field_of(piece, SortField.SUBJECT) == b"A 9 B"
-    assert field_of(piece, SortField.DISPLAY_FROM) == b"C D"
+    assert unpacked(piece)[SortField.SUBJECT] == b"A 9 B"
+    assert unpacked(piece)[SortField.DISPLAY_FROM] == b"C D"
     assert struct.calcsize("<Q") == len(piece.split(b"\n", len(SortField))[-1])
