@@ -70,7 +70,7 @@ async def octets_of(session: Session, text: str) -> AsyncGenerator[bytes, None]:
 @asynccontextmanager
 async def _mailbox(session: Session, url: MessageUrl) -> AsyncIterator[Mailbox]:
     if url.mailbox is None:
-        if session.selected is None:
+        if session.selected is None or session.selected.revoked:
             raise InvalidInput("the URL names no mailbox, and none is selected")
         yield session.selected.mailbox
         return

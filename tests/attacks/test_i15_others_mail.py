@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.helpers.imap_service import ANNA, ImapHarness
 from tests.helpers.maildir import open_store
 
 BEN = AccountId("ben@example.test")
-#: By command; `{}` is the mailbox. Lines with a literal send it only when they are asked to.
+#: By command; `{}` is the mailbox, `{url}` the same in a URL. Lines with a literal send it only when they are asked to.
 NAMING: dict[str, tuple[str, ...]] = {
     "SELECT": ("SELECT {}", "SELECT {} (CONDSTORE)"),
     "EXAMINE": ("EXAMINE {}",),
@@ -30,7 +32,7 @@ NAMING: dict[str, tuple[str, ...]] = {
     ),
     "LSUB": ('LSUB "" {}',),
     "STATUS": ("STATUS {} (MESSAGES UIDNEXT UIDVALIDITY UNSEEN SIZE HIGHESTMODSEQ MAILBOXID DELETED-STORAGE)",),
-    "APPEND": ("APPEND {} {3}", "APPEND {} (\\Seen) {3+}\r\nabc"),
+    "APPEND": ("APPEND {} {3}", "APPEND {} (\\Seen) {3+}\r\nabc", 'APPEND Drafts CATENATE (URL "/{url}/;UID=1")'),
     "GETQUOTAROOT": ("GETQUOTAROOT {}",),
     "SETACL": ("SETACL {} ben@example.test lr", "SETACL {} anna@example.test lr", "SETACL {} anyone +a"),
     "DELETEACL": ("DELETEACL {} anyone", "DELETEACL {} anna@example.test"),
@@ -71,14 +73,15 @@ async def answer(imap: AsyncImap, line: str, name: str) -> list[bytes]:
     """All that is answered, with the name out of it."""
     await imap.ok("SELECT INBOX")
     tag = "tag"
-    imap.writer.write(f"{tag} {line}\r\n".replace("{}", '"' + name + '"').encode())
+    imap.writer.write(f"{tag} {line}\r\n".replace("{}", f'"{name}"').replace("{url}", quote(name)).encode())
     lines: list[bytes] = []
     while not lines or not lines[-1].startswith((tag.encode() + b" ", b"+ ")):
         lines.append(await imap.response_line())
     if lines[-1].startswith(b"+ "):
         imap.writer.write(b"abc\r\n")
         lines.append(await imap.response_line())
-    return [got.replace(tag.encode(), b"TAG").replace(name.encode(), b"NAME") for got in lines]
+    spelled = (tag.encode(), name.encode(), quote(name).encode())
+    return [re.sub(b"|".join(map(re.escape, spelled)), b"NAME", got) for got in lines]
 
 
 async def secret(server: ImapHarness, shared: str) -> None:

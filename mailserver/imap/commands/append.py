@@ -91,6 +91,11 @@ async def receive(
         target = Target(account=access.account, mailbox=access.name, flags=flags, date=message.date, into_new=False)
         items.append((content, target))
         if not isinstance(event, AppendContinued):
+            try:
+                # A message may be long in coming, and the right gone meanwhile.
+                await session.access(command.mailbox, Right.INSERT)
+            except MailError as error:
+                raise Refused(refusal(session, command, error)) from error
             return items
         message = event.message
         if not session.offers("MULTIAPPEND"):

@@ -500,6 +500,17 @@ async def test_list_is_bounded_whoever_shares(monkeypatch: pytest.MonkeyPatch) -
         await imap.ok('SELECT "Other Users/user3@example.test/Sent"')
 
 
+async def test_a_right_that_goes_while_a_message_comes_in() -> None:
+    async with ImapHarness() as server, server.client("ben") as imap:
+        await share(server, "lri")
+        imap.writer.write(f"a APPEND {TEAM} {{3}}\r\n".encode())
+        assert (await imap.response_line()).startswith(b"+")
+        await share(server, "lr")
+        imap.writer.write(b"abc\r\n")
+        assert (await imap.response_line()).startswith(b"a NO [NOPERM]")
+        assert (await imap.ok(f"STATUS {TEAM} (MESSAGES)")).untagged[0].endswith(b"(MESSAGES 0)")
+
+
 async def test_who_only_drops_mail_learns_no_uids() -> None:
     """RFC 9051 §6.3.12, §6.4.7: they would tell how much others put there."""
     async with ImapHarness() as server, server.client("ben") as imap:
