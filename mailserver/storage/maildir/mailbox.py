@@ -227,10 +227,10 @@ class MaildirMailbox:
     ) -> AsyncGenerator[tuple[Sequence[int], Sequence[Sequence[bytes]]], None]:
         """The asked fields, batch by batch."""
         index, run = self._upkeep.index, self._upkeep.context.reading.run
-        uids, at = self._present(uids), 0
+        uids, at, size = self._present(uids), 0, _PIECES_AT_ONCE
         while at < len(uids):
             number = await self._indexed()
-            some = uids[at : at + _PIECES_AT_ONCE]
+            some = uids[at : at + size]
             try:
                 batch = await run(reading.read_rendered, index, self.folder, number, some, fields, make)
             except IndexLost:
@@ -238,6 +238,8 @@ class MaildirMailbox:
             except OSError as error:
                 raise _unreadable(error) from error
             at += batch.done
+            # What is read beyond a message that must be rendered first is read again.
+            size = min(_PIECES_AT_ONCE, 2 * batch.done)
             if batch.columns and batch.uids:
                 yield batch.uids, batch.columns
 
