@@ -24,7 +24,10 @@ LISTED_FIELDS = frozenset(
     b"list-id list-post list-unsubscribe list-unsubscribe-post list-archive list-help list-owner mailing-list "
     b"x-priority priority importance precedence auto-submitted delivered-to return-path newsgroups "
     b"resent-from resent-to resent-date authentication-results disposition-notification-to "
-    b"x-spam-flag x-spam-score x-spam-status x-mailer user-agent autocrypt x-label x-keywords keywords".split()
+    b"x-spam-flag x-spam-score x-spam-status x-mailer user-agent autocrypt x-label x-keywords keywords "
+    b"content-description lines list-subscribe x-original-to mail-followup-to mail-reply-to x-draft-info "
+    b"x-uniform-type-identifier x-universally-unique-identifier bimi-indicator bimi-location x-bimi-indicator-hash "
+    b"dkim-signature x-k9mail-identity".split()
 )
 
 # A field with all its continuation lines, or lines that are no field. Consecutive matches leave nothing out.

@@ -177,3 +177,35 @@ async def test_what_goes_wrong_ahead_is_told_in_its_turn() -> None:
 )
 def test_header_fields_are_chosen_with_their_line_ends(block: bytes, chosen: bytes) -> None:
     assert field_filter(("subject", "from"))(block) == chosen
+
+
+#: What mail programs ask of every message to show a list of them.
+LISTS = {
+    "Thunderbird": "From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To "
+    "Content-Type Reply-To",
+    "Apple Mail": "date subject from to cc message-id in-reply-to references content-type x-priority "
+    "x-uniform-type-identifier x-universally-unique-identifier list-id list-unsubscribe bimi-indicator bimi-location "
+    "x-bimi-indicator-hash authentication-results dkim-signature",
+    "mutt": "DATE FROM SENDER SUBJECT TO CC MESSAGE-ID REFERENCES CONTENT-TYPE CONTENT-DESCRIPTION IN-REPLY-TO "
+    "REPLY-TO LINES LIST-POST LIST-SUBSCRIBE LIST-UNSUBSCRIBE X-LABEL X-ORIGINAL-TO",
+    "K-9": "date subject from content-type to cc reply-to message-id references in-reply-to list-unsubscribe "
+    "x-k9mail-identity",
+    "Roundcube": "DATE FROM TO SUBJECT CONTENT-TYPE CC REPLY-TO LIST-POST DISPOSITION-NOTIFICATION-TO X-PRIORITY BCC "
+    "IN-REPLY-TO SENDER MESSAGE-ID CONTENT-TRANSFER-ENCODING REFERENCES X-DRAFT-INFO MAIL-FOLLOWUP-TO MAIL-REPLY-TO "
+    "RETURN-PATH",
+}
+
+
+@pytest.mark.parametrize("client", LISTS)
+async def test_lists_of_messages_are_shown_without_reading_them(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reads(*arguments: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        raise AssertionError("a message is read")
+        yield
+
+    monkeypatch.setattr(MemoryMailbox, "read_many", reads)
+    async with ImapHarness() as server, server.client() as imap:
+        await server.deliver(b"Subject: a\r\nX-Other: b\r\n\r\n")
+        await imap.ok("SELECT INBOX")
+        listed = f"BODY.PEEK[HEADER.FIELDS ({LISTS[client]})]"
+        (line,) = (await imap.ok(f"UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE {listed})")).untagged
+        assert line.endswith(b"{14}\r\nSubject: a\r\n\r\n)")
