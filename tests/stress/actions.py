@@ -16,7 +16,7 @@ from tests.stress.responses import Fault, numbers
 from tests.stress.view import Entry, View
 from tests.stress.world import DELETED, FLAGS, SHARED, World
 
-__all__ = ["append", "close", "copy", "expunge", "fetch", "floors", "learn", "noop", "store"]
+__all__ = ["append", "close", "copy", "expunge", "fetch", "floors", "learn", "noop", "replace", "store"]
 
 _IDENTITY = "UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 
@@ -97,6 +97,7 @@ def fetch(
     """FETCH of `items`; `since`: CHANGEDSINCE."""
     target = _Target(view, uids, by_uid=by_uid)
     seen = not view.read_only and any(item in items.split() for item in ("BODY[]", "BODY[TEXT]"))
+    started = view.world.tick()
     unchanged: set[int] = set()
 
     def begin(_: int) -> None:
@@ -114,7 +115,7 @@ def fetch(
     def lost() -> None:
         if seen:
             for message in target.messages():
-                message.write(("\\Seen",), Write(view.world.now, NEVER, True, sure=False))
+                message.write(("\\Seen",), Write(started, NEVER, True, sure=False))
 
     modifier = f" (CHANGEDSINCE {since}{' VANISHED' if vanished else ''})" if since else ""
     text = f"{target.prefix}FETCH {target.text} ({items}){modifier}"
@@ -301,6 +302,38 @@ def append(
         pieces.append(message)
     text = pieces[0] if wait else b"\r\n".join(pieces)
     return Command(text, done=done, lost=lost, allowed=("OK", "NO")), pieces[1:] if wait else []
+
+
+def replace(view: View, uid: int, destination: str, flags: frozenset[str], *, by_uid: bool) -> Command:
+    """REPLACE (RFC 8508): a new message comes, this one goes, or neither."""
+    world, target = view.world, _Target(view, [uid], by_uid=by_uid)
+    name, floor, start = world.new_name(), floors(world)[0], world.tick()
+    removal = world.removing(view.box, [uid], marked=False)
+
+    def done(outcome: Outcome) -> None:
+        removal.end = world.tick()
+        if not outcome.ok:
+            view.box.removals.remove(removal)
+            if outcome.tagged.code not in ("EXPUNGEISSUED", "TRYCREATE", "NONEXISTENT", ""):
+                raise Fault(f"REPLACE got {outcome.tagged}")
+            if outcome.tagged.code != "TRYCREATE" and not view.box.doomed:
+                world.missed(view.box, [uid], view.who)
+            return
+        codes = [one.data.argument for one in outcome.of("OK") if one.data.code == "APPENDUID"]
+        if len(codes) != 1:
+            raise Fault(f"REPLACE told {codes}")
+        validity, new = map(int, codes[0].split())
+        world.made(world.box(validity), new, name, flags, floor=floor.get(validity, 0), start=start)
+        if uid in {entry.uid for entry in view.entries}:
+            raise Fault(f"UID {uid} was replaced, and no EXPUNGE told")
+
+    def lost() -> None:
+        world.perhaps(name, flags)
+
+    message = content(name)
+    shown = f" ({' '.join(sorted(flags))})" if flags else ""
+    text = f'{target.prefix}REPLACE {target.text} "{destination}"{shown} {{{len(message)}+}}\r\n'.encode() + message
+    return Command(text, done=done, lost=lost, allowed=("OK", "NO"))
 
 
 def noop(view: View | None) -> Command:

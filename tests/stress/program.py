@@ -124,8 +124,8 @@ class Program:
 
     async def _choose(self, view: View) -> None:
         ways: list[tuple[int, Callable[[View], Awaitable[None]]]] = [
-            (14, self._fetch), (14, self._store), (5, self._expunge), (6, self._copy), (8, self._search),
-            (7, self._noop), (6, self._idle), (8, self._group), (3, self._leave), (2, self._drop),
+            (14, self._fetch), (14, self._store), (5, self._expunge), (6, self._copy), (3, self._replace),
+            (8, self._search), (7, self._noop), (6, self._idle), (8, self._group), (3, self._leave), (2, self._drop),
         ]  # fmt: skip
         others = [(10 if len(view.entries) < 30 else 2, self._append), (3, self._status), (3, self._side)]
         total = [weight for weight, _ in ways] + [weight for weight, _ in others]
@@ -216,6 +216,12 @@ class Program:
         if uids and not (move and destination == view.name):
             by_uid = self.rng.random() < 0.5
             await self.client.run([actions.copy(view, uids, destination, by_uid=by_uid, move=move)])
+
+    async def _replace(self, view: View) -> None:
+        if not view.read_only and (uids := self._some(view)):
+            flags = frozenset(self._flags()) - {"\\Deleted"}
+            by_uid = self.rng.random() < 0.5
+            await self.client.run([actions.replace(view, uids[0], self._name(), flags, by_uid=by_uid)])
 
     async def _noop(self, view: View) -> None:
         await self.client.run([actions.noop(view)])
