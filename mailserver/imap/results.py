@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mailserver.imap.replies import no
+from mailserver.imap.replies import BadArguments, no
 from mailserver.imap.search import Found
 from mailserver.imap.selected import Selected
 from mailserver.model.numset import NumSet
@@ -27,12 +27,14 @@ _EVERY = frozenset((SearchReturn.ALL, SearchReturn.COUNT))
 
 @contextmanager
 def saving(view: Selected, search: Search) -> Iterator[None]:
-    """For a command that may end with NO: then an empty result is what it leaves in `$` (RFC 5182 §2.1)."""
+    """For a command that may end with NO: then it leaves an empty `$`; BAD leaves it as it is (RFC 5182 §2.1)."""
     saves = search.returns is not None and SearchReturn.SAVE in search.returns
     if saves and search.bad_charset:
         view.result = NumSet()
     try:
         yield
+    except BadArguments:
+        raise
     except BaseException:
         if saves:
             view.result = NumSet()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 
 from mailserver.imap.access import Access
 from mailserver.imap.context_updates import begin, keep
@@ -23,7 +23,9 @@ __all__ = ["esearch"]
 
 async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
     """One answer for each mailbox in which something was found; which one is selected does not change."""
-    view, search = session.selected, await with_filters(session, command.search)
+    view = session.selected
+    with nullcontext() if view is None else saving(view, command.search):
+        search = await with_filters(session, command.search)
     here = any(source.kind is SourceKind.SELECTED for source in command.sources)
     if here and view is None:
         yield bad("no mailbox is selected")

@@ -24,8 +24,17 @@ async def test_filters_in_filters_have_no_more_keys_than_a_search() -> None:
         await imap.ok(f'SETMETADATA "" (/private/filters/values/many "{" ".join(["ALL"] * 900)}")')
         await imap.ok('SETMETADATA "" (/private/filters/values/more "FILTER many FILTER many FILTER many")')
         await imap.ok("SEARCH FILTER many FILTER many")
-        refused = await imap.command("SEARCH FILTER more")
+        await server.deliver(b"\r\n")
+        await imap.ok("NOOP")
+        await imap.ok("SEARCH RETURN (SAVE) ALL")
+        refused = await imap.command("SEARCH RETURN (SAVE) FILTER more")
         assert (refused.status, "at most 2000 keys" in refused.text) == ("BAD", True)
+        # RFC 5182 §2.1: BAD changes nothing of what was saved, and NO does.
+        assert (await imap.ok("SEARCH $")).untagged == (b"* SEARCH 1",)
+        for keys in ("FILTER none", "CHARSET KOI8-R ALL"):
+            assert (await imap.command(f"ESEARCH RETURN (SAVE) {keys}")).status == "NO"
+            assert (await imap.ok("SEARCH $")).untagged == (b"* SEARCH",)
+            await imap.ok("SEARCH RETURN (SAVE) ALL")
 
 
 async def test_what_is_switched_off_is_off_in_filters_too() -> None:
