@@ -290,6 +290,8 @@ class Session:
     async def tells_uids(self, client_name: str) -> bool:
         """Whether APPENDUID and COPYUID may be told of a mailbox: not where one only drops mail into it.
 
+        To be asked before the messages go there: afterwards it may have another name.
+
         RFC 9051 §6.3.12, RFC 4315 §5: they would tell how much mail others put there.
         """
         if not self.offers("UIDPLUS"):

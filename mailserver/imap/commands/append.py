@@ -48,6 +48,7 @@ async def append(session: Session, command: AppendStarted) -> Responses:
         except Refused as refused:
             yield refused.completion
             return
+        told = await session.tells_uids(command.mailbox)
         try:
             stored = await session.services.store.commit_all(items[0][1].account, items)
         except MailError as error:
@@ -55,7 +56,6 @@ async def append(session: Session, command: AppendStarted) -> Responses:
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
         session.brought(items[0][1].account, items[0][1].mailbox, uids)
-        told = await session.tells_uids(command.mailbox)
         yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}" if told else "")
 
 

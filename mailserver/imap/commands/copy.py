@@ -16,8 +16,9 @@ __all__ = ["copy", "move"]
 
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
+    told = await session.tells_uids(command.mailbox)
     result = await _transfer(session, command, move=False)
-    yield result if isinstance(result, Completion) else ok("COPY completed", await _copyuid(session, command, result))
+    yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(result) if told else "")
 
 
 async def move(session: Session, command: commands.Move) -> Responses:
@@ -25,12 +26,13 @@ async def move(session: Session, command: commands.Move) -> Responses:
     if (refused := session.view.refusal(Right.MARK_DELETED, Right.EXPUNGE)) is not None:
         yield refused
         return
+    told = await session.tells_uids(command.mailbox)
     result = await _transfer(session, command, move=True)
     if isinstance(result, Completion):
         yield result
         return
     if result.source:
-        yield status_line(b"*", "OK", "Moved", await _copyuid(session, command, result))
+        yield status_line(b"*", "OK", "Moved", _copyuid(result) if told else "")
     for piece in session.pending():
         yield piece
     code = f"HIGHESTMODSEQ {session.view.mailbox.highest_modseq}" if result.source and session.qresync else ""
@@ -60,7 +62,7 @@ async def _transfer(
     return GONE if view.lacks(command, spans, 0) and not result.source else result
 
 
-async def _copyuid(session: Session, command: commands.Copy | commands.Move, result: CopyResult) -> str:
-    if not result.source or not await session.tells_uids(command.mailbox):
+def _copyuid(result: CopyResult) -> str:
+    if not result.source:
         return ""
     return f"COPYUID {result.uid_validity} {NumSet.from_numbers(result.source)} {NumSet.from_numbers(result.target)}"

@@ -29,12 +29,13 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         except Refused as refused:
             yield refused.completion
             return
+        told = await session.tells_uids(command.mailbox)
         try:
             stored = await session.services.store.replace(view.mailbox, old, content, target)
         except MailError as error:
             yield GONE if view.mailbox.table.find(old) < 0 else refusal(session, command, error)
             return
-    if await session.tells_uids(command.mailbox):
+    if told:
         # RFC 8508 §4.3: before the EXPUNGE.
         yield status_line(b"*", "OK", "Replacement is there", f"APPENDUID {stored.uid_validity} {stored.uid}")
     for piece in session.pending():

@@ -147,3 +147,25 @@ async def test_qresync_tells_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> N
                 b"* 4 FETCH (UID 6", b"* 5 FETCH (UID 7",
             ]  # fmt: skip
 
+
+
+@pytest.mark.parametrize("command", ["COPY 1 box", "MOVE 1 box", "APPEND box {1+}\r\nx"])
+async def test_uids_are_told_though_the_mailbox_gets_another_name(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """What the client put there has these UIDs, whatever it is called by now."""
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(*MESSAGES)
+        await imap.ok("NOOP")
+        await imap.ok("CREATE box")
+        account = await server.store.open_account(ANNA)
+        original = MemoryMailbox.visible
+
+        async def late(self: MemoryMailbox, uid: int) -> None:
+            await original(self, uid)
+            if self.name == "box":
+                await account.rename("box", "other")
+
+        monkeypatch.setattr(MemoryMailbox, "visible", late)
+        response = await imap.ok(command)
+        assert (response.code("COPYUID") or response.code("APPENDUID") or "").endswith(" 1")
