@@ -26,7 +26,8 @@ class Session:
     `port` its port.
 
     `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
-    `certificate` has the e-mail addresses of the client's certificate, if it showed one that is good here.
+    `certificate` has the e-mail addresses of the client's certificate, if it showed one that is good here;
+    `channel_binding` is tls-server-end-point (RFC 5929).
     """
 
     session: SessionId
@@ -41,6 +42,7 @@ class Session:
     account: AccountId | None = None
     trusted: bool = False
     certificate: tuple[str, ...] = ()
+    channel_binding: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,21 +87,24 @@ class ImapProtocol(asyncio.Protocol):
         if refused is not None:
             self._goodbye(refused, "UNAVAILABLE")
             return
-        version, cipher, certificate = tls_facts(transport.get_extra_info("ssl_object"))
+        secure = tls_facts(transport.get_extra_info("ssl_object"))
         local = transport.get_extra_info("sockname")
         facts = Facts(
-            session=new_session_id(), service="imap", peer=peer, port=port, tls=version, tls_cipher=cipher,
+            session=new_session_id(), service="imap", peer=peer, port=port, tls=secure.version,
+            tls_cipher=secure.cipher,
             local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else 0,
-            trusted=self._listener.table.trusted(peer), certificate=certificate,
+            trusted=self._listener.table.trusted(peer), certificate=secure.certificate,
+            channel_binding=secure.channel_binding,
         )  # fmt: skip
         self.session = Session(
             self._services, facts, self, Dialogue(self._input, self._output),
-            starttls=not version and self._services.tls is not None,
+            starttls=not secure.version and self._services.tls is not None,
         )  # fmt: skip
         # Until login the time is for everything together: a client that trickles octets wins nothing.
         self._deadline = self._loop.time() + self._services.settings.login_timeout
         self._services.watch.add(self)
-        self._services.hooks.emit(SessionOpened(session=facts.session, service="imap", peer=peer, tls=bool(version)))
+        opened = SessionOpened(session=facts.session, service="imap", peer=peer, tls=bool(secure.version))
+        self._services.hooks.emit(opened)
         self._start(greet=True)
 
     def data_received(self, data: bytes) -> None:
@@ -394,7 +397,7 @@ class ImapProtocol(asyncio.Protocol):
         secured = await start_tls(transport, self, context, handshake=self._services.limits.tls_handshake)
         self._attach(secured)
         self._wire.tls_started()
-        self._session.tls_started(*tls_facts(secured.get_extra_info("ssl_object")))
+        self._session.tls_started(tls_facts(secured.get_extra_info("ssl_object")))
 
     # --- what the session tells
 

@@ -34,6 +34,7 @@ from mailserver.model.ids import AccountId
 from mailserver.model.rights import Acl, Right, Rights
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
+from mailserver.net.starttls import TlsFacts
 from mailserver.ports.directory import Directory
 from mailserver.ports.store import AccountStore, Mailbox, MailStore
 from mailserver.wire.imap.limits import Limits
@@ -241,9 +242,12 @@ class Session:
         self.off = self.services.offers.off(account, *self._client)
         self.connection.logged_in()
 
-    def tls_started(self, version: str, cipher: str, certificate: tuple[str, ...]) -> None:
+    def tls_started(self, secure: TlsFacts) -> None:
         """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
-        self.facts = replace(self.facts, tls=version, tls_cipher=cipher, certificate=certificate)
+        self.facts = replace(
+            self.facts, tls=secure.version, tls_cipher=secure.cipher, certificate=secure.certificate,
+            channel_binding=secure.channel_binding,
+        )  # fmt: skip
         self.starttls = False
         self._forget()
 

@@ -51,6 +51,8 @@ __all__ = ["LoginOk", "LoginRefused", "LoginResult", "LoginService", "SaslChalle
 
 _log = structlog.get_logger()
 
+SCRAM, SCRAM_PLUS = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
+
 
 class LoginService:
     """One for the process, shared by all services."""
@@ -60,6 +62,7 @@ class LoginService:
         self._hooks = hooks
         self._plaintext = NetworkSet(auth.allow_plaintext_from)
         self._scram = auth.scram
+        self._plus = auth.scram_plus
         self._failures = failures
         self._secret = secret
         self._sessions: dict[AccountId, dict[int, Callable[[str], None]]] = {}
@@ -77,12 +80,18 @@ class LoginService:
         """SASL mechanisms in the order of preference; [] when this connection may not log in."""
         if not self.allowed(session):
             return []
-        own = ["SCRAM-SHA-256", "PLAIN", "LOGIN"] if self._scram else ["PLAIN", "LOGIN"]
+        own = [SCRAM, "PLAIN", "LOGIN"] if self._scram else ["PLAIN", "LOGIN"]
+        if self.binding(session):
+            own.insert(0, SCRAM_PLUS)
         brought = self._hooks.token_mechanisms
         own += [name for name in TOKENS if name in brought]
         if session.certificate and EXTERNAL in brought:
             own.append(EXTERNAL)
         return own + [c.name for c in self._hooks.contributions("sasl_mechanism") if c.name not in own]
+
+    def binding(self, session: Session) -> bytes:
+        """What -PLUS binds a login on this connection to; b"" where it is not offered."""
+        return session.channel_binding if self._scram and self._plus else b""
 
     def start(self, mechanism: str, session: Session) -> SaslExchange:
         """Begin an exchange.
@@ -100,8 +109,8 @@ class LoginService:
             return _Plain(self, session)
         if name == "LOGIN":
             return _Login(self, session)
-        if name == "SCRAM-SHA-256":
-            return _Scram(self, session)
+        if name in (SCRAM, SCRAM_PLUS):
+            return _Scram(self, session, name)
         if name in TOKENS:
             return TokenExchange(self.judge, session, name)
         if name == EXTERNAL:
@@ -204,18 +213,18 @@ class LoginService:
         """Run the last check of SCRAM under the limits on guessing; the server's final message, or the refusal."""
         attempt = await self._failures.begin(session.peer, user_key(user))
         if attempt is None:
-            return self._refused(session, user, "SCRAM-SHA-256", "too many failures", BLOCKED)
+            return self._refused(session, user, SCRAM, "too many failures", BLOCKED)
         with attempt:
             try:
                 final = check()
             except SaslError as error:
                 if error.status == "5.7.8":
                     attempt.fail()
-                    return self._refused(session, user, "SCRAM-SHA-256", error.text, WRONG)
-                return self._refused(session, user, "SCRAM-SHA-256", error.text, broken(error))
+                    return self._refused(session, user, SCRAM, error.text, WRONG)
+                return self._refused(session, user, SCRAM, error.text, broken(error))
             if account is None or not self.unchanged_since(began, account):
                 attempt.fail()
-                return self._refused(session, user, "SCRAM-SHA-256", "no such user, or changed meanwhile", WRONG)
+                return self._refused(session, user, SCRAM, "no such user, or changed meanwhile", WRONG)
             attempt.succeed()
             return final
 
@@ -291,9 +300,10 @@ class _Login:
 class _Scram:
     """RFC 5802 §5; SMTP and IMAP carry the server's final message as a challenge, answered with an empty response."""
 
-    def __init__(self, service: LoginService, session: Session) -> None:
-        self._service, self._session = service, session
-        self._scram = ScramServer(secrets.token_urlsafe(24).encode())
+    def __init__(self, service: LoginService, session: Session, mechanism: str) -> None:
+        self._service, self._session, self._mechanism = service, session, mechanism
+        nonce, binding = secrets.token_urlsafe(24).encode(), service.binding(session)
+        self._scram = ScramServer(nonce, binding=binding, plus=mechanism == SCRAM_PLUS)
         self._user = ""
         self._account: AccountId | None = None
         self._began = service.mark()
@@ -329,7 +339,7 @@ class _Scram:
             return LoginRefused("Nothing was expected here", "5.5.2")
         if not self._service.unchanged_since(self._began, self._account):
             return WRONG
-        return self._service.accepted(self._session, self._account, "SCRAM-SHA-256")
+        return self._service.accepted(self._session, self._account, self._mechanism)
 
 
 def user_key(user: str) -> str:

@@ -63,6 +63,11 @@ class AuthSettings(Settings):
     scram: bool = Field(
         True, description="Offer SCRAM-SHA-256. When false, no SCRAM verifiers are kept beside the password hashes.",
     )
+    scram_plus: bool = Field(
+        False,
+        description="Offer SCRAM-SHA-256-PLUS over TLS, bound to our certificate (tls-server-end-point). Only where all"
+        " clients know this binding: others, which want tls-exporter, cannot log in when they see it.",
+    )
 
     _networks = field_validator("allow_plaintext_from")(check_networks)
 

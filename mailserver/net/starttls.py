@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import NamedTuple
 
-from mailserver.net.tls import certificate_addresses, is_foreign
+from mailserver.net.tls import certificate_addresses, end_point, is_foreign
 
-__all__ = ["start_tls", "tls_facts"]
+__all__ = ["TlsFacts", "start_tls", "tls_facts"]
 
 #: Seconds for the other side to say goodbye.
 _SHUTDOWN = 5.0
+
+
+class TlsFacts(NamedTuple):
+    """Protocol version and cipher, the addresses of the client's certificate, and tls-server-end-point (RFC 5929)."""
+
+    version: str = ""
+    cipher: str = ""
+    certificate: tuple[str, ...] = ()
+    channel_binding: bytes = b""
 
 
 async def start_tls(
@@ -46,9 +56,9 @@ async def start_tls(
     return secured
 
 
-def tls_facts(tls: ssl.SSLObject | None) -> tuple[str, str, tuple[str, ...]]:
-    """Protocol version and cipher of a TLS object, "" without one, and the addresses of the client's certificate."""
+def tls_facts(tls: ssl.SSLObject | None) -> TlsFacts:
+    """What hooks and logins want to know of a TLS object; nothing without one."""
     if tls is None:
-        return "", "", ()
+        return TlsFacts()
     cipher = tls.cipher()
-    return tls.version() or "TLS", cipher[0] if cipher else "", certificate_addresses(tls)
+    return TlsFacts(tls.version() or "TLS", cipher[0] if cipher else "", certificate_addresses(tls), end_point(tls))

@@ -19,7 +19,9 @@ from cryptography.x509.oid import NameOID
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import TlsSettings
 
-__all__ = ["TlsContexts", "certificate_addresses", "check_certificate", "is_foreign", "shrink_asyncio_buffers"]
+__all__ = [
+    "TlsContexts", "certificate_addresses", "check_certificate", "end_point", "is_foreign", "shrink_asyncio_buffers",
+]  # fmt: skip
 
 # RFC 9325 §4.2: forward secrecy and AEAD; TLS 1.3 has its own list.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -50,6 +52,7 @@ class _Context(ssl.SSLContext):
     """
 
     foreign: frozenset[str] = frozenset()
+    end_point: bytes = b""
 
 
 def is_foreign(connection: object) -> bool:
@@ -66,6 +69,22 @@ def certificate_addresses(tls: ssl.SSLObject | None) -> tuple[str, ...]:
     return tuple(name[1] for name in names if isinstance(name, tuple) and name[0] == "email")[:_MOST_NAMES]
 
 
+def end_point(tls: ssl.SSLObject | None) -> bytes:
+    """tls-server-end-point (RFC 5929 §4.1) of a connection: the hash of our certificate; b"" where there is none."""
+    context = getattr(tls, "context", None)
+    return context.end_point if isinstance(context, _Context) else b""
+
+
+def _end_point(certificate: Path) -> bytes:
+    """The hash is the one of the certificate's signature, SHA-256 in place of what is broken; Ed25519 has none."""
+    shown = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+    algorithm = shown.signature_hash_algorithm
+    if algorithm is None:
+        return b""
+    broken = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
+    return shown.fingerprint(hashes.SHA256() if broken else algorithm)
+
+
 class TlsContexts:
     """Makes and keeps the server's contexts. Relative paths in the settings were resolved before."""
 
@@ -73,7 +92,7 @@ class TlsContexts:
         self._settings = settings
         self._data_dir = data_dir
         self._hostname = hostname
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, _Context] = {}
         shrink_asyncio_buffers()
 
     def context(self, listener_name: str, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -117,14 +136,16 @@ class TlsContexts:
             raise
         for name, context in self._contexts.items():
             context.load_cert_chain(cert, key)
+            context.end_point = _end_point(cert)
             context.verify_mode = ssl.CERT_NONE
             if self._settings.client_ca_file and name in _FOR_USERS:
                 self._ask_for_certificates(context)
 
-    def _make(self, alpn: Sequence[str]) -> ssl.SSLContext:
+    def _make(self, alpn: Sequence[str]) -> _Context:
         cert, key = self._files()
         check_certificate(cert)
         context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        context.end_point = _end_point(cert)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
         context.options |= (

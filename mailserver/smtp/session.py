@@ -20,10 +20,11 @@ class SmtpSession:
     def __init__(
         self, service: str, peer: tuple[str, int], local_port: int, *, trusted: bool, tls: ssl.SSLObject | None
     ) -> None:
-        version, cipher, certificate = tls_facts(tls)
+        secure = tls_facts(tls)
         self.facts = Session(
             session=new_session_id(), service=service, peer=peer[0], port=peer[1], local_port=local_port,
-            tls=version, tls_cipher=cipher, trusted=trusted, certificate=certificate,
+            tls=secure.version, tls_cipher=secure.cipher, trusted=trusted, certificate=secure.certificate,
+            channel_binding=secure.channel_binding,
         )  # fmt: skip
         #: Commands that got 4xx or 5xx, and commands without effect, since the last message that was accepted.
         self.errors = 0
@@ -37,10 +38,10 @@ class SmtpSession:
 
     def secured(self, tls: ssl.SSLObject | None) -> None:
         """STARTTLS succeeded: nothing that was said before counts any more (RFC 3207 §4.2)."""
-        version, cipher, certificate = tls_facts(tls)
+        secure = tls_facts(tls)
         self.facts = replace(
-            self.facts, tls=version or "TLS", tls_cipher=cipher, certificate=certificate, helo="", esmtp=False,
-            account=None,
+            self.facts, tls=secure.version or "TLS", tls_cipher=secure.cipher, certificate=secure.certificate,
+            channel_binding=secure.channel_binding, helo="", esmtp=False, account=None,
         )  # fmt: skip
 
     def logged_in(self, account: AccountId) -> None:

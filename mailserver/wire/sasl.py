@@ -3,9 +3,10 @@
 Messages here are octets after base64. `decode_response` is the strict base64 of the line protocols: SMTP (RFC 4954 §4)
 and IMAP (RFC 9051 §6.2.2) share it.
 
-SCRAM (RFC 5802, RFC 7677) without channel binding: `-PLUS` is not offered, so a client flag "n" or "y" is right and "p"
-is refused (§6). The GS2 header that the client signed must be the one that it sent, octet for octet; the nonce of the
-final message must be ours, whole. An authorization identity is taken only when it equals the user name.
+SCRAM (RFC 5802, RFC 7677), with -PLUS bound to the server's certificate (RFC 5929). Without -PLUS a client flag "p" is
+refused, and "y" where -PLUS is offered (§6). The GS2 header that the client signed must be the one that it sent, octet
+for octet; the nonce of the final message must be ours, whole. An authorization identity is taken only when it equals
+the user name.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
 SCRAM_ITERATIONS = 100_000
 _MIN_ITERATIONS = 4096
 _MAX_MESSAGE = 4096
+_BINDING_TYPE = b"tls-server-end-point"
 #: The names of draft-murchison-sasl-login-00 are "User Name" and "Password"; these are what all clients expect.
 LOGIN_USER = b"Username:"
 LOGIN_PASSWORD = b"Password:"
@@ -147,9 +149,13 @@ def usable(verifier: ScramVerifier) -> bool:
 class ScramServer:
     """One exchange: `receive_first` → `challenge` → `receive_final`, each once, in this order."""
 
-    def __init__(self, nonce: bytes) -> None:
-        """`nonce` is our part: fresh random printable ASCII without a comma, 18 octets of entropy at least."""
+    def __init__(self, nonce: bytes, *, binding: bytes = b"", plus: bool = False) -> None:
+        """`nonce` is our part: fresh random printable ASCII without a comma, 18 octets of entropy at least.
+
+        `binding` is the connection's tls-server-end-point where -PLUS is offered, else b""; `plus`: it was chosen.
+        """
         self._server_nonce = nonce
+        self._binding, self._plus = binding, plus
         self._gs2 = self._client_bare = self._nonce = self._server_first = b""
         self._verifier: ScramVerifier | None = None
 
@@ -158,8 +164,14 @@ class ScramServer:
         match = _FIRST.fullmatch(message) if len(message) <= _MAX_MESSAGE else None
         if match is None:
             raise SaslError("the first message is not SCRAM")
-        if match["flag"].startswith(b"p="):
+        flag = match["flag"]
+        if self._plus and flag != b"p=" + _BINDING_TYPE:
+            raise SaslError("the channel binding is tls-server-end-point")
+        if not self._plus and flag.startswith(b"p="):
             raise SaslError("channel binding is not supported")
+        if flag == b"y" and self._binding:
+            # §6: the client could have bound the channel, and was told that we cannot; somebody in between said so.
+            raise SaslError("channel binding was offered", status="5.7.8")
         if match["mext"]:
             raise SaslError("the extension is not supported")
         user = saslname(match["user"])
@@ -187,7 +199,8 @@ class ScramServer:
         if match is None or verifier is None:
             raise SaslError("the final message is not SCRAM")
         # §6: what the client signed as GS2 header must be what arrived, or someone changed the flag on the way.
-        if not hmac.compare_digest(decode_base64(match["binding"]), self._gs2):
+        signed_binding = self._gs2 + (self._binding if self._plus else b"")
+        if not hmac.compare_digest(decode_base64(match["binding"]), signed_binding):
             raise SaslError("the channel binding does not match", status="5.7.8")
         if not hmac.compare_digest(match["nonce"], self._nonce):
             raise SaslError("the nonce is not ours", status="5.7.8")

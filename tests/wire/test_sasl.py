@@ -78,6 +78,44 @@ def test_clients_without_channel_binding_are_welcome(flag: bytes) -> None:
     assert scram.receive_final(final).startswith(b"v=")
 
 
+PLUS = b"p=tls-server-end-point,,n=user,r=abc"
+BINDING = b"h" * 32
+
+
+@pytest.mark.parametrize(("binding", "good"), [(BINDING, True), (b"x" * 32, False), (b"", False)])
+def test_plus_binds_the_channel(binding: bytes, good: bool) -> None:
+    scram = ScramServer(b"xyz", binding=BINDING, plus=True)
+    scram.receive_first(PLUS)
+    final = client_final(PLUS, scram.challenge(VERIFIER), b"pencil", PLUS.partition(b"n=")[0] + binding)
+    if good:
+        assert scram.receive_final(final).startswith(b"v=")
+    else:
+        with pytest.raises(SaslError) as refused:
+            scram.receive_final(final)
+        assert refused.value.status == "5.7.8"
+
+
+@pytest.mark.parametrize(
+    ("first", "plus"),
+    [
+        (PLUS, False),
+        (PLUS.replace(b"p=", b"n#"), True),
+        (b"n,,n=user,r=abc", True),
+        (b"y,,n=user,r=abc", True),
+        (b"p=tls-exporter,,n=user,r=abc", True),
+        # Somebody in between took -PLUS out of the list (RFC 5802 §6).
+        (b"y,,n=user,r=abc", False),
+    ],
+)
+def test_bindings_that_do_not_fit_what_is_offered(first: bytes, plus: bool) -> None:
+    with pytest.raises(SaslError):
+        ScramServer(b"xyz", binding=BINDING, plus=plus).receive_first(first)
+
+
+def test_where_plus_is_offered_a_client_may_still_know_nothing_of_it() -> None:
+    assert ScramServer(b"xyz", binding=BINDING).receive_first(b"n,,n=user,r=abc") == "user"
+
+
 def test_extensions_that_are_optional_are_signed_and_ignored() -> None:
     first = b"n,,n=user,r=abc,x=1"
     scram = server(first)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import ssl
 from pathlib import Path
@@ -15,7 +17,7 @@ from mailserver.hooks.contexts import AuthenticateContext, Authenticated, Denied
 from mailserver.model.events import LoginFailed
 from mailserver.model.ids import AccountId
 from mailserver.wire.oauth import parse_oauthbearer, parse_xoauth2
-from mailserver.wire.sasl import SaslError
+from mailserver.wire.sasl import SaslError, make_verifier
 from tests.helpers.imap import AsyncImap, Closed, Imap
 from tests.helpers.imap_service import ANNA, ImapHarness
 
@@ -125,6 +127,39 @@ def test_what_is_no_oauthbearer(message: str) -> None:
 def test_what_is_no_xoauth2(message: bytes) -> None:
     with pytest.raises(SaslError):
         parse_xoauth2(message)
+
+
+# channel binding
+
+
+async def test_scram_plus_over_tls(tmp_path: Path) -> None:
+    server = ImapHarness(data_dir=tmp_path, auth={"scram_plus": True})
+    server.scram["anna@example.test"] = make_verifier("pencil", b"s" * 16, 4096)
+    async with server:
+        async with server.client(None) as plain:
+            assert b"PLUS" not in plain.greeting
+        for tamper, status in ((b"", b"c OK"), (b"x", b"c NO")):
+            async with AsyncImap(server.port("imaps"), "localhost", client_context(tmp_path, None)) as imap:
+                assert b"AUTH=SCRAM-SHA-256-PLUS" in imap.greeting
+                shown = imap.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+                binding = hashlib.sha256(shown + tamper).digest()
+                bare = "n=anna@example.test,r=abc"
+                imap.writer.write(
+                    f"c AUTHENTICATE SCRAM-SHA-256-PLUS {encoded('p=tls-server-end-point,,' + bare)}\r\n".encode()
+                )
+                first = base64.b64decode((await imap.response_line())[2:])
+                channel = base64.b64encode(b"p=tls-server-end-point,," + binding)
+                without = b"c=" + channel + b"," + first.partition(b",")[0]
+                signed = b",".join((bare.encode(), first, without))
+                key = hmac.digest(hashlib.pbkdf2_hmac("sha256", b"pencil", b"s" * 16, 4096), b"Client Key", "sha256")
+                signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+                proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+                imap.writer.write(base64.b64encode(without + b",p=" + base64.b64encode(proof)) + b"\r\n")
+                answer = await imap.response_line()
+                if answer.startswith(b"+ "):
+                    imap.writer.write(b"\r\n")
+                    answer = await imap.response_line()
+                assert answer.startswith(status)
 
 
 # certificates
