@@ -13,9 +13,10 @@ from mailserver.wire.imap import commands as c
 from mailserver.wire.imap import metadata_commands as metadata
 from mailserver.wire.imap import parse_urlauth as urlauth
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
+from mailserver.wire.imap.notify_commands import EventGroup, Notify, NotifyEvent, Watched
 from mailserver.wire.imap.parse import PARSERS
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SequenceSet
-from mailserver.wire.imap.session_commands import Compress
+from mailserver.wire.imap.session_commands import Compress, GetJmapAccess, Language, Unauthenticate
 from tests.helpers.wire_imap import command, every_way, feed
 
 ONE = SequenceSet(NumSet(((1, 1),)))
@@ -212,6 +213,23 @@ CASES: list[tuple[bytes, object]] = [
     (b"MOVE 1 foo", c.Move(messages=ONE, mailbox="foo")),
     (b"UID MOVE 42:69 foo", c.Move(messages=SequenceSet(NumSet(((42, 69),))), mailbox="foo", uid=True)),
     (b"IDLE", c.Idle()),
+    (b"UNAUTHENTICATE", Unauthenticate()),
+    (b"GETJMAPACCESS", GetJmapAccess()),
+    (b"LANGUAGE", Language(())),
+    (b"LANGUAGE DE i-default", Language(("DE", "i-default"))),
+    (b"NOTIFY NONE", Notify()),
+    (
+        b"NOTIFY SET STATUS (personal (MessageNew MessageExpunge)) (subtree (a b) NONE)",
+        Notify(
+            status=True,
+            groups=(
+                EventGroup(
+                    watched=Watched.PERSONAL, events=frozenset({NotifyEvent.MESSAGE_NEW, NotifyEvent.MESSAGE_EXPUNGE})
+                ),
+                EventGroup(watched=Watched.SUBTREE, names=("a", "b")),
+            ),
+        ),
+    ),
 ]
 
 
