@@ -81,7 +81,7 @@ class MemoryMailbox:
     ) -> None:
         self.name = name
         self.acl = acl
-        self.mailbox_id = str(new_queue_id())
+        self.mailbox_id = f"F{new_queue_id()}"
         self.uid_validity = uid_validity
         self.special_use = special_use
         self.annotations: dict[str, bytes] = {}

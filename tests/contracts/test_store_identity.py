@@ -43,7 +43,7 @@ async def test_copies_have_the_ids_of_their_originals(harness: Harness) -> None:
 async def test_a_mailbox_keeps_its_id_through_renames(harness: Harness) -> None:
     account = await harness.store.open_account(ANNA)
     made = await account.create("One")
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,255}", made.mailbox_id)
+    assert re.fullmatch(r"F[A-Za-z0-9_-]{1,254}", made.mailbox_id)
     await account.rename("One", "Two")
     assert (await account.status("Two")).mailbox_id == made.mailbox_id
     again = await account.create("One")

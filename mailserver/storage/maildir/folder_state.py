@@ -32,8 +32,8 @@ _ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_mailbox_id() -> str:
-    """20 characters of RFC 8474's objectid, 100 random bits."""
-    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
+    """RFC 8474's objectid: 100 random bits behind a letter, so that it never looks like a number (§8.1)."""
+    return "F" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(20))
 
 
 @dataclass(slots=True)
