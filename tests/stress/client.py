@@ -182,6 +182,9 @@ class Client:
             outcome.untagged.append(response)
             self._apply(response, sent, expunges=command.expunges)
         outcome.tagged = response
+        if response.code == "NONEXISTENT" and self.view is not None and self.view.box.doomed:
+            # What is selected was deleted; the server is about to hang up.
+            raise self._ended(response.text)
         self.check_tag(tag, command, response)
         command.done(outcome)
         if self.view is not None:

@@ -28,7 +28,7 @@ class Stress:
     def __init__(self, daemon: Daemon, *, seed: int, clients: int) -> None:
         self._daemon, self._seed = daemon, seed
         self._rng = random.Random(seed)
-        self.world = World(random.Random(seed))
+        self.world = World()
         self._stopped = False
         account, port = daemon.data / DOMAIN / "anna", daemon.ports["imap"]
         self._programs = [

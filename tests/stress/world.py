@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -69,8 +68,7 @@ class Box:
 class World:
     """The clock, the names, and everything that is true for all clients."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self) -> None:
         self.now = 0
         self.boxes: dict[int, Box] = {}
         #: UIDVALIDITY of the shared mailboxes.
