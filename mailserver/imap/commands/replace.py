@@ -35,6 +35,7 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         except MailError as error:
             yield GONE if view.mailbox.table.find(old) < 0 else refusal(session, command, error)
             return
+    session.brought(target.account, target.mailbox, [stored.uid])
     if told:
         # RFC 8508 §4.3: before the EXPUNGE.
         yield status_line(b"*", "OK", "Replacement is there", f"APPENDUID {stored.uid_validity} {stored.uid}")

@@ -53,8 +53,10 @@ async def test_own_messages_are_not_fetched_again() -> None:
         await imap.ok("NOTIFY SET (selected (MessageNew (UID) MessageExpunge))")
         assert (await imap.ok("APPEND INBOX {14+}\r\nSubject: x\r\n\r\n")).untagged == (b"* 1 EXISTS",)
         assert (await imap.ok("COPY 1 INBOX")).untagged == (b"* 2 EXISTS",)
+        replaced = (await imap.ok("REPLACE 1 INBOX {14+}\r\nSubject: y\r\n\r\n")).untagged
+        assert replaced[1:] == (b"* 1 EXPUNGE", b"* 2 EXISTS")
         await server.deliver(MESSAGE)
-        assert await lines(imap, 2) == [b"* 3 EXISTS", b"* 3 FETCH (UID 3)"]
+        assert await lines(imap, 2) == [b"* 3 EXISTS", b"* 3 FETCH (UID 4)"]
 
 
 async def test_selected_delayed_keeps_the_numbers_between_commands() -> None:
