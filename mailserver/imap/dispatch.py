@@ -11,6 +11,7 @@ from mailserver.imap.needs import needed
 from mailserver.imap.output import Output
 from mailserver.imap.replies import BadArguments, Completion, Refused, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
+from mailserver.imap.uid_only import names_numbers
 from mailserver.model.errors import MailError
 
 __all__ = ["BROKEN", "SLICE", "may_run", "run_command"]
@@ -32,6 +33,8 @@ def may_run(session: Session, spec: CommandSpec, command: object) -> Completion 
         for capability in needed(command):
             if not session.offers(capability):
                 return bad(f"{capability} is not offered here")
+    if session.uid_only and names_numbers(command):
+        return bad("message numbers are not allowed once UIDONLY is enabled", "UIDREQUIRED")
     if session.state in spec.states:
         return None
     if session.account is None:

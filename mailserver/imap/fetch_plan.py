@@ -106,6 +106,7 @@ class Plan:
     whole_only: bool
     lazy: bool
     marks_seen: bool
+    lead: bytes
     template: bytes
 
     @property
@@ -120,11 +121,12 @@ class Plan:
         return b"".join([template % row for row in zip(rows.numbers, *columns, strict=True)])
 
 
-def make_plan(items: Sequence[FetchItem]) -> Plan:
-    """The plan for these items, answered in this order."""
+def make_plan(items: Sequence[FetchItem], *, uid_only: bool = False) -> Plan:
+    """The plan for these items, answered in this order; with `uid_only` in UIDFETCH responses (RFC 9586 §3.3)."""
     sections: list[SectionItem] = [
         item for item in items if not isinstance(item, FetchAttribute) and not _is_listed(item)
     ]
+    lead = b"* %d UIDFETCH (" if uid_only else b"* %d FETCH ("
     rendered: list[Rendered] = []
     for item in items:
         if isinstance(item, FetchAttribute):
@@ -157,7 +159,7 @@ def make_plan(items: Sequence[FetchItem]) -> Plan:
         whole_only=all(is_whole(item) for item in sections),
         lazy=all(item is FetchAttribute.PREVIEW_LAZY for item in items if item in _INDEX or _is_listed(item)),
         marks_seen=any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items),
-        template=b"* %d FETCH (" + b" ".join(names) + b")\r\n",
+        lead=lead, template=lead + b" ".join(names) + b")\r\n",
     )  # fmt: skip
 
 

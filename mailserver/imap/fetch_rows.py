@@ -53,7 +53,8 @@ async def fetch_rows(
         rows, marked = await _mark_seen(session, rows)
         if marked:
             # The new flags go with the item that changed them (RFC 9051 §6.4.5), with MODSEQ as RFC 7162 §3.2 wants it.
-            plan = make_plan((*items, *(item for item in _shown(session) if item not in items)))
+            shown = (*items, *(item for item in _shown(session) if item not in items))
+            plan = make_plan(shown, uid_only=session.uid_only)
             session.view.told(rows)
     if not plan.rendered and not plan.sections:
         for some in _parts(session.view, rows):
@@ -194,7 +195,7 @@ async def _large(
     values: list[Sequence[bytes]] = [(value,) for value in (*pieces.get(uid, ()), *(b"" for _ in plan.sections))]
     flags = session.view.mailbox.flag_table.rendered
     tally.count += 1
-    lead = b"* %d FETCH (" % rows.numbers[0]
+    lead = plan.lead % rows.numbers[0]
     for name, column, section_at in zip(plan.names, plan.columns, plan.sections_at, strict=True):
         if section_at < 0:
             yield lead + name % (next(iter(column(rows, values, flags))),)

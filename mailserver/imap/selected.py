@@ -90,8 +90,19 @@ class Selected(Permissions):
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
     __slots__ = (
-        "_keywords_told", "_lease", "_sets_told", "_told", "contexts", "count", "modseq", "own", "owner", "result",
-        "synced", "table",
+        "_keywords_told",
+        "_lease",
+        "_sets_told",
+        "_told",
+        "contexts",
+        "count",
+        "modseq",
+        "own",
+        "owner",
+        "result",
+        "synced",
+        "table",
+        "uid_only",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +118,8 @@ class Selected(Permissions):
         self.modseq = self.synced = mailbox.highest_modseq
         #: UIDs that this client brought here and was not told of yet.
         self.own = set[int]()
+        #: RFC 9586: messages are called by their UIDs, in UIDFETCH responses.
+        self.uid_only = False
         #: `$` of SEARCHRES (RFC 5182), as UIDs; what was expunged since falls out by itself.
         self.result = NumSet()
         #: Searches of which the client hears when their results change.
@@ -205,8 +218,8 @@ class Selected(Permissions):
         """The messages at these positions with their present flags; those that are gone are left out."""
         table, part = self.table, slice(span.start, span.stop)
         rows = Rows(
-            range(span.start + 1, span.stop + 1), table.uids[part], table.flags[part], table.modseqs[part],
-            table.sizes[part], table.dates[part], table.saved[part],
+            table.uids[part] if self.uid_only else range(span.start + 1, span.stop + 1), table.uids[part],
+            table.flags[part], table.modseqs[part], table.sizes[part], table.dates[part], table.saved[part],
         )  # fmt: skip
         return self.live(rows) if self.stale else rows
 
@@ -235,7 +248,7 @@ class Selected(Permissions):
             return self.rows(range(at[0], at[-1] + 1))
         table = self.table
         rows = Rows(
-            [position + 1 for position in at],
+            [table.uids[position] if self.uid_only else position + 1 for position in at],
             *([column[position] for position in at] for column in
               (table.uids, table.flags, table.modseqs, table.sizes, table.dates, table.saved)),
         )  # fmt: skip
@@ -389,7 +402,13 @@ class Selected(Permissions):
         """FETCH responses with the present flags of these messages."""
         rendered = self.mailbox.flag_table.rendered
         flags = [rendered[number] for number in rows.flags]
-        if shown.modseq:
+        if self.uid_only:
+            if shown.modseq:
+                changes = zip(rows.uids, rows.modseqs, flags, strict=True)
+                lines = [b"* %d UIDFETCH (MODSEQ (%d) FLAGS (%b))\r\n" % row for row in changes]
+            else:
+                lines = [b"* %d UIDFETCH (FLAGS (%b))\r\n" % row for row in zip(rows.uids, flags, strict=True)]
+        elif shown.modseq:
             lines = [
                 b"* %d FETCH (UID %d MODSEQ (%d) FLAGS (%b))\r\n" % row
                 for row in zip(rows.numbers, rows.uids, rows.modseqs, flags, strict=True)

@@ -129,7 +129,7 @@ class Session:
     __slots__ = (
         "_client", "_reach", "_unregister", "account", "causing", "compressed", "condstore", "connection",
         "conversation", "facts", "notifications", "off", "progress", "qresync", "rev2", "selected", "services",
-        "starttls", "store", "tag", "utf8",
+        "starttls", "store", "tag", "uid_only", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -146,7 +146,7 @@ class Session:
         self.account: AccountId | None = None
         self.store: AccountStore | None = None
         self.selected: Selected | None = None
-        self.rev2 = self.utf8 = self.condstore = self.qresync = self.compressed = False
+        self.rev2 = self.utf8 = self.condstore = self.qresync = self.uid_only = self.compressed = False
         self._reach: Reach | None = None
         #: How far the running command is: what was done, and how much there is (RFC 9585 §4); None: it does not say.
         self.progress: tuple[int, int] | None = None
@@ -253,7 +253,13 @@ class Session:
 
     def _forget(self) -> None:
         """Nothing is enabled."""
-        self.rev2 = self.utf8 = self.condstore = self.qresync = False
+        self.rev2 = self.utf8 = self.condstore = self.qresync = self.uid_only = False
+
+    def enable_uid_only(self) -> None:
+        """From now on there are no message numbers (RFC 9586 §3)."""
+        self.uid_only = True
+        if self.selected is not None:
+            self.selected.uid_only = True
 
     def enable_utf8(self) -> None:
         """From now on mailbox names and strings are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""
@@ -274,7 +280,9 @@ class Session:
         """What happened in the selected mailbox since the client was last told; `flags`: how they changed, too."""
         if self.selected is None or self.selected.revoked:
             return iter(())
-        return self.selected.pending(self.shown, expunge=expunge, flags=flags, vanished=self.qresync)
+        return self.selected.pending(
+            self.shown, expunge=expunge, flags=flags, vanished=self.qresync or self.uid_only
+        )  # fmt: skip
 
     def brought(self, owner: AccountId, name: str, uids: Iterable[int]) -> None:
         """This client put these messages into a mailbox: it knows them, if it is the selected one (RFC 5465 §5.2)."""
@@ -323,6 +331,7 @@ class Session:
             # When the owner is disabled or removed, nobody else goes on in these mailboxes either.
             lease.callback(self.services.login.register(access.account, self.connection.end))
         self.selected = Selected(mailbox, lease, read_only=read_only, owner=access.account, judge=judge)
+        self.selected.uid_only = self.uid_only
         return self.selected
 
     async def refresh(self) -> None:

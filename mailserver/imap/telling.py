@@ -36,7 +36,7 @@ async def tell_notified(session: Session, wanted: News, *, expunges: bool, pushe
 
 async def _new_messages(session: Session, view: Selected, wanted: News, last: int) -> AsyncIterator[bytes]:
     """RFC 5465 §5.2: of those that this client brought here itself it knows enough."""
-    plan = make_plan(wanted.fetch)
+    plan = make_plan(wanted.fetch, uid_only=session.uid_only)
     for rows in view.batches(view.spans_of_uids(NumSet(((last + 1, MAX_NUMBER),))), 256):
         new = rows.take([at for at, uid in enumerate(rows.uids) if uid not in view.own])
         if new:

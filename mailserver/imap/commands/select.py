@@ -51,7 +51,7 @@ def _description(session: Session, view: Selected) -> bytes:
     if not session.rev2:
         # We keep no \Recent: it costs a write per message and session, and IMAP4rev2 dropped it (docs/imap.md).
         lines.append(b"* 0 RECENT\r\n")
-        if (first := _first_unseen(view)) is not None:
+        if not session.uid_only and (first := _first_unseen(view)) is not None:
             lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % first)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % box.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % box.uid_next)

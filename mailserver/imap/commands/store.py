@@ -65,7 +65,8 @@ def _modseqs(view: Selected, uids: NumSet) -> Iterator[bytes]:
     """RFC 7162 §3.1.3: with .SILENT the new MODSEQs are told all the same."""
     for rows in _pieces(view, uids):
         columns = zip(rows.numbers, rows.uids, rows.modseqs, strict=True)
-        yield b"".join([b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % row for row in columns])
+        line = b"* %d UIDFETCH (UID %d MODSEQ (%d))\r\n" if view.uid_only else b"* %d FETCH (UID %d MODSEQ (%d))\r\n"
+        yield b"".join([line % row for row in columns])
 
 
 def _completion(view: Selected, command: commands.Store, modified: NumSet) -> Completion:
