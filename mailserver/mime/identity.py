@@ -6,17 +6,14 @@ One letter in front keeps the two kinds apart (§5.2), and the digits of a hash 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from mailserver.mime.headers import field_value, unfold
+from mailserver.mime.message_ids import first_message_id
 
 __all__ = ["email_id", "thread_id"]
 
 #: Of each digest: so many octets that nobody finds two messages with the same.
 _OCTETS = 20
-_MESSAGE_ID = re.compile(rb"<([^<>]*+)>")
-_SPACE = re.compile(rb"[ \t\r\n]+")
 #: Where the first message of a thread is named, in the order of trust (RFC 5322 §3.6.4).
 _NAMED_IN = (b"references", b"in-reply-to", b"message-id")
 
@@ -26,19 +23,17 @@ def email_id(message: bytes) -> bytes:
     return b"M" + _digest(message)
 
 
-def thread_id(message: bytes, fields: Sequence[tuple[bytes, int, int]], own: bytes) -> bytes:
+def thread_id(texts: Mapping[bytes, bytes], own: bytes) -> bytes:
     """The identity of the conversation (RFC 8474 §5.2): its first message id that this message knows.
 
-    `own` is the message's EMAILID: one without any id is a conversation of its own.
+    Args:
+        texts: the values of the message's fields (`EnvelopeFields.texts`).
+        own: the message's EMAILID; one without any id is a conversation of its own.
     """
     for name in _NAMED_IN:
-        for found, start, end in fields:
-            if found == name:
-                match = _MESSAGE_ID.search(unfold(field_value(message, start, end)))
-                first = _SPACE.sub(b"", match[1]) if match else b""
-                if first:
-                    return b"T" + _digest(b"<%b>" % first)
-                break
+        first = first_message_id(texts.get(name, b""))
+        if first is not None:
+            return b"T" + _digest(b"<%b>" % first)
     return b"T" + _digest(own)
 
 

@@ -30,7 +30,7 @@ def render(message: bytes) -> dict[Rendered, bytes]:
         Rendered.EMAILID: b"(%b)" % own,
         Rendered.SEARCH_HEADERS: kept_headers(message, root),
         Rendered.SEARCH_PLACES: places_of(message, root),
-        Rendered.THREADID: b"(%b)" % thread_id(message, root.fields, own),
+        Rendered.THREADID: b"(%b)" % thread_id(found.texts, own),
         Rendered.SORTING: sorting_of(found),
         Rendered.PREVIEW: string(preview(message, root).encode()),
     }

@@ -211,6 +211,7 @@ def kill_often(daemon: Daemon, kills: int, seed: int) -> str:
     return f"{kills} kills, {load.answers} answers, {promised} promised messages, 0 lost"
 
 
+@pytest.mark.timeout(400)
 def test_25_random_kills_under_load(make_daemon: Any) -> None:
     with make_daemon() as daemon:
         kill_often(daemon, 25, seed=2)

@@ -44,6 +44,8 @@ _OURS = re.compile(r"[0-9]{9,12}\.M[0-9]{1,6}P[0-9]+Q[0-9]+R[0-9a-f]{16}\.[^,/]*
 _SECONDS = re.compile(r"[0-9]{9,12}(?=\.)")
 _UNSAFE_HOST = re.compile(r"[^A-Za-z0-9.-]")
 _PERCENT = re.compile(r"%([0-9a-f]{2})")
+#: Stands for no text at all; nothing that is quoted gives it.
+_EMPTY = "%"
 
 
 @dataclass(slots=True)
@@ -159,7 +161,7 @@ def account_id(domain: str, local: str) -> AccountId:
 
 
 def _component(text: str) -> str:
-    safe = "".join(_quote(char, first=at == 0) for at, char in enumerate(text)) or "%00"
+    safe = "".join(_quote(char, first=at == 0) for at, char in enumerate(text)) or _EMPTY
     if len(os.fsencode(safe)) > MAX_COMPONENT:
         raise LimitReached("the account's name is too long for a directory")
     return safe
@@ -173,7 +175,7 @@ def _quote(char: str, *, first: bool) -> str:
 
 
 def _unquote(component: str) -> str:
-    if component == "%00":
+    if component == _EMPTY:
         return ""
     octets = _PERCENT.sub(lambda found: chr(int(found[1], 16)) if found[1] < "80" else _surrogate(found[1]), component)
     return octets.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")

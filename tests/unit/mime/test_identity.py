@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from mailserver.mime.envelope import read_fields
 from mailserver.mime.headers import fields
 from mailserver.mime.identity import email_id, thread_id
 
 
 def thread(head: bytes, own: bytes = b"Mx") -> bytes:
     message = head + b"\r\n\r\nbody"
-    return thread_id(message, fields(message), own)
+    return thread_id(read_fields(message, fields(message)).texts, own)
 
 
 FIRST = thread(b"Message-ID: <a@b>")
@@ -28,7 +29,9 @@ def test_an_email_id_is_of_the_octets() -> None:
         b"References:\r\n <a@b>\r\n <x@y>\r\nIn-Reply-To: <other@one>",
         b"In-Reply-To: Anna's message of Monday <a@b>\r\nMessage-ID: <c@d>",
         b"References: nothing\r\nIn-Reply-To: <>\r\nMessage-ID:<a\r\n @b>",
-        b"message-id: <a@b>\r\nMessage-ID: <c@d>",
+        b"References: <no-id> <a@b>",
+        b'Message-ID: <"a"@b>',
+        b"message-id: <c@d>\r\nMessage-ID: <a@b>",
     ],
 )
 def test_the_first_id_that_is_known_names_the_thread(head: bytes) -> None:
