@@ -383,6 +383,11 @@ class MaildirAccount:
         """Nobody has one of its mailboxes open, and nothing is on its way into it."""
         return not any(folder.jobs or (folder.mailbox and folder.mailbox.users) for folder in self.folders.values())
 
+    @property
+    def closed(self) -> bool:
+        """It was removed, or taken out of memory for good: whoever wants it loads its successor."""
+        return self.upkeep.ended
+
     async def settle(self) -> bool:
         """Flush everything and write exact numbers; False if something could not be written."""
         if not await self.upkeep.settle():

@@ -235,6 +235,8 @@ class FolderTree:
         account.folders.clear()
         await self.note_shares()
         await run(account.upkeep.index.close)
+        account.upkeep.end()
+        account.context.accounts.pop(account.account, None)
         account.context.background(lambda: run(files.remove_tree, gone), "remove")
 
     async def retire(self) -> None:

@@ -6,11 +6,10 @@ A folder in which somebody has a place (`Folder.jobs`) is not renamed or removed
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from mailserver.model.errors import MailError
+from mailserver.model.errors import MailError, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.ports.store import Target
 from mailserver.storage.maildir.job import Place
@@ -20,32 +19,39 @@ if TYPE_CHECKING:
 
 __all__ = ["find_places", "give_up"]
 
-#: Gives the account as it is now: after it moved it may be another object, or none.
+#: Gives the account as it is now; a closed one, that moved or was removed, has a successor.
 _Load = Callable[[AccountId], Awaitable["MaildirAccount"]]
 
 
 async def find_places(load: _Load, wanted: Sequence[tuple[Target, int]]) -> list[Place | MailError]:
     """A place for each target, with room for its octets, or why there is none: NotFound, OverQuota, LimitReached."""
     while True:
+        # Before there are places: whoever loads an account may wait for those who have places in it.
+        accounts = {name: await _loaded(load, name) for name in dict.fromkeys(target.account for target, _ in wanted)}
         places: list[Place | MailError] = []
-        moving = None
+        late = None
         try:
             for target, octets in wanted:
+                account = accounts[target.account]
+                if isinstance(account, MailError):
+                    places.append(account)
+                    continue
                 try:
-                    place = await _find(load, target, octets)
+                    place = await _find(account, target, octets)
                 except MailError as error:
                     places.append(error)
                     continue
-                if isinstance(place, asyncio.Event):
-                    moving = place
+                if place is None:
+                    late = account
                     break
                 places.append(place)
         finally:
             if len(places) < len(wanted):
                 give_up(places, [octets for _, octets in wanted])
-        if moving is None:
+        if late is None:
             return places
-        await moving.wait()
+        if late.moving is not None:
+            await late.moving.wait()
 
 
 def give_up(places: Sequence[Place | MailError], octets: Sequence[int]) -> None:
@@ -55,18 +61,28 @@ def give_up(places: Sequence[Place | MailError], octets: Sequence[int]) -> None:
             place.give_up(size)
 
 
-async def _find(load: _Load, target: Target, octets: int) -> Place | asyncio.Event:
-    """A place, or what must be waited for. Raises NotFound, OverQuota, LimitReached."""
-    while True:
-        account = await load(target.account)
-        if account.moving is not None:
-            return account.moving
-        folder = account.folders.get(target.mailbox) or await account.destination(target)
-        flags: frozenset[str] = frozenset()
-        further: frozenset[str] = frozenset()
-        info = None
-        if target.flags or not target.into_new:
-            flags, info, further = await account.admit(folder, target)
+async def _loaded(load: _Load, name: AccountId) -> MaildirAccount | MailError:
+    try:
+        return await load(name)
+    except MailError as error:
+        return error
+
+
+async def _find(account: MaildirAccount, target: Target, octets: int) -> Place | None:
+    """A place, or None: not in this account now. Raises NotFound, OverQuota, LimitReached."""
+    while account.moving is None and not account.closed:
+        try:
+            folder = account.folders.get(target.mailbox) or await account.destination(target)
+            flags: frozenset[str] = frozenset()
+            further: frozenset[str] = frozenset()
+            info = None
+            if target.flags or not target.into_new:
+                flags, info, further = await account.admit(folder, target)
+        except NotFound:
+            if account.closed:
+                break
+            raise
         if account.moving is None and account.folders.get(folder.name) is folder:
             account.reserve(octets, enforce=target.enforce_quota)
             return Place(account, folder, flags, info, further)
+    return None

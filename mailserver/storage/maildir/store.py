@@ -150,7 +150,7 @@ class MaildirStore:
         await self._context.committer.drain()
         await self._context.drain()
         for account in list(self._held.values()):
-            clean = await account.settle() and clean
+            clean = (account.closed or await account.settle()) and clean
         await self._context.drain()
         if clean and not self.faults.broken:
             fields = {"epoch": str(self._context.epoch)}
@@ -299,7 +299,7 @@ class MaildirStore:
         return self._context.accounts.get(account) or await self._load(account)
 
     async def _load(self, name: AccountId) -> MaildirAccount:
-        held = self._held.get(name)
+        held = self.loaded(name)
         if held is not None:
             self._context.accounts[name] = held
             return held
@@ -338,7 +338,8 @@ class MaildirStore:
 
     def loaded(self, name: AccountId) -> MaildirAccount | None:
         """The account, if it is in memory."""
-        return self._context.accounts.get(name) or self._held.get(name)
+        account = self._context.accounts.get(name) or self._held.get(name)
+        return None if account is None or account.closed else account
 
     def path_of(self, name: AccountId) -> str:
         """The account's directory. Raises LimitReached: no directory can have this name."""
@@ -404,8 +405,6 @@ class MaildirStore:
             opened = await self.open_account(account)
             await self._raise_validity_floor(opened.state.last_uid_validity)
             await opened.remove()
-        self._context.accounts.pop(account, None)
-        self._held.pop(account, None)
 
     async def _raise_validity_floor(self, highest: int) -> None:
         """Durably, before the account goes that alone knew it. Raises StorageFailure."""

@@ -69,7 +69,8 @@ class Upkeep:
         self._fill_timer: asyncio.TimerHandle | None = None
         self._waiting_since: float | None = None
         self.stopping = False
-        self._ended = False
+        #: Nothing is done here any more.
+        self.ended = False
 
     # -- operations --------------------------------------------------------------------------------------------------
 
@@ -97,12 +98,13 @@ class Upkeep:
 
         Raises StorageFailure for any trouble of the disk.
         """
-        if self._ended:
-            raise NotFound("the mailbox was closed")
-        if not self._account.leaving:
+        if not self._account.leaving and not self.ended:
             self.context.accounts[self._account.account] = self._account
         try:
             async with self.exclusive(*folders):
+                # Asked here: while this one waited for the lock, its directory may have become another account's.
+                if self.ended:
+                    raise NotFound("the mailbox was closed")
                 for _ in range(_ATTEMPTS):
                     try:
                         for folder in folders:
@@ -357,7 +359,7 @@ class Upkeep:
     def end(self) -> None:
         """Do nothing for anyone from now on."""
         self.stop()
-        self._ended = True
+        self.ended = True
 
     async def settle(self) -> bool:
         """Flush everything and write exact numbers; False if something could not be written."""
@@ -372,7 +374,7 @@ class Upkeep:
             return False
         finally:
             self.stopping = False
-            if not self._ended and self.dirty:
+            if not self.ended and self.dirty:
                 # It came while this was under way, or was refused; the account may well stay in use.
                 self.note(self.dirty.pop())
         return True
