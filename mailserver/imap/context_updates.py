@@ -11,14 +11,13 @@ from bisect import bisect_right
 from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
-from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context
+from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context, no_updates
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.search import Found, find
 from mailserver.imap.selected import Rows, Selected
 from mailserver.imap.session import Services
 from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
-from mailserver.wire.imap.responses import status_line, string
 from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
 from mailserver.wire.imap.search_keys import And, Fuzzy, Not, Or, SearchKey, Sequence, Uids, Within
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
@@ -49,8 +48,7 @@ def keep(
     if context is None:
         return
     if len(view.contexts) >= MAX_CONTEXTS or (context.criteria and len(found) > MAX_SORTED):
-        code = f"NOUPDATE {string(context.tag).decode('ascii')}"
-        yield status_line(b"*", "NO", "Too many updates, or too many results in order", code)
+        yield no_updates(context.tag, "Too many updates, or too many results in order")
         return
     uids = found.uids
     context.results = array("I", uids if order is None else [uids[at] for at in order])

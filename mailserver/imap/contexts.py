@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mailserver.ports.store import Mailbox
-from mailserver.wire.imap.responses import context_update
+from mailserver.wire.imap.responses import context_update, status_line, string
 from mailserver.wire.imap.search_commands import SortCriterion
 from mailserver.wire.imap.search_keys import SearchKey
 
-__all__ = ["MAX_CONTEXTS", "MAX_SORTED", "Context", "Contexts", "Numbering"]
+__all__ = ["MAX_CONTEXTS", "MAX_SORTED", "Context", "Contexts", "Numbering", "no_updates"]
 
 #: Of one selected mailbox; RFC 5267 §4.3.1 wants at least one.
 MAX_CONTEXTS = 10
@@ -24,6 +24,11 @@ MAX_SORTED = 20_000
 
 #: Message numbers of UIDs, as the client counts now.
 Numbering = Callable[[Sequence[int]], Sequence[int]]
+
+
+def no_updates(tag: bytes, why: str) -> bytes:
+    """Of the search with this tag nothing (more) will be told (RFC 5267 §4.3.1)."""
+    return status_line(b"*", "NO", why, f"NOUPDATE {string(tag).decode('ascii')}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +110,13 @@ class Contexts:
     def cancel(self, tag: bytes) -> None:
         """Forget this one."""
         del self._by_tag[tag]
+
+    def without_numbers(self) -> Iterator[bytes]:
+        """Forget those that speak of message numbers, and tell the client (RFC 9586 §3 allows no number any more)."""
+        for context in self:
+            if not context.uid:
+                self.cancel(context.tag)
+                yield no_updates(context.tag, "Its message numbers cannot be told with UIDONLY")
 
     def expunged(self, mailbox: Mailbox, numbering: Numbering) -> Iterator[bytes]:
         """REMOVEFROM for what is gone; must be said before the client's numbers change."""

@@ -11,7 +11,7 @@ from mailserver.imap.needs import needed
 from mailserver.imap.output import Output
 from mailserver.imap.replies import BadArguments, Completion, Refused, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
-from mailserver.imap.uid_only import names_numbers
+from mailserver.imap.uid_only import UID_REQUIRED, names_numbers
 from mailserver.model.errors import MailError
 
 __all__ = ["BROKEN", "SLICE", "may_run", "run_command"]
@@ -34,7 +34,7 @@ def may_run(session: Session, spec: CommandSpec, command: object) -> Completion 
             if not session.offers(capability):
                 return bad(f"{capability} is not offered here")
     if session.uid_only and names_numbers(command):
-        return bad("message numbers are not allowed once UIDONLY is enabled", "UIDREQUIRED")
+        return bad(*UID_REQUIRED)
     if session.state in spec.states:
         return None
     if session.account is None:
@@ -60,7 +60,7 @@ async def run_command(session: Session, spec: CommandSpec, command: object, outp
                     await asyncio.sleep(0)
                     turn = loop.time()
     except BadArguments as error:
-        return bad(str(error))
+        return bad(str(error), error.code)
     except Refused as refused:
         return refused.completion
     except MailError as error:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from mailserver.imap.needs import needed_by
 from mailserver.imap.replies import BadArguments, Refused, no
 from mailserver.imap.session import Session
+from mailserver.imap.uid_only import UID_REQUIRED, names_numbers
 from mailserver.wire.imap.lexer import ParseError
 from mailserver.wire.imap.parse_search import MAX_KEYS, criteria
 from mailserver.wire.imap.search_commands import Search
@@ -29,7 +30,8 @@ async def with_filters(session: Session, search: Search) -> Search:
 
     Raises:
         Refused: there is no such filter, or what it holds is no search (RFC 5466 §3.1).
-        BadArguments: what a filter asks for is not offered, or all filters together have too many keys.
+        BadArguments: what a filter asks for is not offered, or not with UIDONLY, or all filters together have too many
+            keys.
     """
     if not search.filters:
         return search
@@ -38,7 +40,10 @@ async def with_filters(session: Session, search: Search) -> Search:
     for capability in needed_by(key):
         if not session.offers(capability):
             raise BadArguments(f"{capability} is not offered here")
-    return replace(search, key=key, filters=False, fuzzy=search.fuzzy or expansion.fuzzy)
+    expanded = replace(search, key=key, filters=False, fuzzy=search.fuzzy or expansion.fuzzy)
+    if session.uid_only and names_numbers(expanded):
+        raise BadArguments(*UID_REQUIRED)
+    return expanded
 
 
 class _Expansion:

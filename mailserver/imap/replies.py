@@ -40,6 +40,10 @@ class After(Enum):
 class BadArguments(Exception):
     """The arguments do not fit the state of the session: a message number that does not exist. Answered with BAD."""
 
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+
 
 class Refused(Exception):
     """The command ends with this completion."""

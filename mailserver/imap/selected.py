@@ -90,19 +90,8 @@ class Selected(Permissions):
     """One session's view of a mailbox. Lives on the event loop; `close` gives the mailbox back to the store."""
 
     __slots__ = (
-        "_keywords_told",
-        "_lease",
-        "_sets_told",
-        "_told",
-        "contexts",
-        "count",
-        "modseq",
-        "own",
-        "owner",
-        "result",
-        "synced",
-        "table",
-        "uid_only",
+        "_keywords_told", "_lease", "_sets_told", "_told", "contexts", "count", "modseq", "own", "owner", "result",
+        "synced", "table", "uid_only",
     )  # fmt: skip
 
     def __init__(

@@ -255,11 +255,13 @@ class Session:
         """Nothing is enabled."""
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.uid_only = False
 
-    def enable_uid_only(self) -> None:
-        """From now on there are no message numbers (RFC 9586 §3)."""
+    def enable_uid_only(self) -> bytes:
+        """From now on there are no message numbers (RFC 9586 §3); searches that would tell some are told of no more."""
         self.uid_only = True
-        if self.selected is not None:
-            self.selected.uid_only = True
+        if self.selected is None:
+            return b""
+        self.selected.uid_only = True
+        return b"".join(self.selected.contexts.without_numbers())
 
     def enable_utf8(self) -> None:
         """From now on mailbox names and strings are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""

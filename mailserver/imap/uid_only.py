@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from mailserver.wire.imap.commands import Select
 from mailserver.wire.imap.events import AppendStarted
-from mailserver.wire.imap.search_keys import And, Not, Or, Sequence
+from mailserver.wire.imap.search_keys import And, Fuzzy, Not, Or, Sequence
 from mailserver.wire.imap.sequence_set import SavedResult
 
-__all__ = ["names_numbers"]
+__all__ = ["UID_REQUIRED", "names_numbers"]
+
+#: Text and code of the BAD that says so (RFC 9586 §3).
+UID_REQUIRED = ("message numbers are not allowed once UIDONLY is enabled", "UIDREQUIRED")
 
 
 def names_numbers(command: object) -> bool:
@@ -32,6 +35,6 @@ def names_numbers(command: object) -> bool:
                 keys.extend(some)
             case Or(left=left, right=right):
                 keys.extend((left, right))
-            case Not(key=key):
+            case Not(key=key) | Fuzzy(key=key):
                 keys.append(key)
     return False

@@ -27,7 +27,7 @@ async def enable(session: Session, command: commands.Enable) -> Responses:
             session.qresync = True
             yield session.enable_condstore()
         elif name == "UIDONLY" and not session.uid_only:
-            session.enable_uid_only()
+            yield session.enable_uid_only()
         elif name == "UTF8=ACCEPT" and not session.utf8:
             session.enable_utf8()
         elif name.upper() == "IMAP4REV2" and "IMAP4rev2" in offered and not session.rev2:

@@ -58,6 +58,7 @@ async def test_with_condstore_and_a_large_message() -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "UID SEARCH FUZZY 1", "ESEARCH FUZZY (ALL 1)",
         "FETCH 1 FLAGS", "STORE 1 +FLAGS (x)", "SEARCH ALL", "COPY 1 Trash", "MOVE 1 Trash", "UID SEARCH 1",
         "UID SEARCH OR SEEN NOT (ALL 1:*)", "SORT (DATE) UTF-8 ALL", "UID SORT (DATE) UTF-8 1",
         "THREAD REFERENCES UTF-8 ALL", "SELECT INBOX (QRESYNC (1 1 1 (1 1)))",
@@ -71,6 +72,34 @@ async def test_numbers_are_refused(command: str) -> None:
             assert answer.status == "BAD" and answer.code("UIDREQUIRED") == ""
             await imap.ok("UID SEARCH UID 1:*")
             await imap.ok("SELECT INBOX (QRESYNC (1 1 1))")
+
+
+@pytest.mark.parametrize("keys", ["FILTER first", "NOT FILTER first", "OR SEEN FILTER second"])
+@pytest.mark.parametrize("command", ["UID SEARCH {}", "UID SORT (DATE) UTF-8 {}", "UID THREAD REFERENCES UTF-8 {}"])
+async def test_a_filter_with_numbers_is_refused(command: str, keys: str) -> None:
+    async with ImapHarness() as server:
+        await server.deliver(MESSAGE, MESSAGE)
+        await server.expunge(1)
+        async with server.client(select="INBOX") as imap:
+            await imap.ok('SETMETADATA "" (/private/filters/values/first "1")')
+            await imap.ok('SETMETADATA "" (/private/filters/values/second "FILTER first")')
+            assert (await imap.ok("UID SEARCH FILTER first")).untagged == (b"* SEARCH 2",)
+            await imap.ok("UID SEARCH RETURN (SAVE) ALL")
+            await imap.ok("ENABLE UIDONLY")
+            answer = await imap.command(command.format(keys))
+            assert answer.status == "BAD" and answer.code("UIDREQUIRED") == ""
+            assert (await imap.ok("UID SEARCH $")).untagged == (b"* SEARCH 2",)
+
+
+async def test_searches_by_number_are_no_longer_kept_up_to_date() -> None:
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        (by_number,) = (await imap.ok("SEARCH RETURN (UPDATE) ALL")).untagged
+        (by_uid,) = (await imap.ok("UID SEARCH RETURN (UPDATE) ALL")).untagged
+        line, enabled = (await imap.ok("ENABLE UIDONLY")).untagged
+        assert line.startswith(b'* NO [NOUPDATE "%b"] ' % by_number.split(b'"')[1])
+        assert enabled == b"* ENABLED UIDONLY"
+        await server.deliver(MESSAGE)
+        assert (await imap.ok("NOOP")).untagged == (b"* 1 EXISTS", by_uid + b" ADDTO (0 1)")
 
 
 async def test_it_is_off_until_enabled_and_can_be_switched_off() -> None:
