@@ -330,12 +330,13 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _tell(self, *, expunges: bool, pushed: bool = False) -> None:
         """What happened and was not told yet; `pushed`: at our own instance, or that of an IDLE."""
-        session = self._session
+        session, turn = self._session, self._loop.time()
         if session.notifications is None:
             for piece in session.pending(expunge=expunges):
                 self._output.put(piece)
                 if self._output.full:
                     await self._output.flush()
+                turn = await self._share(turn)
         else:
             idle = self._idle is not None
             try:

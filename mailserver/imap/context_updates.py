@@ -11,11 +11,12 @@ from bisect import bisect_right
 from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
-from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, Context, no_updates
+from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.search import Found, find
 from mailserver.imap.selected import Rows, Selected
 from mailserver.imap.session import Services
+from mailserver.imap.slices import Turn
 from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
@@ -89,37 +90,37 @@ def _by_time(key: SearchKey) -> bool:
 
 async def updates(view: Selected, services: Services) -> AsyncIterator[bytes]:
     """Of all contexts; asked after EXISTS and FETCH were told, so that the client knows the messages."""
+    turn = Turn()
     for context in view.contexts:
-        rows = _candidates(view, context)
-        if rows:
+        for rows in _candidates(view, context):
             yield await _update(view, context, rows, services)
+            await turn.pass_on()
 
 
-def _candidates(view: Selected, context: Context) -> Rows | None:
-    """The messages that may have come into the results or left them."""
+def _candidates(view: Selected, context: Context) -> Iterator[Rows]:
+    """The messages that may have come into the results or left them, a few at a time."""
     box, last = view.mailbox, view.last_uid
     if _by_time(context.key):
-        return view.rows(range(view.count))
+        return view.batches([range(view.count)], PIECE)
     if box.highest_modseq == context.modseq and last == context.last_uid:
-        return None
+        return iter(())
     changed = box.flags_changed_since(context.modseq)
     uids = [*changed[: bisect_right(changed, context.last_uid)]]
     uids += view.table.uids[bisect_right(view.table.uids, context.last_uid) : view.count]
     context.modseq, context.last_uid = box.highest_modseq, last
-    return view.rows_of(NumSet.from_numbers(uids))
+    return view.batches(view.spans_of_uids(NumSet.from_numbers(uids)), PIECE)
 
 
 async def _update(view: Selected, context: Context, rows: Rows, services: Services) -> bytes:
     matching = set((await find(view, context.key, services.workers, rows)).uids)
-    before = set(rows.uids).intersection(context.results)
+    before = context.among(rows.uids)
+    if not context.criteria:
+        return context.exchange(before - matching, matching - before, view.numbers_of)
     if matching == before:
         return b""
     kept = [uid for uid in context.results if uid not in before or uid in matching]
-    new = matching - before
-    if not new:
+    if matching <= before:
         return context.change(kept, view.numbers_of)
-    if not context.criteria:
-        return context.change(sorted([*kept, *new]), view.numbers_of)
-    all_rows = view.rows_of(NumSet.from_numbers([*kept, *new]))
+    all_rows = view.rows_of(NumSet.from_numbers([*kept, *(matching - before)]))
     order = await in_order(view, Found(all_rows, b"\1" * len(all_rows)), context.criteria, services.sorting)
     return context.change([all_rows.uids[at] for at in order], view.numbers_of)

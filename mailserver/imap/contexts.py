@@ -7,6 +7,7 @@ wait; messages that come, and those that match now or no longer, are `context_up
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,14 @@ from mailserver.wire.imap.responses import context_update, status_line, string
 from mailserver.wire.imap.search_commands import SortCriterion
 from mailserver.wire.imap.search_keys import SearchKey
 
-__all__ = ["MAX_CONTEXTS", "MAX_SORTED", "Context", "Contexts", "Numbering", "no_updates"]
+__all__ = ["MAX_CONTEXTS", "MAX_SORTED", "PIECE", "Context", "Contexts", "Numbering", "no_updates"]
 
 #: Of one selected mailbox; RFC 5267 §4.3.1 wants at least one.
 MAX_CONTEXTS = 10
 #: Results of a SORT: what comes is put in order among all of them.
 MAX_SORTED = 20_000
+#: Messages that are looked at in one step: what changes all of them is told in many, and others get their turn.
+PIECE = 4_000
 
 #: Message numbers of UIDs, as the client counts now.
 Numbering = Callable[[Sequence[int]], Sequence[int]]
@@ -51,8 +54,12 @@ class Context:
     last_uid: int
     generation: int
 
+    def among(self, uids: Sequence[int]) -> set[int]:
+        """Those of these ascending UIDs that are results."""
+        return set(uids).intersection(self.results if self.criteria or not uids else self.results[self._part(uids)])
+
     def change(self, results: Sequence[int], numbering: Numbering) -> bytes:
-        """From now on these are the results; what the client is told, nothing when they are the same."""
+        """From now on these are the results of a SORT; what the client is told, nothing when they are the same."""
         old, new = set(self.results), set(results)
         removed, added = old - new, new - old
         parts = (
@@ -62,17 +69,25 @@ class Context:
         self.results = array("I", results)
         return context_update(self.tag, parts, uid=self.uid) if removed or added else b""
 
+    def exchange(self, removed: Collection[int], added: Collection[int], numbering: Numbering) -> bytes:
+        """In the order of the mailbox no positions are needed, that of each is clear; what the client is told."""
+        if not removed and not added:
+            return b""
+        moves = ((b"REMOVEFROM", sorted(removed)), (b"ADDTO", sorted(added)))
+        parts = [(name, [(0, uids if self.uid else numbering(uids))]) for name, uids in moves if uids]
+        part = self._part(sorted([*removed, *added]))
+        left = [uid for uid in self.results[part] if uid not in removed]
+        self.results[part] = array("I", sorted([*left, *added]))
+        return context_update(self.tag, parts, uid=self.uid)
+
+    def _part(self, uids: Sequence[int]) -> slice:
+        """Where these ascending UIDs are, or would be."""
+        return slice(bisect_left(self.results, uids[0]), bisect_right(self.results, uids[-1]))
+
     def _places(
         self, results: Sequence[int], moved: Collection[int], numbering: Numbering, *, shrinking: bool
     ) -> list[tuple[int, Sequence[int]]]:
-        """Positions and what is put in or taken away there, one after the other (RFC 5267 §4.3.2).
-
-        Results in the order of the mailbox need no positions: that of each is clear.
-        """
-        named = numbering if not self.uid else lambda uids: uids
-        if not self.criteria:
-            uids = [uid for uid in results if uid in moved]
-            return [(0, named(uids))] if uids else []
+        """Positions and what is put in or taken away there, one after the other (RFC 5267 §4.3.2)."""
         places: list[tuple[int, list[int]]] = []
         last, passed = -2, 0
         for at, uid in enumerate(results):
@@ -83,7 +98,7 @@ class Context:
             else:
                 places.append((at + 1 - (passed if shrinking else 0), [uid]))
             last, passed = at, passed + 1
-        return [(place, named(uids)) for place, uids in places]
+        return [(place, uids if self.uid else numbering(uids)) for place, uids in places]
 
 
 class Contexts:
@@ -127,5 +142,9 @@ class Contexts:
             gone = mailbox.expunged_since(context.generation)
             context.generation = table.generation
             lost = set(context.results).difference(table.uids) if gone is None else set(gone)
-            if not lost.isdisjoint(context.results):
+            if context.criteria:
                 yield context.change([uid for uid in context.results if uid not in lost], numbering)
+                continue
+            gone = sorted(lost.intersection(context.results))
+            for start in range(0, len(gone), PIECE):
+                yield context.exchange(set(gone[start : start + PIECE]), (), numbering)

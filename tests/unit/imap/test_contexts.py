@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.imap import context_updates
+from mailserver.imap import context_updates, contexts
 from mailserver.imap.contexts import MAX_CONTEXTS, Context
 from mailserver.model.flags import FlagChange
 from mailserver.wire.imap.search_commands import SortCriterion, SortKey
@@ -59,7 +59,13 @@ def _context(results: list[int], criteria: tuple[SortCriterion, ...]) -> Context
 def test_changes_lead_from_the_old_results_to_the_new_ones(order: list[int], old: set[int], new: set[int]) -> None:
     for criteria, ranks in ((_SORTED, order), ((), sorted(order))):
         before, after = ([uid for uid in ranks if uid in some] for some in (old, new))
-        line = _context(before, criteria).change(after, lambda uids: uids)
+        context = _context(before, criteria)
+        if criteria:
+            line = context.change(after, lambda uids: uids)
+        else:
+            assert context.among(order[:0]) == set() and context.among(sorted(new)) == old & new
+            line = context.exchange(old - new, new - old, lambda uids: uids)
+        assert list(context.results) == after
         assert (line == b"") == (old == new)
         assert apply(line, before) == after
 
@@ -108,6 +114,26 @@ async def test_a_client_that_listens_knows_what_a_search_would_find() -> None:
             for context in listener.known:
                 await listener.ask("NOOP")
                 assert listener.known[context] == await listener.ask(context.format("ALL"))
+
+
+async def test_changes_of_many_messages_are_told_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, others get their turn in between (ATTACKS I10)."""
+    for module in (contexts, context_updates):
+        monkeypatch.setattr(module, "PIECE", 2)
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(*[b"\r\n"] * 7)
+        await imap.ok("NOOP")
+        await imap.ok("UID SEARCH RETURN (UPDATE COUNT) UNSEEN")
+        await server.flag("1,2,3,5,7", FlagChange.ADD, "\\Seen")
+        changes = (await imap.ok("NOOP")).only("ESEARCH")
+        assert [line.split(b"UID ")[1] for line in changes] == [
+            b"REMOVEFROM (0 1:2)", b"REMOVEFROM (0 3,5)", b"REMOVEFROM (0 7)",
+        ]
+        await server.flag("1,3,7", FlagChange.REMOVE, "\\Seen")
+        await imap.ok("NOOP")
+        await server.expunge(1, 2, 3, 4)
+        gone = (await imap.ok("NOOP")).only("ESEARCH")
+        assert [line.split(b"UID ")[1] for line in gone] == [b"REMOVEFROM (0 1,3)", b"REMOVEFROM (0 4)"]
 
 
 async def test_as_many_as_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
