@@ -38,15 +38,17 @@ __all__ = ["Notifications"]
 
 #: Changes of names that may wait, and mailboxes whose changes may; with more NOTIFY ends (§5.8).
 _MOST_NAMES, _MOST_MAILBOXES = 1_000, 20_000
+_NO_ACCESS = b"\\NoAccess"
 _OVERFLOW = b"* OK [NOTIFICATIONOVERFLOW] Too much happens at once; NOTIFY is off\r\n"
 
 _SELECTED = (Watched.SELECTED, Watched.SELECTED_DELAYED)
+#: What is needed to hear of messages (§5).
+_READING = frozenset({Right.LOOKUP, Right.READ})
 #: The event that tells of each change.
 _EVENT_OF: dict[type[AccountChange], NotifyEvent] = {
     MailboxCreated: NotifyEvent.MAILBOX_NAME,
     MailboxDeleted: NotifyEvent.MAILBOX_NAME,
     MailboxRenamed: NotifyEvent.MAILBOX_NAME,
-    RightsChanged: NotifyEvent.MAILBOX_NAME,
     SubscriptionChanged: NotifyEvent.SUBSCRIPTION_CHANGE,
     MetadataChanged: NotifyEvent.MAILBOX_METADATA_CHANGE,
 }
@@ -72,6 +74,8 @@ class Notifications:
         self._dirty: dict[tuple[AccountId, str], None] = {}
         self._changes: list[tuple[AccountId, AccountChange]] = []
         self._told: dict[tuple[AccountId, str], MailboxStatus] = {}
+        #: Mailboxes that could be seen and not read when this began.
+        self._closed: list[Access] = []
         self._overflow = False
 
     def _spelled(self, name: str) -> str:
@@ -95,9 +99,16 @@ class Notifications:
         async for access in self._mailboxes():
             if access.account not in self._folders:
                 self._listen(access.account, access.folders)
-            if Right.READ in access.rights and self._wanted(MESSAGE_EVENTS, access.account, access.name):
-                watched.append(access)
+            if self._wanted(MESSAGE_EVENTS, access.account, access.name):
+                (watched if Right.READ in access.rights else self._closed).append(access)
         return watched
+
+    def closed(self) -> Iterator[bytes]:
+        r"""\NoAccess for mailboxes that were asked for and may not be read (§3.1)."""
+        for access in self._closed:
+            shown = self._session.reach.to_client(access.account, access.name)
+            separator = self._session.services.layout.separator
+            yield responses.list_line((_NO_ACCESS,), separator, shown, utf8=self._session.utf8)
 
     async def _mailboxes(self) -> AsyncIterator[Access]:
         session = self._session
@@ -260,17 +271,17 @@ class Notifications:
     # --- names
 
     async def _told_of(self, account: AccountId, change: AccountChange) -> AsyncIterator[bytes]:
-        event = _EVENT_OF[type(change)]
+        events = self._events_of(account, change)
         if isinstance(change, MailboxRenamed):
             self._renamed(account, change)
         folders = self._folders.get(account)
-        names = list(_affected(change)) if not isinstance(change, RightsChanged) else self._gained(account, change)
+        names = list(_affected(change)) if events else []
         infos = {info.name: info for info in await folders.list_mailboxes()} if folders is not None and names else {}
         if isinstance(change, MetadataChanged):
             yield self._metadata(account, change, infos)
             return
         for name in names:
-            if self._visible(account, name, infos, change) and self._wanted(frozenset({event}), account, name):
+            if self._visible(account, name, infos, change) and self._wanted(events, account, name):
                 yield self._list_line(account, name, infos, change)
 
     def _visible(self, account: AccountId, name: str, infos: dict[str, MailboxInfo], change: AccountChange) -> bool:
@@ -285,11 +296,17 @@ class Notifications:
             return False
         return Right.LOOKUP in self._session.reach.rights(account, acl)
 
-    def _gained(self, account: AccountId, change: RightsChanged) -> list[str]:
-        """The mailbox, if this user may look it up now and could not before, or the other way round (§5.4)."""
-        rights = self._session.reach.rights
-        before, after = (Right.LOOKUP in rights(account, acl) for acl in (change.before, change.after))
-        return [change.name] if before != after else []
+    def _events_of(self, account: AccountId, change: AccountChange) -> frozenset[NotifyEvent]:
+        """Any of which is reason to tell of it; of a change of rights, those for which they matter (§5.4, §5.9)."""
+        if not isinstance(change, RightsChanged):
+            return frozenset({_EVENT_OF[type(change)]})
+        before, after = (self._session.reach.rights(account, acl) for acl in (change.before, change.after))
+        events = set[NotifyEvent]()
+        if (Right.LOOKUP in before) != (Right.LOOKUP in after):
+            events.add(NotifyEvent.MAILBOX_NAME)
+        if _READING.issubset(before) != _READING.issubset(after):
+            events |= MESSAGE_EVENTS
+        return frozenset(events)
 
     def _metadata(self, account: AccountId, change: MetadataChanged, infos: dict[str, MailboxInfo]) -> bytes:
         """§5.6, §5.7. What is private to somebody else is told to nobody."""
@@ -315,6 +332,8 @@ class Notifications:
             attributes += [b"\\NonExistent", b"\\Noselect"]
         elif not info.selectable:
             attributes.append(b"\\Noselect")
+        elif Right.READ not in session.reach.rights(account, info.acl):
+            attributes.append(_NO_ACCESS)
         children = info is not None and any(other.startswith(name + SEPARATOR) for other in infos)
         attributes.append(b"\\HasChildren" if children else b"\\HasNoChildren")
         if shown in self._subscribed:

@@ -22,6 +22,8 @@ async def notify(session: Session, command: Notify) -> Responses:
     new = Notifications(session, command, session.connection.wake)
     try:
         mailboxes = await new.begin()
+        for line in new.closed():
+            yield line
         if command.status:
             async for line in new.statuses(mailboxes):
                 yield line

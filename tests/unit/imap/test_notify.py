@@ -225,6 +225,30 @@ async def test_mailboxes_of_others() -> None:
         await quiet(server, imap)
 
 
+async def test_mailboxes_that_may_be_seen_and_not_read() -> None:
+    """RFC 5465 §3.1, §5.9."""
+    async with ImapHarness() as server, server.client("ben") as imap:
+        anna = await server.store.open_account(ANNA)
+        for name in ("a", "b"):
+            await anna.create(name)
+        lookup, read, top = frozenset({Right.LOOKUP}), frozenset({Right.READ}), "Other Users/anna@example.test"
+        await anna.grant("a", BEN, RightsChange.ADD, lookup)
+        await anna.grant("b", BEN, RightsChange.ADD, lookup | read)
+        answer = await imap.ok(f'NOTIFY SET (mailboxes ("{top}/a" "{top}/b" "{top}/c") ({EVENTS}))')
+        assert answer.untagged == (b'* LIST (\\NoAccess) "/" "%b/a"' % top.encode(),)
+        assert (await imap.ok(f'NOTIFY SET (subtree "{top}" (MailboxName))')).untagged == ()
+        await imap.ok(f'NOTIFY SET (subtree "{top}" ({EVENTS}))')
+        await anna.grant("a", BEN, RightsChange.ADD, read)
+        assert await imap.response_line() == b'* LIST (\\HasNoChildren) "/" "%b/a"' % top.encode()
+        await server.deliver(MESSAGE, mailbox="a")
+        assert b'/a" (MESSAGES 1' in await imap.response_line()
+        await anna.grant("b", BEN, RightsChange.REMOVE, read)
+        assert await imap.response_line() == b'* LIST (\\NoAccess \\HasNoChildren) "/" "%b/b"' % top.encode()
+        await server.deliver(MESSAGE, mailbox="b")
+        await anna.grant("b", BEN, RightsChange.REMOVE, lookup)
+        await quiet(server, imap)
+
+
 async def test_metadata() -> None:
     async with ImapHarness() as server, server.client() as imap, server.client("ben") as ben:
         anna = await server.store.open_account(ANNA)
