@@ -13,8 +13,8 @@ Memory is bounded by `Limits`: a line, the literals of one command in sum, and w
 
     COMMAND ──line──▶ CommandReceived | BadCommand
        │  small literal: [ContinuationNeeded] HELD ──▶ COMMAND (the same command goes on)
-       │  APPEND's message: AppendStarted, DECIDE ──accept──▶ STREAM ──▶ AFTER ──▶ AppendFinished, or again DECIDE
-       │                                          └─refuse──▶ COMMAND, or SKIP if the client does not wait
+       │  APPEND's message: AppendStarted, DECIDE (streaming.py) ──▶ COMMAND
+       │  a line or literal that is not wanted: SKIP, SKIP_LINE (intake.py) ──▶ COMMAND
        ├──await_done──▶ IDLE      ├──await_sasl──▶ SASL      ├──begin_tls──▶ TLS
        └──▶ CLOSED
 """
@@ -25,72 +25,47 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from mailserver.wire.imap.events import (
-    AppendContinued,
-    AppendFinished,
-    AppendMessage,
-    BadCommand,
-    CatenateEnd,
-    CatenateText,
     CommandReceived,
     ContinuationNeeded,
     Event,
     IdleDone,
-    LiteralChunk,
     ProtocolClosed,
     SaslResponse,
 )
-from mailserver.wire.imap.fragments import TOO_LONG, Fragments, HangUp, LiteralHeader, literal_header
-from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.limits import CHUNK, MAX_DISCARD, TAIL, Limits
+from mailserver.wire.imap.fragments import TOO_LONG, HangUp, LiteralHeader, literal_header
+from mailserver.wire.imap.lexer import ParseError
+from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
-from mailserver.wire.imap.parse_append import STREAMED, append_message, append_started, names_mailbox
-from mailserver.wire.imap.parse_catenate import Parts
-from mailserver.wire.imap.responses import CONTINUE
+from mailserver.wire.imap.parse_append import STREAMED, names_mailbox
 from mailserver.wire.imap.states import State
+from mailserver.wire.imap.streaming import MessageStream
 from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response
 
 __all__ = ["ImapConnection"]
 
 
-class ImapConnection:
+class ImapConnection(MessageStream):
     """The server's side of one connection.
 
     Attributes:
         authenticated: set it after login; it raises the limits and lets APPEND stream.
-        utf8: set it when the client enables UTF8=ACCEPT or IMAP4rev2; mailbox names are UTF-8 from then on.
     """
 
-    __slots__ = (
-        "_append", "_at", "_catenated", "_eof", "_fragments", "_held", "_left", "_limits", "_line", "_messages",
-        "_name", "_parsers", "_parts", "_state", "_tag", "_verdict", "authenticated", "utf8",
-    )  # fmt: skip
+    __slots__ = ("_eof", "_held", "_parsers", "_parts", "_verdict", "authenticated")
 
     def __init__(self, limits: Limits, parsers: Mapping[bytes, Parser] = PARSERS) -> None:
         """`parsers`: PARSERS, with the commands of plugins beside it."""
-        self._limits = limits
+        super().__init__(limits)
         self._parsers = parsers
-        self._fragments = Fragments()
         self._eof = False
         self._verdict = ""
         self.authenticated = False
-        self.utf8 = False
-        self._tag = self._name = b""
-        self._at = 0
-        self._reset()
 
     def _reset(self) -> None:
-        """Ready for the next command."""
-        self._state = State.COMMAND
-        #: The command so far: lines with their CRLF, literals in their places.
+        super()._reset()
+        #: The command so far: lines with their CRLF, literals in their places; and the octets of those literals.
         self._parts: list[bytes] = []
-        #: Octets of lines and of literals in `_parts`.
-        self._line = self._held = 0
-        #: Octets of the literal in hand that are still to come.
-        self._left = 0
-        self._append: AppendMessage | None = None
-        #: The parts of a message that is put together.
-        self._catenated: Parts | None = None
-        self._messages = 0
+        self._held = 0
 
     # What the driver and the session call
 
@@ -134,37 +109,6 @@ class ImapConnection:
         if self._eof and state is not State.CLOSED:
             return self._close("")
         return None
-
-    def accept_literal(self) -> bytes:
-        """Take the message of the last AppendStarted or AppendContinued. Returns what to send now, perhaps nothing."""
-        message = self._message_in_hand()
-        self._state = State.PARTS if message.catenate else State.STREAM
-        return CONTINUE if message.synchronizing else b""
-
-    def refuse_literal(self) -> None:
-        """Do not take that message; the session answers the command NO. A literal that comes anyway is thrown away."""
-        if self._catenated is not None and (self._state is State.PARTS or self._message_in_hand().catenate):
-            self._leave_parts(self._catenated)
-            return
-        message = self._message_in_hand()
-        if message.synchronizing:
-            self._reset()
-        else:
-            self._skip(message.size)
-
-    def _leave_parts(self, parts: Parts) -> None:
-        """Throw away what is left of a message that is put together, and of its command."""
-        header, unread = parts.header, parts.lexer is None
-        self._reset()
-        if unread:
-            self._state = State.SKIP_LINE
-        elif header is not None and not header.synchronizing:
-            self._skip(header.size)
-
-    def _message_in_hand(self) -> AppendMessage:
-        if self._state is not State.DECIDE or self._append is None:
-            raise RuntimeError("there is no message to accept or refuse")
-        return self._append
 
     def await_done(self) -> None:
         """IDLE was granted: the next line is DONE, and gives IdleDone (or BadCommand, which ends IDLE as well)."""
@@ -231,16 +175,6 @@ class ImapConnection:
             return self._bad(error.text, error.status, error.code)
         return CommandReceived(self._tag, self._name.decode("ascii"), command)
 
-    def _line_too_long(self) -> Event:
-        bad = self._bad(f"a command has at most {self._limits.line} octets outside literals; name messages as ranges")
-        self._state = State.SKIP_LINE
-        return bad
-
-    def _bad(self, text: str, status: str = "BAD", code: str = "") -> BadCommand:
-        """Answer the command in hand; the next line is a command again."""
-        self._reset()
-        return BadCommand(self._tag or b"*", text, status, code)
-
     def _close(self, text: str) -> ProtocolClosed:
         self._reset()
         self._fragments.clear()
@@ -254,7 +188,8 @@ class ImapConnection:
         if self._name in STREAMED and self.authenticated and (
             self._parts or not names_mailbox(self._name, line[self._at : header.start])
         ):
-            return self._append_announced(b"".join((*self._parts, line[: header.start])), header)
+            before, self._parts = self._parts, []
+            return self._append_announced(b"".join((*before, line[: header.start])), header)
         most = self._limits.literals if self.authenticated else self._limits.literals_before_login
         if self._held + header.size > most:
             text = f"the literals of a command have at most {most} octets"
@@ -274,155 +209,6 @@ class ImapConnection:
             return None
         self._parts.append(self._fragments.take(self._left))
         self._state = State.COMMAND
-        return None
-
-    # APPEND
-
-    def _append_announced(self, data: bytes, header: LiteralHeader | None) -> Event:
-        lexer = Lexer(data, self._at, utf8=self.utf8)
-        try:
-            started = append_started(self._tag, self._name, lexer, header, self._limits.append)
-        except ParseError as error:
-            return self._append_failed(error, header)
-        self._begin(started.message, lexer, header)
-        return started
-
-    def _begin(self, message: AppendMessage, lexer: Lexer, header: LiteralHeader | None) -> AppendMessage:
-        self._messages += 1
-        self._parts = []
-        self._catenated = Parts(lexer, header) if message.catenate else None
-        return self._decide(message)
-
-    def _decide(self, message: AppendMessage) -> AppendMessage:
-        self._append, self._left, self._state = message, message.size, State.DECIDE
-        return message
-
-    def _append_failed(self, error: ParseError, header: LiteralHeader | None) -> Event:
-        bad = self._bad(error.text, error.status, error.code)
-        if header is not None and not header.synchronizing:
-            self._check_skippable(header)
-            self._skip(header.size)
-        return bad
-
-    def _step_decide(self) -> Event | None:
-        # Whoever passes over the message must not leave the connection waiting for a decision for ever.
-        self.refuse_literal()
-        return None
-
-    def _step_stream(self) -> Event | None:
-        data = self._fragments.take(min(self._left, CHUNK))
-        if not data and self._left:
-            return None
-        self._left -= len(data)
-        if b"\0" in data and self._append is not None and not self._append.binary:
-            # RFC 9051 §9 literal: CHAR8 is any octet but NUL.
-            left = self._left
-            bad = self._bad("the message has NUL octets; send it as a literal8: ~{count}", "NO", "CANNOT")
-            self._skip(left)
-            return bad
-        if not self._left:
-            self._state = State.AFTER if self._catenated is None else State.PARTS
-        return LiteralChunk(data, last=not self._left)
-
-    def _step_parts(self) -> Event | None:
-        """The next part of a message that is put together."""
-        parts = self._catenated
-        if parts is None:
-            raise RuntimeError("no message is put together")
-        if parts.lexer is None:
-            line = self._fragments.line(self._limits.line)
-            if line is None:
-                return None
-            if line is TOO_LONG:
-                return self._line_too_long()
-            parts.goes_on(line, literal_header(line), utf8=self.utf8)
-        header = parts.header
-        try:
-            part = parts.next(self._limits.append)
-        except ParseError as error:
-            return self._append_failed(error, header)
-        if isinstance(part, CatenateText):
-            self._decide(part.message)
-        elif isinstance(part, CatenateEnd):
-            self._state = State.AFTER
-        elif part is None and parts.url is not None:
-            self._left, self._state = parts.url.size, State.URL
-            return ContinuationNeeded() if parts.url.synchronizing else None
-        return part
-
-    def _step_url(self) -> Event | None:
-        if len(self._fragments) < self._left or self._catenated is None:
-            return None
-        self._state = State.PARTS
-        try:
-            return self._catenated.held(self._fragments.take(self._left))
-        except ParseError as error:
-            bad = self._bad(error.text)
-            self._state = State.SKIP_LINE
-            return bad
-
-    def _step_after(self) -> Event | None:
-        """What follows a message: the end of the command, or one more message."""
-        parts, self._catenated = self._catenated, None
-        if parts is not None and parts.lexer is not None:
-            lexer, header = parts.lexer, parts.header
-        else:
-            line = self._fragments.line(self._limits.line)
-            if line is None:
-                return None
-            if line is TOO_LONG:
-                return self._line_too_long()
-            header = literal_header(line)
-            lexer = Lexer(line[: header.start] if header else line, utf8=self.utf8)
-        try:
-            if self._append is not None and self._append.utf8:
-                lexer.expect(b")")
-            if header is None and lexer.at_end:
-                self._reset()
-                return AppendFinished(self._tag)
-            if self._name != b"APPEND":
-                # RFC 8508 §4.7
-                raise ParseError("REPLACE takes one message")
-            if self._messages >= self._limits.messages:
-                raise ParseError(f"an APPEND has at most {self._limits.messages} messages", status="NO", code="LIMIT")
-            message = append_message(lexer, header, self._limits.append)
-        except ParseError as error:
-            return self._append_failed(error, header)
-        return AppendContinued(self._begin(message, lexer, header))
-
-    # Throwing away
-
-    def _check_skippable(self, header: LiteralHeader) -> None:
-        if header.size > self._limits.append:
-            raise HangUp(f"a literal has at most {self._limits.append} octets")
-
-    def _skip(self, octets: int) -> None:
-        """Throw away a literal, and then the rest of its command."""
-        self._reset()
-        self._left = octets
-        self._state = State.SKIP
-
-    def _step_skip(self) -> Event | None:
-        self._left -= len(self._fragments.take(self._left))
-        if not self._left:
-            self._state = State.SKIP_LINE
-        return None
-
-    def _step_skip_line(self) -> Event | None:
-        gone, tail = self._fragments.discard_line(TAIL)
-        self._line += gone
-        if self._line > MAX_DISCARD:
-            raise HangUp("the line does not end")
-        if tail is None:
-            return None
-        header = literal_header(tail)
-        if header is None or header.synchronizing:
-            # A client that waits has had its answer, and sends no literal after it.
-            self._reset()
-        else:
-            self._check_skippable(header)
-            self._left = header.size
-            self._state = State.SKIP
         return None
 
     # Other lines
@@ -464,15 +250,15 @@ class ImapConnection:
     _STEPS: ClassVar[dict[State, Callable[[ImapConnection], Event | None]]] = {
         State.COMMAND: _step_command,
         State.HELD: _step_held,
-        State.DECIDE: _step_decide,
-        State.STREAM: _step_stream,
-        State.AFTER: _step_after,
-        State.SKIP: _step_skip,
-        State.SKIP_LINE: _step_skip_line,
+        State.DECIDE: MessageStream._step_decide,
+        State.STREAM: MessageStream._step_stream,
+        State.AFTER: MessageStream._step_after,
+        State.SKIP: MessageStream._step_skip,
+        State.SKIP_LINE: MessageStream._step_skip_line,
         State.IDLE: _step_idle,
         State.SASL: _step_sasl,
         State.TLS: _step_tls,
         State.CLOSED: _step_closed,
-        State.PARTS: _step_parts,
-        State.URL: _step_url,
+        State.PARTS: MessageStream._step_parts,
+        State.URL: MessageStream._step_url,
     }

@@ -1,4 +1,4 @@
-"""What a connection waits for; the ways from one to the other are drawn at the head of connection.py."""
+"""What a connection waits for; the ways from one to the other are at the heads of connection.py and streaming.py."""
 
 from __future__ import annotations
 
