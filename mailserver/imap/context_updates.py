@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Iterator
 
 from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
 from mailserver.imap.replies import BadArguments
+from mailserver.imap.rows import Rows
 from mailserver.imap.search import Found, find
-from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.selected import Selected
 from mailserver.imap.session import Services
 from mailserver.imap.slices import Turn
 from mailserver.imap.sorting import in_order

@@ -14,8 +14,9 @@ from functools import partial
 
 from mailserver.imap.ahead import one_ahead
 from mailserver.imap.fetch_plan import Pieces, Plan, is_whole, make_plan
+from mailserver.imap.rows import Rows
 from mailserver.imap.sections import Located, SectionItem, locate_all, render, value_of
-from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
 from mailserver.model.flags import SEEN, FlagChange

@@ -17,9 +17,10 @@ from concurrent.futures import Executor
 from itertools import compress
 from types import MappingProxyType
 
+from mailserver.imap.rows import Rows
 from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
-from mailserver.imap.selected import Rows, Selected
+from mailserver.imap.selected import Selected
 from mailserver.imap.slices import Turn
 from mailserver.wire.imap.search_keys import (
     All,

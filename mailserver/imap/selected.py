@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from mailserver.imap.contexts import Contexts
 from mailserver.imap.permissions import Judge, Permissions, everything
 from mailserver.imap.replies import BadArguments
+from mailserver.imap.rows import Rows
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MessageTable
@@ -31,12 +32,10 @@ from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.commands import Copy, Fetch, Move, Store
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 
-__all__ = ["FlagsShown", "Rows", "Selected", "cut"]
+__all__ = ["FlagsShown", "Selected"]
 
 #: Messages per piece of an unsolicited answer; a piece is some 60 KiB.
 _PIECE = 1000
-
-
 _NOBODY = AccountId("")
 
 
@@ -46,44 +45,6 @@ class FlagsShown:
 
     uid: bool = False
     modseq: bool = False
-
-
-@dataclass(slots=True)
-class Rows:
-    """Some messages of the view, column by column, all columns equally long. `flags` are FlagTable numbers."""
-
-    numbers: Sequence[int]
-    uids: Sequence[int]
-    flags: Sequence[int]
-    modseqs: Sequence[int]
-    sizes: Sequence[int]
-    dates: Sequence[int]
-    saved: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.uids)
-
-    def _columns(self) -> tuple[Sequence[int], ...]:
-        return (self.numbers, self.uids, self.flags, self.modseqs, self.sizes, self.dates, self.saved)
-
-    def take(self, at: Sequence[int]) -> Rows:
-        """The rows at these places."""
-        return Rows(*([column[i] for i in at] for column in self._columns()))
-
-    def part(self, start: int, stop: int) -> Rows:
-        """The rows from `start` up to `stop`."""
-        return self if start == 0 and stop >= len(self) else Rows(*(column[start:stop] for column in self._columns()))
-
-
-def cut(spans: Sequence[range], part: range) -> list[range]:
-    """Of all positions in these spans, counted on from 0, those in `part`."""
-    out, before = [], 0
-    for span in spans:
-        kept = span[max(0, part.start - before) : max(0, part.stop - before)]
-        if kept:
-            out.append(kept)
-        before += len(span)
-    return out
 
 
 class Selected(Permissions):

@@ -7,8 +7,8 @@ from mailserver.imap.commands.select import vanished_among
 from mailserver.imap.fetch_plan import make_plan
 from mailserver.imap.fetch_rows import Tally, fetch_rows
 from mailserver.imap.replies import GONE, Responses, bad, no, ok
+from mailserver.imap.rows import cut
 from mailserver.imap.sections import UnknownEncoding
-from mailserver.imap.selected import cut
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import commands

@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from mailserver.imap.replies import Responses, bad, ok
-from mailserver.imap.selected import FlagsShown, Rows, Selected
+from mailserver.imap.rows import Rows
+from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.session import Session
 from mailserver.model.flags import SEEN
 from mailserver.model.numset import MAX_NUMBER, NumSet

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mailserver.imap.replies import GONE, Completion, Responses, ok
-from mailserver.imap.selected import FlagsShown, Rows, Selected
+from mailserver.imap.rows import Rows
+from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import FLAG_RIGHTS, right_for_flag

@@ -11,8 +11,8 @@ import pytest
 
 from mailserver.imap.ahead import one_ahead
 from mailserver.imap.fetch_plan import Plan
+from mailserver.imap.rows import Rows
 from mailserver.imap.sections import field_filter
-from mailserver.imap.selected import Rows
 from mailserver.model.flags import FlagChange
 from mailserver.ports.clock import SystemClock
 from mailserver.storage.maildir import reading
