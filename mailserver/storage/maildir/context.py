@@ -16,6 +16,7 @@ from mailserver.storage.maildir.commit import Committer
 from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.names import NameMaker
+from mailserver.storage.maildir.rendering import Rendering
 from mailserver.storage.maildir.shares import Shares
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
@@ -58,7 +59,11 @@ class Context:
     idle_boxes: OrderedDict[MaildirMailbox, None] = field(default_factory=OrderedDict)
     #: When (loop time) anything was last delivered to any account.
     last_arrival: float = 0.0
+    rendering: Rendering = field(init=False)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.rendering = Rendering(self)
 
     def idle(self, box: MaildirMailbox) -> None:
         """Nobody has this mailbox open any more. The tables of the longest unused ones are let go, never this one."""

@@ -87,6 +87,7 @@ class Folder:
         "tmp",
         "uid_field",
         "unindexed",
+        "unrendered",
         "visible_next",
     )
 
@@ -102,6 +103,8 @@ class Folder:
         self._expecting: list[asyncio.Future[None]] = []
         #: Visible messages that are not in the index yet, in the order of UIDs.
         self.unindexed: list[Arrival] = []
+        #: Ascending spans of UIDs, from first to last, among which there may be messages without rendered pieces.
+        self.unrendered: list[tuple[int, int]] = []
         self.keywords = Keywords(path)
         #: Octets and messages by which the account's usage counts this folder until its numbers are exact; None: what
         #: the index says.

@@ -21,12 +21,14 @@ from mailserver.storage.maildir.keys import as_json, key_range, select, select_s
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
 __all__ = [
-    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "lacking_pieces", "pieces_with",
+    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "newest_lacking", "pieces_with",
     "read_pieces", "share_pieces", "store_pieces",
 ]  # fmt: skip
 
 #: Keys of a folder that are forgotten at once.
 _MANY = 10_000
+#: Messages among which one statement looks for those without pieces.
+_LOOKED_AT = 5_000
 
 
 @dataclass(slots=True)
@@ -157,19 +159,35 @@ def share_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterab
     )
 
 
-def lacking_pieces(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> list[int]:
-    """Those of the (ascending) UIDs of messages that have no pieces, neither own ones nor an original's."""
-    if not uids:
-        return []
-    # Where one kind is, all are.
-    table = PIECE_TABLES[Rendered.ENVELOPE]
-    rows = db.execute(
-        "SELECT key FROM messages WHERE key BETWEEN ? AND ?"  # noqa: S608
+def newest_lacking(
+    db: sqlite3.Connection, number: int, low: int, high: int, most: int, octets: int
+) -> tuple[int, list[int]]:
+    """The newest messages of these UIDs that have no pieces, neither own ones nor an original's: up to `most`, and no
+    more than one beyond so many octets; ascending. Before them, the highest UID that was not looked at."""
+    first = number << 32
+    bottom = db.execute(
+        "SELECT key FROM messages WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1 OFFSET ?",
+        (first | low, first | high, _LOOKED_AT - 1),
+    ).fetchone()
+    if bottom is not None:
+        low = bottom[0] - first
+    # Where one kind is, all are; this one is small.
+    table = PIECE_TABLES[Rendered.EMAILID]
+    found = db.execute(
+        "SELECT key, wire FROM messages WHERE key BETWEEN ? AND ?"  # noqa: S608
         f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.key = messages.key)"
-        f" AND NOT EXISTS (SELECT 1 FROM ({_shared(Rendered.ENVELOPE)}) shared WHERE shared.key = messages.key)",
-        (number << 32 | uids[0], number << 32 | uids[-1]),
-    )
-    return sorted({key & 0xFFFFFFFF for (key,) in rows}.intersection(uids))
+        f" AND NOT EXISTS (SELECT 1 FROM ({_shared(Rendered.EMAILID)}) shared WHERE shared.key = messages.key)"
+        " ORDER BY key DESC LIMIT ?",
+        (first | low, first | high, most),
+    ).fetchall()
+    uids: list[int] = []
+    with decoding():
+        for key, wire in found:
+            uids.insert(0, key - first)
+            octets -= wire
+            if octets < 0:
+                break
+    return (uids[0] if len(uids) == most or octets < 0 else low) - 1, uids
 
 
 def forget_pieces(db: sqlite3.Connection, keys: Sequence[int]) -> None:

@@ -17,14 +17,14 @@ from mailserver.storage.maildir.index import AccountIndex
 from mailserver.storage.maildir.pieces import PieceBatch, read_pieces, store_pieces
 from mailserver.storage.maildir.rows import FileRow
 
-__all__ = ["BATCH_OCTETS", "RENDER_BATCH", "load", "open_message", "read_batch", "read_range", "read_rendered",
+__all__ = ["BATCH_OCTETS", "load", "open_message", "read_batch", "read_range", "read_rendered",
     "render_missing"]
 
 BATCH_OCTETS = 1 << 20
 #: Octets of messages, and of one kind of their pieces, that are read at once to be sent.
 _SENT_OCTETS = 256 << 10
 _SENT_PIECES = 512 << 10
-RENDER_BATCH = 50
+_RENDER_BATCH = 50
 _BATCH_MESSAGES = 256
 _FIRST_READ = 16 << 10
 _CHUNK = 1 << 20
@@ -161,7 +161,7 @@ def read_rendered(
     lacking = [uid for uid in uids[: batch.done] if uid not in there] if make and len(there) < batch.done else []
     if not lacking:
         return batch
-    lacking = lacking[:RENDER_BATCH]
+    lacking = lacking[:_RENDER_BATCH]
     made = render_missing(index, folder, number, lacking)
     found = dict(zip(batch.uids, zip(*batch.columns, strict=True), strict=bool(fields)))
     found.update({uid: tuple([pieces.get(field, b"") for field in fields]) for uid, pieces in made.items()})

@@ -146,6 +146,7 @@ class MaildirStore:
             self._finding.cancel()
         await asyncio.wait([self._recovery])
         clean = not self._recovery.cancelled() and self._recovery.exception() is None and self._recovery.result()
+        self._context.rendering.stop()
         # In this order: what is settled is not changed afterwards.
         await self._context.committer.drain()
         await self._context.drain()

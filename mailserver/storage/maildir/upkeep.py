@@ -4,7 +4,7 @@
 back (`Folder.hold`) what delivery makes visible in its folders meanwhile. Delivery itself never waits for it.
 
 Later, by timers: renames and unlinks half a second after the first change that needs them; new messages go into the
-index, and are rendered, when the store has been quiet for a moment or they have waited long enough.
+index when the store has been quiet for a moment or they have waited long enough, and are rendered then (rendering.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import structlog
 
 from mailserver.model.changes import MessagesChanged
 from mailserver.model.errors import NotFound, StorageFailure
-from mailserver.storage.maildir import flush, pieces, reading, rows
+from mailserver.storage.maildir import flush, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
+from mailserver.storage.maildir.rendering import note_unrendered
 from mailserver.storage.maildir.scan import mtimes
 from mailserver.storage.maildir.snapshots import WORTHWHILE, is_kept, save_snapshot
 from mailserver.storage.maildir.sync import Look, Memory, Synced, remember, sync
@@ -172,6 +173,7 @@ class Upkeep:
         if synced.modseq_used:
             folder.highest_modseq = look.modseq
         folder.seen, folder.synced, folder.number = synced.seen, generation, synced.number
+        self._render_later(folder, first=first)
         if synced.pending:
             self.note(folder)
         if box is not None:
@@ -253,7 +255,7 @@ class Upkeep:
 
         def wanted() -> bool:
             # Asked in a thread.
-            return self._waiting > 0 and loop.time() < overdue
+            return self.wanted and loop.time() < overdue
 
         while self.dirty:
             await self.flush(wanted)
@@ -307,9 +309,19 @@ class Upkeep:
             box.show(arrivals)
         else:
             self._account.tell(MessagesChanged(folder.name))
-        self.context.last_arrival = now = self.context.loop.time()
+        note_unrendered(folder, arrivals[0].uid, arrivals[-1].uid)
+        self.context.last_arrival = self.context.loop.time()
+        self._fill_later()
+
+    def _render_later(self, folder: Folder, *, first: bool) -> None:
+        if first and folder.visible_next > 1:
+            folder.unrendered[:] = [(1, folder.visible_next - 1)]
+        if folder.unrendered:
+            self._fill_later()
+
+    def _fill_later(self) -> None:
         if self._waiting_since is None:
-            self._waiting_since = now
+            self._waiting_since = self.context.loop.time()
         if self._fill_timer is None and not self.stopping:
             self._fill_timer = self.context.loop.call_later(self.context.settings.fill_delay, self._fill_due)
 
@@ -325,26 +337,32 @@ class Upkeep:
         self.context.background(self.fill, "fill")
 
     async def fill(self, *, render: bool = True) -> None:
-        """Put everything that arrived into the index, and render it."""
+        """Put everything that arrived into the index, and begin to render it."""
         self._waiting_since = None
         for folder in list(self._account.folders.values()):
-            uids = [arrival.uid for arrival in folder.unindexed]
-            if uids:
+            if folder.unindexed:
                 try:
-                    number = await self.operate(functools.partial(self.transact, folder, _number), folder)
+                    await self.operate(functools.partial(self.transact, folder, _number), folder)
                 except NotFound:
                     continue
-                if render:
-                    await self._render(folder, number, uids)
+            if render:
+                self.context.rendering.queue(self, folder)
 
-    async def _render(self, folder: Folder, number: int, uids: list[int]) -> None:
-        run = self.context.reading.run
-        lacking = await run(self.index.run, lambda db: pieces.lacking_pieces(db, number, uids))
-        for start in range(0, len(lacking), reading.RENDER_BATCH):
-            if self.stopping:
-                break
-            some = lacking[start : start + reading.RENDER_BATCH]
-            await run(reading.render_missing, self.index, folder, number, some)
+    @property
+    def wanted(self) -> bool:
+        """Does an operation wait for another one to end?"""
+        return self._waiting > 0
+
+    def keeps(self, folder: Folder) -> bool:
+        """Is the folder still here and in memory for long, and all that arrived there in the index?"""
+        account = self._account
+        return (
+            not self.stopping
+            and self.context.accounts.get(account.account) is account
+            and account.folders.get(folder.name) is folder
+            and not folder.unindexed
+            and folder.synced == self.index.generation
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Workers:
         self.submit(guarded)
         return await future
 
+    @property
+    def busy(self) -> bool:
+        """Is anything waiting or being done?"""
+        return self._unfinished > 0
+
     def close(self) -> None:
         """Let the threads end after the work that waits; blocks until they have."""
         self._closed = True

@@ -199,6 +199,7 @@ async def test_what_arrived_is_indexed_and_rendered_later(tmp_path: Path, monkey
             await content.write(b"Subject: later\r\n\r\nx\r\n")
             await store.commit(content, [Target(account=ANNA)])
         await asyncio.wait_for(filled.wait(), 10)
+        await account.context.drain()
         monkeypatch.undo()
         count = account.upkeep.index.run(lambda db: db.execute("SELECT count(*) FROM rendered_envelope").fetchone()[0])
         assert count == 1

@@ -12,7 +12,7 @@ import pytest
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import reading
+from mailserver.storage.maildir import reading, rendering
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.schema import PIECE_TABLES
 from mailserver.storage.maildir.store import MaildirStore
@@ -35,6 +35,7 @@ async def account(tmp_path: Path) -> AsyncIterator[MaildirAccount]:
                 await content.write(f"Subject: number {number}\r\n\r\nbody\r\n".encode())
                 await store.commit(content, [Target(account=ANNA)])
         await account.upkeep.fill()
+        await account.context.drain()
         yield account
 
 
@@ -43,7 +44,8 @@ def no_rendering(account: MaildirAccount, monkeypatch: pytest.MonkeyPatch) -> No
     def render(message: bytes) -> Any:
         raise AssertionError("rendered again")
 
-    monkeypatch.setattr(reading, "render", render)
+    for module in (reading, rendering):
+        monkeypatch.setattr(module, "render", render)
 
 
 def count(account: MaildirAccount, table: str) -> int:
@@ -60,6 +62,7 @@ async def test_copies_of_copies_are_not_rendered_and_survive_their_originals(acc
         await inbox.copy([1, 3], "Archive")
         await archive.copy([2], "Junk")
         await account.upkeep.fill()
+        await account.context.drain()
         expected = await inbox.rendered([1, 2, 3], ALL)
         await inbox.expunge([1, 2, 3])
         await account.upkeep.flush()
@@ -81,6 +84,7 @@ async def test_moved_messages_are_not_rendered_again(account: MaildirAccount) ->
         await inbox.move([2], "Archive")
         await account.upkeep.flush()
         await account.upkeep.fill()
+        await account.context.drain()
         assert await archive.rendered([1], ALL) == {1: expected[2]}
 
 
