@@ -11,6 +11,7 @@ from mailserver.mime.headers import field_value, fields, header_block_end, unfol
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound
 from mailserver.model.reply import Reply
+from mailserver.net.facts import session_facts
 from mailserver.smtp.receiver import Receiver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import Transaction
@@ -45,7 +46,7 @@ async def hand_in(app: Application, sender: str, recipients: Sequence[str], body
     if account is None:
         raise NotFound(f"there is no account {address}; see them all: mailserver account list")
     receiver = app.smtp.submission
-    session = SmtpSession("submission", ("127.0.0.1", 0), 0, trusted=True, tls=None)
+    session = SmtpSession(session_facts("submission", ("127.0.0.1", 0), None, trusted=True, tls=None))
     session.greeted("localhost", esmtp=True)
     session.logged_in(account.account)
     chunks = body.chunks()

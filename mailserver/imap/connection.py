@@ -15,7 +15,6 @@ from typing import cast
 import structlog
 
 from mailserver.hooks.contexts import ConnectContext
-from mailserver.hooks.contexts import Session as Facts
 from mailserver.imap.attention import Attention
 from mailserver.imap.context_updates import updates
 from mailserver.imap.dialogue import Dialogue
@@ -27,10 +26,10 @@ from mailserver.imap.session import Services, Session
 from mailserver.imap.telling import tell_notified
 from mailserver.model.errors import MailError
 from mailserver.model.events import SessionClosed, SessionOpened
-from mailserver.model.ids import new_session_id
 from mailserver.model.verdict import Defer, Reject
+from mailserver.net.facts import session_facts
 from mailserver.net.listener import Listener
-from mailserver.net.starttls import start_tls, tls_facts
+from mailserver.net.starttls import start_tls
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.connection import ImapConnection
 from mailserver.wire.imap.events import (
@@ -87,23 +86,18 @@ class ImapProtocol(asyncio.Protocol):
         if refused is not None:
             self._goodbye(refused, "UNAVAILABLE")
             return
-        secure = tls_facts(transport.get_extra_info("ssl_object"))
-        local = transport.get_extra_info("sockname")
-        facts = Facts(
-            session=new_session_id(), service="imap", peer=peer, port=port, tls=secure.version,
-            tls_cipher=secure.cipher,
-            local_port=local[1] if isinstance(local, tuple) and len(local) >= 2 else 0,
-            trusted=self._listener.table.trusted(peer), certificate=secure.certificate,
-            channel_binding=secure.channel_binding,
+        facts = session_facts(
+            "imap", (peer, port), transport.get_extra_info("sockname"),
+            trusted=self._listener.table.trusted(peer), tls=transport.get_extra_info("ssl_object"),
         )  # fmt: skip
         self.session = Session(
             self._services, facts, self, Dialogue(self._input, self._output),
-            starttls=not secure.version and self._services.tls is not None,
+            starttls=not facts.tls and self._services.tls is not None,
         )  # fmt: skip
         # Until login the time is for everything together: a client that trickles octets wins nothing.
         self._deadline = self._loop.time() + self._services.settings.login_timeout
         self._services.watch.add(self)
-        opened = SessionOpened(session=facts.session, service="imap", peer=peer, tls=bool(secure.version))
+        opened = SessionOpened(session=facts.session, service="imap", peer=peer, tls=bool(facts.tls))
         self._services.hooks.emit(opened)
         self._start(greet=True)
 
@@ -398,7 +392,7 @@ class ImapProtocol(asyncio.Protocol):
         secured = await start_tls(transport, self, context, handshake=self._services.limits.tls_handshake)
         self._attach(secured)
         self._wire.tls_started()
-        self._session.tls_started(tls_facts(secured.get_extra_info("ssl_object")))
+        self._session.tls_started(secured.get_extra_info("ssl_object"))
 
     # --- what the session tells
 

@@ -32,9 +32,9 @@ from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, MailError, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import Acl, Right, Rights
+from mailserver.net.facts import secured
 from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
-from mailserver.net.starttls import TlsFacts
 from mailserver.ports.directory import Directory
 from mailserver.ports.store import AccountStore, Mailbox, MailStore
 from mailserver.wire.imap.limits import Limits
@@ -242,12 +242,9 @@ class Session:
         self.off = self.services.offers.off(account, *self._client)
         self.connection.logged_in()
 
-    def tls_started(self, secure: TlsFacts) -> None:
-        """The layer of TLS is there: what was said before it is forgotten (RFC 9051 §6.2.1)."""
-        self.facts = replace(
-            self.facts, tls=secure.version, tls_cipher=secure.cipher, certificate=secure.certificate,
-            channel_binding=secure.channel_binding,
-        )  # fmt: skip
+    def tls_started(self, tls: ssl.SSLObject) -> None:
+        """The layer of TLS is there."""
+        self.facts = secured(self.facts, tls)
         self.starttls = False
         self._forget()
 

@@ -1,4 +1,4 @@
-"""STARTTLS and what TLS says of a connection, for every protocol that has it.
+"""STARTTLS, for every protocol that has it.
 
 Through the loop's own `start_tls`: uvloop's TLS takes a tenth of the library's memory.
 """
@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import NamedTuple
 
-from mailserver.net.tls import certificate_addresses, end_point, is_foreign
+from mailserver.net.tls import is_foreign
 
-__all__ = ["TlsFacts", "start_tls", "tls_facts"]
+__all__ = ["start_tls"]
 
 #: Seconds for the other side to say goodbye.
 _SHUTDOWN = 5.0
-
-
-class TlsFacts(NamedTuple):
-    """Protocol version and cipher, the addresses of the client's certificate, and tls-server-end-point (RFC 5929)."""
-
-    version: str = ""
-    cipher: str = ""
-    certificate: tuple[str, ...] = ()
-    channel_binding: bytes = b""
 
 
 async def start_tls(
@@ -54,11 +44,3 @@ async def start_tls(
         secured.abort()
         raise ConnectionResetError
     return secured
-
-
-def tls_facts(tls: ssl.SSLObject | None) -> TlsFacts:
-    """What hooks and logins want to know of a TLS object; nothing without one."""
-    if tls is None:
-        return TlsFacts()
-    cipher = tls.cipher()
-    return TlsFacts(tls.version() or "TLS", cipher[0] if cipher else "", certificate_addresses(tls), end_point(tls))

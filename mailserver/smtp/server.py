@@ -22,6 +22,7 @@ from aiosmtpd.smtp import SMTP
 
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.reply import Reply
+from mailserver.net.facts import session_facts
 from mailserver.net.listener import Listener
 from mailserver.smtp.auth import AuthCommand
 from mailserver.smtp.commands import Commands
@@ -93,11 +94,10 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         limits = self.receiver.parts.limits
         self.transport = cast("asyncio.Transport", transport)
         peer = self._listener.peername(self, transport)
-        local = transport.get_extra_info("sockname")
-        self.session = SmtpSession(
-            self.receiver.service, peer, local[1] if isinstance(local, tuple) else 0,
+        self.session = SmtpSession(session_facts(
+            self.receiver.service, peer, transport.get_extra_info("sockname"),
             trusted=self._listener.table.trusted(peer[0]), tls=transport.get_extra_info("ssl_object"),
-        )  # fmt: skip
+        ))  # fmt: skip
         self.transaction = Transaction(State.START)
         self.stream = Stream(self.loop, self.transport, limits.unread_replies)
         refused = self._listener.opened(self, peer[0])
