@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
+
 from mailserver.model.changes import MailboxCreated, MailboxDeleted, MailboxRenamed, MetadataChanged, RightsChanged
 from mailserver.model.errors import (
     AlreadyExists,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from mailserver.storage.maildir.account import MaildirAccount
 
 __all__ = ["FolderTree"]
+
+_log = structlog.get_logger()
 
 
 class FolderTree:
@@ -111,8 +115,10 @@ class FolderTree:
         folder = account.existing(name)
         before = folder.state.acl
         acl = changed_acl(before, identifier, how, rights)
-        # Whoever is named must be found, after a crash at any moment; named in vain does no harm.
-        await self._note_shares(account.shared_with() | shared_with(acl))
+        noted = account.context.shares.of(account.account)
+        if not shared_with(acl) <= noted:
+            # Whoever is named must be found, after a crash at any moment; named in vain does no harm.
+            await self._note_shares(noted | shared_with(acl))
         await account.context.reading.run(folder.set_acl, acl)
         if folder.mailbox is not None:
             folder.mailbox.wake()
@@ -120,8 +126,12 @@ class FolderTree:
         await self.note_shares()
 
     async def note_shares(self) -> None:
-        """Let the list of all shares say what the folders say."""
-        await self._note_shares(self._account.shared_with())
+        """Let the list of all shares say what the folders say. What it says too much does no harm."""
+        try:
+            await self._note_shares(self._account.shared_with())
+        except (OSError, StorageFailure) as error:
+            # The change itself is durable, and is not to be answered with NO.
+            _log.warning("storage.shares_not_noted", path=self._account.path, error=str(error))
 
     async def _note_shares(self, identifiers: frozenset[str]) -> None:
         shares, name = self._account.context.shares, self._account.account

@@ -153,10 +153,10 @@ class Keywords:
         """Messages (bases) whose files are gone for good: their lines, too, once they are most of the journal."""
         self._load()
         with self._lock:
-            lost = [base for base in gone if self._further.get(base)]
+            lost = {base for base in gone if self._further.get(base)}
             if not lost:
                 return
-            kept = {base: keywords for base, keywords in self._further.items() if keywords and base not in {*lost}}
+            kept = {base: keywords for base, keywords in self._further.items() if keywords and base not in lost}
             path = f"{self._folder}/{JOURNAL}"
             if self._torn or self._lines + len(lost) > 2 * len(kept) + _SLACK:
                 files.write_durably(path, b"".join(_line(base, keywords) for base, keywords in kept.items()))

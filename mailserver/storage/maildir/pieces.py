@@ -151,10 +151,16 @@ def store_pieces(
 
 
 def share_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
-    """The pieces of copies (UID in folder `source`, UID in folder `target`) are those of their originals."""
+    """The pieces of copies (UID in folder `source`, UID in folder `target`) are those of their originals.
+
+    This comes some time after the copies: what is gone, or was rendered, meanwhile is left as it is.
+    """
+    table = PIECE_TABLES[Rendered.ENVELOPE]
     db.executemany(
-        "INSERT OR REPLACE INTO copies (key, content)"
-        " VALUES (?1, coalesce((SELECT content FROM copies WHERE key = ?2), ?2))",
+        "INSERT OR REPLACE INTO copies (key, content)"  # noqa: S608
+        " SELECT ?1, coalesce((SELECT content FROM copies WHERE key = ?2), ?2)"
+        " WHERE EXISTS (SELECT 1 FROM messages WHERE key = ?1)"
+        f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE key = ?1)",
         [(target << 32 | new, source << 32 | old) for old, new in pairs],
     )
 

@@ -6,6 +6,8 @@
     removal journaled     the new one; the file of the old one goes at the next start
 
 The folders are held from before the new message has its name until the old one is gone, so nothing in between is shown.
+When the removal cannot be journaled, the new one is taken back, as in MOVE (transfer.py), unless it is in another
+account, where it was shown already.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from mailserver.model.errors import NotFound, OverQuota
+from mailserver.model.errors import MailError, NotFound, OverQuota, StorageFailure
 from mailserver.storage.maildir.commit import Committer
+from mailserver.storage.maildir.index import IndexLost, Unsure
 from mailserver.storage.maildir.job import Job
 
 if TYPE_CHECKING:
@@ -55,7 +58,14 @@ async def replace_message(
         await committed
         if place.error is not None:
             raise place.error
-        await box.expunge_held([uid])
+        try:
+            await box.expunge_held([uid])
+        except (IndexLost, Unsure):
+            raise
+        except BaseException as error:
+            if place.folder in folders:
+                await _take_back(box, job, error)
+            raise
 
     folders = {box.folder: None}
     if place.account is box.account:
@@ -67,3 +77,12 @@ async def replace_message(
             job.discard()
             place.give_up(job.wire)
         raise
+
+
+async def _take_back(box: MaildirMailbox, job: Job, error: BaseException) -> None:
+    """The new message, which has its name and its UID, and which nobody was shown."""
+    place = job.places[0]
+    refused = error if isinstance(error, MailError) else StorageFailure("the old message stays", detail=str(error))
+    await box.account.context.reading.run(place.take_back, refused)
+    place.folder.resolve_all({place.uid: None})
+    place.account.unreserve(job.wire)

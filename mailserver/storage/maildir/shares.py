@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,17 +70,28 @@ class Shares:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         return sqlite3.connect(self._path, isolation_level=None)
 
-    def save(self, changes: Mapping[AccountId, frozenset[str]], *, complete: bool = False) -> None:
+    def save(self, changes: Mapping[AccountId, frozenset[str]]) -> None:
         """In a thread: make these the identifiers of these owners, durably. Raises OSError, sqlite3.Error."""
+        with self._writing() as db:
+            for owner, identifiers in changes.items():
+                db.execute("DELETE FROM shares WHERE owner = ?", (owner,))
+                db.executemany("INSERT INTO shares VALUES (?, ?)", [(owner, one) for one in sorted(identifiers)])
+
+    def add(self, found: Mapping[AccountId, frozenset[str]], *, complete: bool = False) -> None:
+        """As `save`, and keep what was saved meanwhile; `complete`: nothing is missing any more."""
+        with self._writing() as db:
+            for owner, identifiers in found.items():
+                db.executemany("INSERT OR IGNORE INTO shares VALUES (?, ?)", [(owner, one) for one in identifiers])
+            if complete:
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         with closing(self._open()) as db:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN IMMEDIATE")
             db.execute(_SCHEMA)
-            for owner, identifiers in changes.items():
-                db.execute("DELETE FROM shares WHERE owner = ?", (owner,))
-                db.executemany("INSERT INTO shares VALUES (?, ?)", [(owner, one) for one in sorted(identifiers)])
-            if complete:
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+            yield db
             db.execute("COMMIT")
 
     def note(self, owner: AccountId, identifiers: frozenset[str]) -> None:
@@ -121,8 +132,8 @@ async def find_shares(store: MaildirStore, shares: Shares) -> None:
             found = await run(_identifiers, some)
             for name, identifiers in found.items():
                 shares.note(name, shares.of(name) | identifiers)
-            await run(shares.save, {name: shares.of(name) for name in found})
-        await run(lambda: shares.save({}, complete=True))
+            await run(shares.add, found)
+        await run(lambda: shares.add({}, complete=True))
     except (MailError, OSError, sqlite3.Error) as error:
         # At the next start again.
         _log.warning("storage.shares_not_found", error=str(error))

@@ -60,6 +60,8 @@ class MaildirStore:
         self._clock = clock
         self._held: weakref.WeakValueDictionary[AccountId, MaildirAccount] = weakref.WeakValueDictionary()
         self._loading: dict[AccountId, asyncio.Task[MaildirAccount]] = {}
+        #: One account's highest UIDVALIDITY is written after the other's.
+        self._removing = asyncio.Lock()
         #: Set `on_broken` to hear when the disk is not to be trusted any more.
         self.faults = Faults(clock)
 
@@ -410,14 +412,15 @@ class MaildirStore:
     async def _raise_validity_floor(self, highest: int) -> None:
         """Durably, before the account goes that alone knew it. Raises StorageFailure."""
         context = self._context
-        if highest <= context.validity_floor:
-            return
-        context.validity_floor = highest
-        fields = {"uid_validity": str(highest)}
-        try:
-            await self._reading.run(write_checked, f"{self._root}/.server/{REMOVED}", REMOVED, fields)
-        except OSError as error:
-            raise StorageFailure("the account cannot be removed now", detail=str(error)) from error
+        async with self._removing:
+            if highest <= context.validity_floor:
+                return
+            fields = {"uid_validity": str(highest)}
+            try:
+                await self._reading.run(write_checked, f"{self._root}/.server/{REMOVED}", REMOVED, fields)
+            except OSError as error:
+                raise StorageFailure("the account cannot be removed now", detail=str(error)) from error
+            context.validity_floor = highest
 
     async def accounts(self) -> list[AccountId]:
         """Every account that has mail here."""

@@ -12,7 +12,7 @@ import pytest
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import reading, rendering
+from mailserver.storage.maildir import reading, rendering, transfer
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.schema import PIECE_TABLES
 from mailserver.storage.maildir.store import MaildirStore
@@ -97,6 +97,23 @@ async def test_an_original_in_a_deleted_mailbox(account: MaildirAccount) -> None
     await account.delete("Archive")
     async with account.open("Junk") as junk:
         assert await junk.rendered([1], ALL) == {1: expected[1]}
+
+
+async def test_sharing_that_comes_late(account: MaildirAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that somebody looked at at once has pieces of its own only (a search counts them); a gone one has none."""
+    later: list[tuple[Any, ...]] = []
+    async with account.open(INBOX) as inbox, account.open("Archive") as archive:
+        with monkeypatch.context() as patch:
+            patch.setattr(transfer, "_share_later", lambda *arguments: later.append(arguments))
+            await inbox.copy([1, 2, 3], "Archive")
+        await archive.rendered([1, 2], ALL)
+        await archive.expunge([2])
+        await account.upkeep.flush()
+        transfer._share_later(*later[0])
+        await account.context.drain()
+        assert (count(account, PIECES), count(account, "copies")) == (4, 1)
+        found = await archive.rendered_with([1, 2, 3], Rendered.SEARCH_HEADERS, b"number")
+        assert sorted(found) == [1, 3]
 
 
 async def test_files_go_while_nobody_waits(account: MaildirAccount) -> None:

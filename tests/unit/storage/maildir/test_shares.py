@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mailserver.model.errors import StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX
 from mailserver.model.rights import NO_RIGHTS, RightsChange, parse_rights
+from mailserver.storage.maildir.checked import read_checked
 from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
 from mailserver.storage.maildir.maintenance import rebuild
 from mailserver.storage.maildir.shares import Shares
@@ -139,3 +141,56 @@ async def test_revoking_opens_only_those_who_name_the_account(tmp_path: Path) ->
         assert store.loaded(ANNA) is None
         await store.revoke(ANNA)
         assert await store.sharers(BEN) == []
+
+
+def test_what_is_found_does_not_replace_what_was_noted_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / ".server").mkdir()
+    shares = Shares(str(tmp_path / ".server" / "shares.db"))
+    shares.save({ANNA: frozenset({CLEO})})
+    shares.add({ANNA: frozenset({BEN, CLEO})}, complete=True)
+    assert rows(tmp_path) == [(ANNA, BEN), (ANNA, CLEO)]
+    assert Shares(str(tmp_path / ".server" / "shares.db")).load()
+
+
+async def test_what_is_done_is_not_refused_when_the_list_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Shares, changes: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with open_store(tmp_path) as store:
+        await share(store, INBOX, BEN)
+        await share(store, "Sent", CLEO)
+        await share(store, "Trash", CLEO)
+        account = await store.open_account(ANNA)
+        with monkeypatch.context() as patch:
+            patch.setattr(Shares, "save", full)
+            await account.delete("Sent")
+            await account.grant("Trash", CLEO, RightsChange.REPLACE, NO_RIGHTS)
+            with pytest.raises(StorageFailure):
+                await share(store, "Archive", "anyone")
+            assert (await account.find("Archive")).acl == {} == (await account.find("Trash")).acl
+            await store.remove_account(ANNA)
+        assert store.loaded(ANNA) is None and await store.accounts() == []
+        # It says too much, which hurts nobody, until the account comes back.
+        assert await store.sharers(CLEO) == [ANNA]
+        await store.open_account(ANNA)
+        await store.context.drain()
+        assert await store.sharers(CLEO) == [] == rows(tmp_path)
+
+
+async def test_a_removal_that_could_not_note_its_uidvalidities_notes_them_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    async with open_store(tmp_path) as store:
+        account = await store.open_account(ANNA)
+        highest = account.state.last_uid_validity
+        with monkeypatch.context() as patch:
+            patch.setattr("mailserver.storage.maildir.store.write_checked", full)
+            with pytest.raises(StorageFailure):
+                await store.remove_account(ANNA)
+        await store.remove_account(ANNA)
+    assert read_checked(str(tmp_path / ".server" / "removed"), "removed")["uid_validity"] == str(highest)
