@@ -9,6 +9,7 @@ written), and time-outs are one shared timer's (`watch.py`). Commands run one at
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
 
@@ -333,21 +334,24 @@ class ImapProtocol(asyncio.Protocol):
                 turn = await self._share(turn)
         else:
             idle = self._idle is not None
-            try:
-                news = tell_notified(session, session.notifications, expunges=expunges, pushed=pushed and not idle)
-                async for piece in news:
-                    self._output.put(piece)
-                    if self._output.full:
-                        await self._output.flush()
-            except MailError as error:
-                log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
+            news = tell_notified(session, session.notifications, expunges=expunges, pushed=pushed and not idle)
+            await self._put_all(news)
         selected = session.selected
         if selected is not None and selected.contexts:
-            async for piece in updates(selected, self._services):
-                self._output.put(piece)
+            await self._put_all(updates(session, selected))
         if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
             self._ending = selected.lost
+
+    async def _put_all(self, news: AsyncIterator[bytes]) -> None:
+        try:
+            async for piece in news:
+                self._output.put(piece)
+                if self._output.full:
+                    await self._output.flush()
+        except MailError as error:
+            session = self._session.facts.session
+            log.warning("a notification is lost", session=session, detail=error.detail or error.text)
 
     # --- IDLE
 

@@ -16,10 +16,12 @@ from mailserver.imap.replies import BadArguments
 from mailserver.imap.rows import Rows
 from mailserver.imap.search import Found, find
 from mailserver.imap.selected import Selected
-from mailserver.imap.session import Services
+from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
 from mailserver.imap.sorting import in_order
+from mailserver.imap.telling import fetched
 from mailserver.model.numset import NumSet
+from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
 from mailserver.wire.imap.search_keys import And, Fuzzy, Not, Or, SearchKey, Sequence, Uids, Within
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
@@ -38,8 +40,9 @@ def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriter
     if tag in view.contexts:
         raise BadArguments("this tag has updates already")
     return Context(
-        tag=tag, key=_lasting(search.key, view), uid=search.uid, criteria=criteria, results=array("I"),
-        modseq=view.mailbox.highest_modseq, last_uid=view.last_uid, generation=view.mailbox.table.generation,
+        tag=tag, key=_lasting(search.key, view), uid=search.uid, criteria=criteria, fetch=search.fetch,
+        results=array("I"), modseq=view.mailbox.highest_modseq, last_uid=view.last_uid,
+        generation=view.mailbox.table.generation,
     )  # fmt: skip
 
 
@@ -89,26 +92,51 @@ def _by_time(key: SearchKey) -> bool:
     return isinstance(key, Within)
 
 
-async def updates(view: Selected, services: Services) -> AsyncIterator[bytes]:
+async def updates(session: Session, view: Selected) -> AsyncIterator[bytes]:
     """Of all contexts; asked after EXISTS and FETCH were told, so that the client knows the messages."""
-    turn = Turn()
+    turn, shown = Turn(), dict[int, frozenset[FetchItem]]()
     for context in view.contexts:
+        last = context.last_uid
         for rows in _candidates(view, context):
-            yield await _update(view, context, rows, services)
+            new = rows.uids[bisect_right(rows.uids, last) :] if context.fetch else ()
+            before = context.among(new)
+            change = await _update(view, context, rows, session.services)
+            async for piece in _fetched(session, view, context, sorted(context.among(new) - before), shown):
+                yield piece
+            yield change
             await turn.pass_on()
+
+
+async def _fetched(
+    session: Session, view: Selected, context: Context, uids: list[int], shown: dict[int, frozenset[FetchItem]]
+) -> AsyncIterator[bytes]:
+    """What the client wants to see of new messages, before it hears that they match (RFC 5465 §7).
+
+    Nothing is `shown` twice because of several searches, or because NOTIFY wants it as well (§5.2).
+    """
+    notified = frozenset(session.notifications.fetch if session.notifications is not None else ())
+    missing = dict[tuple[FetchItem, ...], list[int]]()
+    for uid in uids:
+        known = shown.get(uid, notified)
+        missing.setdefault(tuple(item for item in context.fetch if item not in known), []).append(uid)
+        shown[uid] = known.union(context.fetch)
+    for items, some in missing.items():
+        if items:
+            async for piece in fetched(session, view, items, some):
+                yield piece
 
 
 def _candidates(view: Selected, context: Context) -> Iterator[Rows]:
     """The messages that may have come into the results or left them, a few at a time."""
-    box, last = view.mailbox, view.last_uid
+    box, modseq, last = view.mailbox, context.modseq, context.last_uid
+    context.modseq, context.last_uid = box.highest_modseq, view.last_uid
     if _by_time(context.key):
         return view.batches([range(view.count)], PIECE)
-    if box.highest_modseq == context.modseq and last == context.last_uid:
+    if (context.modseq, context.last_uid) == (modseq, last):
         return iter(())
-    changed = box.flags_changed_since(context.modseq)
-    uids = [*changed[: bisect_right(changed, context.last_uid)]]
-    uids += view.table.uids[bisect_right(view.table.uids, context.last_uid) : view.count]
-    context.modseq, context.last_uid = box.highest_modseq, last
+    changed = box.flags_changed_since(modseq)
+    uids = [*changed[: bisect_right(changed, last)]]
+    uids += view.table.uids[bisect_right(view.table.uids, last) : view.count]
     return view.batches(view.spans_of_uids(NumSet.from_numbers(uids)), PIECE)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.responses import context_update, status_line, string
 from mailserver.wire.imap.search_commands import SortCriterion
 from mailserver.wire.imap.search_keys import SearchKey
@@ -41,6 +42,7 @@ class Context:
     Attributes:
         key: without message numbers and `$`: these mean what they meant when the command came.
         criteria: of SORT; empty for the order of the mailbox.
+        fetch: what the client wants to see of new messages among the results (RFC 5465 §7).
         results: UIDs in the order that was asked for.
         modseq, last_uid: changes and messages up to here were looked at; `generation`: so were those that are gone.
     """
@@ -49,6 +51,7 @@ class Context:
     key: SearchKey
     uid: bool
     criteria: tuple[SortCriterion, ...]
+    fetch: tuple[FetchItem, ...] = ()
     results: array[int]
     modseq: int
     last_uid: int
@@ -145,6 +148,6 @@ class Contexts:
             if context.criteria:
                 yield context.change([uid for uid in context.results if uid not in lost], numbering)
                 continue
-            gone = sorted(lost.intersection(context.results))
-            for start in range(0, len(gone), PIECE):
-                yield context.exchange(set(gone[start : start + PIECE]), (), numbering)
+            removed = sorted(lost.intersection(context.results))
+            for start in range(0, len(removed), PIECE):
+                yield context.exchange(set(removed[start : start + PIECE]), (), numbering)

@@ -84,6 +84,10 @@ def _among(table: Mapping[Any, str], asked: Iterable[object]) -> Iterator[str]:
     return (table[one] for one in asked if one in table)
 
 
+def _fetched(items: Iterable[FetchItem]) -> Iterator[str]:
+    return _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in items))
+
+
 def _append(command: AppendStarted) -> Iterator[str]:
     if command.message.catenate:
         yield "CATENATE"
@@ -105,7 +109,7 @@ def _create(command: commands.Create) -> Iterator[str]:
 
 
 def _fetch(command: commands.Fetch) -> Iterator[str]:
-    yield from _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in command.items))
+    yield from _fetched(command.items)
     if command.vanished:
         yield "QRESYNC"
     if command.partial is not None:
@@ -126,10 +130,17 @@ def _list(command: commands.List) -> Iterator[str]:
 
 def _notify(command: Notify) -> Iterator[str]:
     for group in command.groups:
-        yield from _among(_FETCH, (item if isinstance(item, FetchAttribute) else type(item) for item in group.fetch))
+        yield from _fetched(group.fetch)
+
+
+def _updates(command: commands.Search) -> Iterator[str]:
+    if command.fetch:
+        yield "NOTIFY"
+        yield from _fetched(command.fetch)
 
 
 def _search(command: commands.Search) -> Iterator[str]:
+    yield from _updates(command)
     if command.returns is not None:
         yield "ESEARCH"
         yield from _among(_SEARCH_RETURNS, command.returns)
@@ -159,6 +170,7 @@ def needed_by(asked: SearchKey) -> Iterator[str]:
 
 
 def _sort(command: commands.Sort) -> Iterator[str]:
+    yield from _updates(command.search)
     if command.search.returns is not None:
         yield "ESORT"
         yield from _among(_SEARCH_RETURNS, command.search.returns)

@@ -95,7 +95,7 @@ class Notifications:
         session = self._session
         self._listen(session.owner, session.folders)
         await self._note_subscriptions()
-        watched = []
+        watched = list[Access]()
         async for access in self._mailboxes():
             if access.account not in self._folders:
                 self._listen(access.account, access.folders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 from mailserver.imap.fetch_plan import make_plan
@@ -12,9 +12,10 @@ from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import MAX_NUMBER, NumSet
+from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.notify_commands import NotifyEvent
 
-__all__ = ["tell_notified"]
+__all__ = ["fetched", "tell_notified"]
 
 
 async def tell_notified(session: Session, wanted: News, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
@@ -36,10 +37,17 @@ async def tell_notified(session: Session, wanted: News, *, expunges: bool, pushe
 
 async def _new_messages(session: Session, view: Selected, wanted: News, last: int) -> AsyncIterator[bytes]:
     """RFC 5465 §5.2: of those that this client brought here itself it knows enough."""
-    plan = make_plan(wanted.fetch, uid_only=session.uid_only)
-    for rows in view.batches(view.spans_of_uids(NumSet(((last + 1, MAX_NUMBER),))), 256):
-        new = rows.take([at for at, uid in enumerate(rows.uids) if uid not in view.own])
-        if new:
-            with suppress(UnknownEncoding):
-                async for piece in fetch_rows(session, plan, wanted.fetch, new, Tally()):
-                    yield piece
+    new = [uid for span in view.spans_of_uids(NumSet(((last + 1, MAX_NUMBER),))) for uid in view.rows(span).uids]
+    async for piece in fetched(session, view, wanted.fetch, [uid for uid in new if uid not in view.own]):
+        yield piece
+
+
+async def fetched(
+    session: Session, view: Selected, items: Sequence[FetchItem], uids: Iterable[int]
+) -> AsyncIterator[bytes]:
+    """FETCH responses that the client asked for in advance; of what cannot be decoded as it wants, none."""
+    plan = make_plan(items, uid_only=session.uid_only)
+    for rows in view.batches(view.spans_of_uids(NumSet.from_numbers(uids)), 256):
+        with suppress(UnknownEncoding):
+            async for piece in fetch_rows(session, plan, items, rows, Tally()):
+                yield piece

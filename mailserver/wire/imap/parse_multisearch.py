@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_search import result_options, search_program
+from mailserver.wire.imap.parse_search import Options, result_options, search_program
 from mailserver.wire.imap.search_commands import MultiSearch, SearchReturn, Source, SourceKind
 
 __all__ = ["esearch"]
@@ -26,7 +26,7 @@ def esearch(lexer: Lexer) -> MultiSearch:
         lexer.space()
         sources = tuple(lexer.items(lambda: _source(lexer), _MAX_SOURCES))
         lexer.space()
-    returns, partial = result_options(lexer)
+    returns, partial, fetch = result_options(lexer)
     # RFC 7377 §2.1: no result option means ALL.
     returns = returns or frozenset({SearchReturn.ALL})
     if SearchReturn.SAVE in returns and sources != _SELECTED:
@@ -34,7 +34,7 @@ def esearch(lexer: Lexer) -> MultiSearch:
         raise ParseError("SAVE is for the selected mailbox alone")
     if SearchReturn.UPDATE in returns and not any(source.kind is SourceKind.SELECTED for source in sources):
         raise ParseError("UPDATE is for the selected mailbox")
-    return MultiSearch(sources, search_program(lexer, (returns, partial), uid=True, charset=False))
+    return MultiSearch(sources, search_program(lexer, Options(returns, partial, fetch), uid=True, charset=False))
 
 
 def _source(lexer: Lexer) -> Source:

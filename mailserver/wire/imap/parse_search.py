@@ -1,5 +1,5 @@
 """The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3, RFC 9394,
-RFC 5032, RFC 6203).
+RFC 5032, RFC 6203, RFC 5465 §7).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailserver.wire.imap.dates import parse_date
+from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
+from mailserver.wire.imap.parse_fetch import fetch_items
 from mailserver.wire.imap.search_commands import Search, SearchReturn
 from mailserver.wire.imap.search_keys import (
     All,
@@ -45,14 +47,19 @@ from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = ["MAX_KEYS", "Criteria", "Options", "criteria", "result_options", "search", "search_program", "uid_search"]
 
-#: `Search.returns` and `Search.partial`.
-Options = tuple[frozenset[SearchReturn] | None, PartialRange | None]
-
 MAX_KEYS: Final = 2_000
 _FILTER: Final = re.compile(rb"[ (]FILTER ", re.IGNORECASE)
 _CHARSETS: Final = (b"US-ASCII", b"UTF-8")
 _OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _RETURNS: Final = {option.value: option for option in SearchReturn}
+
+
+class Options(NamedTuple):
+    """What stands behind RETURN, as in Search."""
+
+    returns: frozenset[SearchReturn] | None = None
+    partial: PartialRange | None = None
+    fetch: tuple[FetchItem, ...] = ()
 
 
 def search(lexer: Lexer) -> Search:
@@ -73,14 +80,15 @@ def _search(lexer: Lexer, *, uid: bool) -> Search:
 def result_options(lexer: Lexer) -> Options:
     """`RETURN (…)` with the space behind it; None when there is none."""
     if lexer.peek_word() != b"RETURN":
-        return None, None
+        return Options()
     lexer.at += 6
     lexer.space()
     found: list[SearchReturn] = []
     partial: PartialRange | None = None
+    fetch: tuple[FetchItem, ...] = ()
 
     def option() -> None:
-        nonlocal partial
+        nonlocal partial, fetch
         known = _RETURNS.get(lexer.word("a result option"))
         if known is None:
             raise ParseError(f"there are the result options {', '.join(one.name for one in SearchReturn)}")
@@ -89,6 +97,10 @@ def result_options(lexer: Lexer) -> Options:
             if partial is not None:
                 raise ParseError("PARTIAL is given once")
             partial = lexer.partial_range()
+        if known is SearchReturn.UPDATE and lexer.data.startswith((b"(", b" ("), lexer.at):
+            # RFC 5465 §8 modifier-update: without a space by the grammar, and with one by the example.
+            lexer.skip(b" ")
+            fetch = fetch_items(lexer)
         found.append(known)
 
     lexer.items_or_none(option, 20)
@@ -97,7 +109,7 @@ def result_options(lexer: Lexer) -> Options:
         # RFC 9394 §3.1
         raise ParseError("either PARTIAL or ALL can be returned, not both")
     # RFC 4731 §3.1: no option at all means ALL.
-    return frozenset(found) or frozenset({SearchReturn.ALL}), partial
+    return Options(frozenset(found) or frozenset({SearchReturn.ALL}), partial, fetch)
 
 
 def search_program(
@@ -107,7 +119,7 @@ def search_program(
 
     With `relevancy`, or when that is to be returned, one of the keys must be FUZZY (RFC 6203 §4, §6).
     """
-    returns, partial = options
+    returns, partial, fetch = options
     relevancy = relevancy or (returns is not None and SearchReturn.RELEVANCY in returns)
     if charset or lexer.peek_word() == b"CHARSET":
         if not charset:
@@ -128,7 +140,10 @@ def search_program(
         found.append(keys.key(1))
     if relevancy and not keys.fuzzy:
         raise ParseError("RELEVANCY is possible with FUZZY keys only")
-    return Search(key=_all_of(found), returns=returns, partial=partial, uid=uid, fuzzy=keys.fuzzy, filters=keys.filters)
+    return Search(
+        key=_all_of(found), returns=returns, partial=partial, fetch=fetch, uid=uid, fuzzy=keys.fuzzy,
+        filters=keys.filters,
+    )  # fmt: skip
 
 
 class Criteria(NamedTuple):

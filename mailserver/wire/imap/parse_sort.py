@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_search import result_options, search_program
+from mailserver.wire.imap.parse_search import Options, result_options, search_program
 from mailserver.wire.imap.search_commands import CancelUpdate, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
 
 __all__ = ["cancel_update", "sort", "thread", "uid_sort", "uid_thread"]
@@ -73,4 +73,4 @@ def _thread(lexer: Lexer, *, uid: bool) -> Thread:
     if algorithm is None:
         raise ParseError("THREAD knows ORDEREDSUBJECT and REFERENCES")
     lexer.space()
-    return Thread(algorithm, search_program(lexer, (None, None), uid=uid, charset=True))
+    return Thread(algorithm, search_program(lexer, Options(), uid=uid, charset=True))

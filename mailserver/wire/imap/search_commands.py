@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.search_keys import SearchKey
 from mailserver.wire.imap.sequence_set import PartialRange
 
@@ -44,6 +45,8 @@ class Search:
     key: SearchKey
     returns: frozenset[SearchReturn] | None = None
     partial: PartialRange | None = None
+    #: With UPDATE: what is to be fetched of new messages that match (RFC 5465 §7).
+    fetch: tuple[FetchItem, ...] = ()
     uid: bool = False
     #: Whether there is a FUZZY key (RFC 6203 §3).
     fuzzy: bool = False

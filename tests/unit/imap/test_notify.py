@@ -93,6 +93,40 @@ async def test_a_snapshot(wanted: str) -> None:
         assert (await imap.ok("UID SEARCH ALL")).untagged == (b"* SEARCH 2 3",)
 
 
+@pytest.mark.parametrize("option", ["UPDATE (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", "UPDATE(UID BODY.PEEK[1])"])
+async def test_what_a_search_wants_of_new_messages(option: str) -> None:
+    """RFC 5465 §7: after EXISTS and before the ESEARCH, and not when flags change."""
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await server.deliver(MESSAGE)
+        await imap.ok("NOOP")
+        (found,) = (await imap.ok(f"SEARCH RETURN (COUNT {option}) UNSEEN")).untagged
+        tagged = found.removesuffix(b" COUNT 1")
+        await server.deliver(MESSAGE, MESSAGE)
+        await server.flag("2", FlagChange.ADD, "\\Seen")
+        exists, fetch, change = (await imap.ok("NOOP")).untagged
+        assert (exists, change) == (b"* 3 EXISTS", tagged + b" ADDTO (0 3)")
+        assert fetch.startswith(b"* 3 FETCH (UID 3 BODY[")
+        await server.flag("2", FlagChange.REMOVE, "\\Seen")
+        assert (await imap.ok("NOOP")).untagged == (b"* 2 FETCH (FLAGS ())", tagged + b" ADDTO (0 2)")
+
+
+async def test_nothing_is_shown_twice_of_new_messages() -> None:
+    """RFC 5465 §5.2."""
+    async with ImapHarness() as server, server.client(select="INBOX") as imap:
+        await imap.ok("UID SEARCH RETURN (UPDATE (UID RFC822.SIZE)) ALL")
+        await imap.ok("UID SORT RETURN (UPDATE (UID RFC822.SIZE INTERNALDATE)) (DATE) UTF-8 ALL")
+        await imap.ok("ESEARCH RETURN (UPDATE (UID)) YOUNGER 86400")
+        await imap.ok("NOTIFY SET (selected (MessageNew (UID) MessageExpunge))")
+        await server.deliver(MESSAGE)
+        told = await lines(imap, 7)
+        assert told[:3] == [b"* 1 EXISTS", b"* 1 FETCH (UID 1)", b"* 1 FETCH (RFC822.SIZE 14)"]
+        assert told[4].startswith(b'* 1 FETCH (INTERNALDATE "')
+        assert [line.partition(b") ")[2] for line in (told[3], *told[5:])] == [
+            b"UID ADDTO (0 1)", b"UID ADDTO (1 1)", b"UID ADDTO (0 1)",
+        ]  # fmt: skip
+        await quiet(server, imap)
+
+
 async def test_messages_of_other_mailboxes() -> None:
     async with ImapHarness() as server, server.client(select="INBOX") as imap:
         await server.deliver(MESSAGE, mailbox="Sent")
@@ -324,5 +358,4 @@ async def test_the_end_of_the_session_ends_the_observation() -> None:
             before = len(asyncio.all_tasks())
             await until(lambda: all(c._task is None for c in server.connections))
             assert len(asyncio.all_tasks()) <= before
-        await server.settled()
-        assert not account._observers._tells
+        await until(lambda: not account._observers._tells)
