@@ -47,13 +47,15 @@ def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriter
 
 
 def keep(
-    view: Selected, context: Context | None, found: Found, order: abc.Sequence[int] | None = None
-) -> Iterator[bytes]:
-    """From now on tell its changes, or say that they will not be told (RFC 5267 §4.3.1)."""
+    view: Selected, context: Context | None, found: Found, order: abc.Sequence[int] | None = None, *,
+    whole: bool = True,
+) -> Iterator[bytes]:  # fmt: skip
+    """From now on tell its changes, or say that they will not be told (RFC 5267 §4.3.1): not of a search that was not
+    `whole`."""
     if context is None:
         return
-    if len(view.contexts) >= MAX_CONTEXTS or (context.criteria and len(found) > MAX_SORTED):
-        yield no_updates(context.tag, "Too many updates, or too many results in order")
+    if not whole or len(view.contexts) >= MAX_CONTEXTS or (context.criteria and len(found) > MAX_SORTED):
+        yield no_updates(context.tag, "Too many updates, or too many messages")
         return
     uids = found.uids
     context.results = array("I", uids if order is None else [uids[at] for at in order])

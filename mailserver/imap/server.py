@@ -13,6 +13,7 @@ from mailserver.imap.capabilities import capability_list
 from mailserver.imap.commands import COMMANDS
 from mailserver.imap.connection import ImapProtocol
 from mailserver.imap.layout import Layout
+from mailserver.imap.message_limit import announced
 from mailserver.imap.namespaces import Namespaces
 from mailserver.imap.offers import Offers
 from mailserver.imap.places import Places
@@ -79,7 +80,8 @@ class ImapServer:
             places=Places(),
             max_message_size=max_message_size,
             capabilities=capability_list(
-                commands.values(), login, append_limit=max_message_size, contributed=capabilities,
+                commands.values(), login, append_limit=max_message_size,
+                contributed=[*capabilities, *announced(settings)],
             ),
             offers=Offers(settings.disabled_capabilities, settings.disabled_for),
             commands=commands,

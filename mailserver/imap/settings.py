@@ -87,6 +87,16 @@ class ImapSettings(Settings):
         description="Accounts of submission servers: they may read what users authorized for submission (URLAUTH:"
         " submit+user).",
     )
+    message_limit: int = Field(
+        0, ge=0,
+        description="How many messages one command (FETCH, SEARCH, STORE, COPY, MOVE, APPEND) works on, at least 1000"
+        " (MESSAGELIMIT). 0: any number, as mail programs expect it: those that do not know of the limit take the part"
+        " that they get for all.",
+    )
+    save_limit: int = Field(
+        0, ge=0,
+        description="The same for COPY and APPEND only (SAVELIMIT), which fail then. 0: any number.",
+    )
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 
     @field_validator("listen", "listen_tls")
@@ -134,6 +144,20 @@ class ImapSettings(Settings):
         if self.other_users_prefix and self.other_users_prefix.lower() == self.shared_prefix.lower():
             raise ValueError("other_users_prefix and shared_prefix must be different names")
         return self
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.message_limit and self.save_limit:
+            raise ValueError("message_limit is for COPY and APPEND too: leave save_limit at 0")
+        return self
+
+    @field_validator("message_limit", "save_limit")
+    @classmethod
+    def _not_low(cls, limit: int) -> int:
+        if 0 < limit < 1000:
+            # RFC 9738 §3
+            raise ValueError("a limit is at least 1000 messages; 0 is none")
+        return limit
 
     @field_validator("separator")
     @classmethod

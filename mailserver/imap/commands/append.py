@@ -1,6 +1,6 @@
 """APPEND, MULTIAPPEND and CATENATE (RFC 9051 §6.3.12, RFC 3502, RFC 4469): messages stream to the store.
 
-APPENDUID is UIDPLUS's (RFC 9051 §7.1).
+APPENDUID is UIDPLUS's (RFC 9051 §7.1); MESSAGELIMIT and SAVELIMIT: RFC 9738 §3.1.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from contextlib import AsyncExitStack, aclosing
 
 from mailserver.imap.access import Access
+from mailserver.imap.message_limit import Reached, save_limit, too_many
 from mailserver.imap.message_urls import BadUrl, octets_of
 from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create
 from mailserver.imap.session import Session
@@ -101,6 +102,9 @@ async def receive(
         if not session.offers("MULTIAPPEND"):
             talk.refuse_literal()
             raise Refused(bad("MULTIAPPEND is not offered here: one message at a time"))
+        if len(items) == (limit := save_limit(session)):
+            talk.refuse_literal()
+            raise Refused(too_many(Reached(limit)))
 
 
 async def _check_quota(access: Access, messages: int, octets: int) -> None:

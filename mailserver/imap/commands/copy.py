@@ -1,7 +1,10 @@
-"""COPY and MOVE (RFC 9051 §6.4.7, §6.4.8; COPYUID: §7.1)."""
+"""COPY and MOVE (RFC 9051 §6.4.7, §6.4.8; COPYUID: §7.1; MESSAGELIMIT and SAVELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mailserver.imap.message_limit import completed, highest, message_limit, save_limit, too_many
 from mailserver.imap.replies import GONE, Completion, Responses, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
@@ -16,8 +19,14 @@ __all__ = ["copy", "move"]
 
 async def copy(session: Session, command: commands.Copy) -> Responses:
     """Copy messages to the end of another mailbox, all or none."""
+    view = session.view
+    spans = view.spans(command.messages, uid=command.uid)
+    _, reached = highest(view, spans, save_limit(session))
+    if reached is not None:
+        yield too_many(reached)
+        return
     told = await session.tells_uids(command.mailbox)
-    result = await _transfer(session, command, move=False)
+    result = await _transfer(session, command, spans, move=False)
     yield result if isinstance(result, Completion) else ok("COPY completed", _copyuid(result) if told else "")
 
 
@@ -26,8 +35,11 @@ async def move(session: Session, command: commands.Move) -> Responses:
     if (refused := session.view.refusal(Right.MARK_DELETED, Right.EXPUNGE)) is not None:
         yield refused
         return
+    view = session.view
+    named = view.spans(command.messages, uid=command.uid)
+    spans, reached = highest(view, named, message_limit(session))
     told = await session.tells_uids(command.mailbox)
-    result = await _transfer(session, command, move=True)
+    result = await _transfer(session, command, spans, move=True)
     if isinstance(result, Completion):
         yield result
         return
@@ -35,16 +47,16 @@ async def move(session: Session, command: commands.Move) -> Responses:
         yield status_line(b"*", "OK", "Moved", _copyuid(result) if told else "")
     for piece in session.pending():
         yield piece
-    code = f"HIGHESTMODSEQ {session.view.mailbox.highest_modseq}" if result.source and session.qresync else ""
-    yield ok("MOVE completed", code)
+    code = f"HIGHESTMODSEQ {view.mailbox.highest_modseq}" if result.source and session.qresync else ""
+    for line in completed(ok("MOVE completed", code), reached):
+        yield line
 
 
 async def _transfer(
-    session: Session, command: commands.Copy | commands.Move, *, move: bool
+    session: Session, command: commands.Copy | commands.Move, spans: Sequence[range], *, move: bool
 ) -> CopyResult | Completion:
     """Do it, or say why not. Nothing is done when a named message is gone (RFC 9051 §6.4.7, RFC 2180 §4.4.1)."""
     view = session.view
-    spans = view.spans(command.messages, uid=command.uid)
     uids = view.uids_at(spans)
     if view.lacks(command, spans, len(uids)):
         return GONE

@@ -1,9 +1,10 @@
-"""EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9)."""
+"""EXPUNGE and UID EXPUNGE (RFC 9051 §6.4.3, §6.4.9; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailserver.imap.message_limit import Reached, completed, message_limit
 from mailserver.imap.replies import Responses, ok
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
@@ -22,13 +23,19 @@ async def expunge(session: Session, command: commands.Expunge) -> Responses:
         return
     named = [range(view.count)] if command.uids is None else view.spans(command.uids, uid=True)
     gone = deleted_uids(view, named)
+    # RFC 9738 §3.1: EXPUNGE has no limit.
+    limit, reached = message_limit(session) if command.uids is not None else 0, None
+    if 0 < limit < len(gone):
+        gone = gone[-limit:]
+        reached = Reached(limit, gone[0])
     if gone:
         await view.mailbox.expunge(gone)
         for piece in session.pending():
             yield piece
     # RFC 7162 §3.2.7: only when something was expunged, and after all VANISHED.
     code = f"HIGHESTMODSEQ {view.mailbox.highest_modseq}" if gone and session.qresync else ""
-    yield ok("EXPUNGE completed", code)
+    for line in completed(ok("EXPUNGE completed", code), reached):
+        yield line
 
 
 def deleted_uids(view: Selected, spans: Sequence[range]) -> list[int]:

@@ -1,11 +1,12 @@
 """FETCH and UID FETCH (RFC 9051 §6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 §3.1.4.1, §3.2.6;
-PARTIAL: RFC 9394 §3.3)."""
+PARTIAL: RFC 9394 §3.3; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
 from mailserver.imap.commands.select import vanished_among
 from mailserver.imap.fetch_plan import make_plan
 from mailserver.imap.fetch_rows import Tally, fetch_rows
+from mailserver.imap.message_limit import Reached, completed, highest, message_limit, too_many
 from mailserver.imap.replies import GONE, Responses, bad, no, ok
 from mailserver.imap.rows import cut
 from mailserver.imap.sections import UnknownEncoding
@@ -28,6 +29,11 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
     spans = view.spans(command.messages, uid=command.uid)
     if command.partial is not None:
         spans = cut(spans, command.partial.of(sum(map(len, spans))))
+    spans, reached = highest(view, spans, message_limit(session))
+    if reached is not None and command.partial is not None:
+        # RFC 9738 §3.1: a client that asks for pages gets whole ones.
+        yield too_many(Reached(reached.limit))
+        return
     if FetchAttribute.MODSEQ in command.items:
         yield session.enable_condstore()
     if command.vanished and command.changed_since is not None:
@@ -47,7 +53,9 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
         yield no(error.text, "UNKNOWN-CTE")
         return
     # RFC 2180 §4.1.2: what is left was answered; the client hears of the EXPUNGE with its next NOOP.
-    yield GONE if view.lacks(command, spans, tally.count) else ok("FETCH completed")
+    completion = GONE if view.lacks(command, spans, tally.count) else ok("FETCH completed")
+    for line in completed(completion, reached):
+        yield line
 
 
 def _named_uids(session: Session, command: commands.Fetch) -> NumSet:

@@ -1,4 +1,4 @@
-"""ESEARCH, the SEARCH of several mailboxes (RFC 7377)."""
+"""ESEARCH, the SEARCH of several mailboxes (RFC 7377; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack, nullcontext
 from mailserver.imap.access import Access
 from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.filters import with_filters
-from mailserver.imap.replies import Responses, bad
+from mailserver.imap.message_limit import Reached, among, completed, message_limit
+from mailserver.imap.replies import Responses, bad, ok
 from mailserver.imap.results import BAD_CHARSET, Results, saving
-from mailserver.imap.search import asks_modseq, find
+from mailserver.imap.search import Found, asks_modseq, find
 from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
@@ -35,39 +36,53 @@ async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
     if search.bad_charset:
         yield BAD_CHARSET
         return
-    elsewhere = await searched(session, command.sources)
+    elsewhere, partly = await searched(session, command.sources), list[Reached]()
     if view is not None:
         shown = session.reach.to_client(view.owner, view.mailbox.name)
         if here or shown in elsewhere:
             elsewhere.pop(shown, None)
-            async for piece in _selected(session, view, shown, search):
+            async for piece in _selected(session, view, shown, search, partly):
                 yield piece
     for shown, access in elsewhere.items():
-        yield await _other(session, shown, access, search)
+        yield await _other(session, shown, access, search, partly)
+    # The limit is that of one mailbox; a UID would not say of which.
+    for line in completed(ok("ESEARCH completed"), Reached(partly[0].limit) if partly else None):
+        yield line
 
 
-async def _selected(session: Session, view: Selected, shown: str, search: Search) -> Responses:
+async def _selected(
+    session: Session, view: Selected, shown: str, search: Search, partly: list[Reached]
+) -> Responses:
     context = begin(view, session.tag, search)
     with saving(view, search):
         index = SearchIndex.of(session, search, view.mailbox)
-        found = await find(view, search.key, session.services.workers, index=index)
+        found = await _find(session, view, search, index, partly)
     results = Results(found, search, search.returns or frozenset())
     results.save(view)
     if len(found):
         mailbox = (shown, view.mailbox.uid_validity)
         yield results.esearch(session.tag, modseq=asks_modseq(search.key), mailbox=mailbox, utf8=session.utf8)
-    for piece in keep(view, context, found):
+    for piece in keep(view, context, found, whole=not partly):
         yield piece
 
 
-async def _other(session: Session, shown: str, access: Access, search: Search) -> bytes:
+async def _find(
+    session: Session, view: Selected, search: Search, index: SearchIndex, partly: list[Reached]
+) -> Found:
+    rows, reached = among(view, search.key, message_limit(session))
+    if reached is not None:
+        partly.append(reached)
+    return await find(view, search.key, session.services.workers, rows, index=index)
+
+
+async def _other(session: Session, shown: str, access: Access, search: Search, partly: list[Reached]) -> bytes:
     try:
         async with AsyncExitStack() as lease:
             mailbox = await lease.enter_async_context(access.folders.open(access.name))
             await mailbox.refresh()
             index = SearchIndex.of(session, search, mailbox)
             elsewhere = Selected(mailbox, lease, read_only=True)
-            found = await find(elsewhere, search.key, session.services.workers, index=index)
+            found = await _find(session, elsewhere, search, index, partly)
     except NotFound:
         # Deleted a moment ago.
         return b""

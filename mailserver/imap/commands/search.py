@@ -1,11 +1,12 @@
 """SEARCH and UID SEARCH (RFC 9051 §6.4.4; ESEARCH: RFC 4731; SEARCHRES: RFC 5182; MODSEQ: RFC 7162 §3.1.5;
-CONTEXT: RFC 5267; FILTERS: RFC 5466)."""
+CONTEXT: RFC 5267; FILTERS: RFC 5466; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
 from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.filters import with_filters
-from mailserver.imap.replies import Responses
+from mailserver.imap.message_limit import among, completed, message_limit
+from mailserver.imap.replies import Responses, ok
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
 from mailserver.imap.search_index import SearchIndex
@@ -30,12 +31,15 @@ async def search(session: Session, command: commands.Search) -> Responses:
             yield BAD_CHARSET
             return
         index = SearchIndex.of(session, command, view.mailbox)
-        found = await find(view, command.key, session.services.workers, index=index)
+        rows, reached = among(view, command.key, message_limit(session))
+        found = await find(view, command.key, session.services.workers, rows, index=index)
     results = Results(found, command, command.returns or frozenset({SearchReturn.ALL}))
     if command.returns is None and not session.rev2:
         yield responses.search(results.numbers, results.highest_modseq() if with_modseq else None)
-        return
-    results.save(view)
-    yield results.esearch(session.tag, modseq=with_modseq)
-    for piece in keep(view, context, found):
-        yield piece
+    else:
+        results.save(view)
+        yield results.esearch(session.tag, modseq=with_modseq)
+        for piece in keep(view, context, found, whole=reached is None):
+            yield piece
+    for line in completed(ok("SEARCH completed"), reached):
+        yield line

@@ -1,10 +1,12 @@
-"""SORT and UID SORT (RFC 5256 §3; SORT=DISPLAY: RFC 5957; ESORT and CONTEXT: RFC 5267; MODSEQ: RFC 7162 §3.1.9)."""
+"""SORT and UID SORT (RFC 5256 §3; SORT=DISPLAY: RFC 5957; ESORT and CONTEXT: RFC 5267; MODSEQ: RFC 7162 §3.1.9;
+MESSAGELIMIT: RFC 9738 §3.3)."""
 
 from __future__ import annotations
 
 from mailserver.imap.context_updates import begin, keep
 from mailserver.imap.filters import with_filters
-from mailserver.imap.replies import Responses
+from mailserver.imap.message_limit import Reached, among, message_limit, too_many
+from mailserver.imap.replies import Refused, Responses
 from mailserver.imap.results import BAD_CHARSET, Results, saving
 from mailserver.imap.search import asks_modseq, find
 from mailserver.imap.search_index import SearchIndex
@@ -28,6 +30,9 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         if search.bad_charset:
             yield BAD_CHARSET
             return
+        _, reached = among(view, search.key, message_limit(session))
+        if reached is not None:
+            raise Refused(too_many(Reached(reached.limit)))
         index = SearchIndex.of(session, search, view.mailbox)
         found = await find(view, search.key, session.services.workers, index=index)
         order = await in_order(view, found, command.criteria, session.services.sorting)

@@ -1,9 +1,10 @@
-"""STORE (RFC 9051 §6.4.6; UNCHANGEDSINCE: RFC 7162 §3.1.3)."""
+"""STORE (RFC 9051 §6.4.6; UNCHANGEDSINCE: RFC 7162 §3.1.3; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mailserver.imap.message_limit import completed, highest, message_limit
 from mailserver.imap.replies import GONE, Completion, Responses, ok
 from mailserver.imap.rows import Rows
 from mailserver.imap.selected import FlagsShown, Selected
@@ -29,7 +30,8 @@ async def store(session: Session, command: commands.Store) -> Responses:
     if (refused := view.refusal(*(needed if rights.isdisjoint(needed) else ()))) is not None:
         yield refused
         return
-    spans = view.spans(command.messages, uid=command.uid)
+    named = view.spans(command.messages, uid=command.uid)
+    spans, reached = highest(view, named, message_limit(session))
     before = view.rows_in(spans)
     if command.unchanged_since is not None:
         yield session.enable_condstore()
@@ -50,10 +52,9 @@ async def store(session: Session, command: commands.Store) -> Responses:
             view.told(rows)
             yield view.flag_lines(rows, shown)
     # Counted after the change: others may have expunged some of them while this one waited for its turn.
-    if result.modified or not view.lacks(command, spans, len(result.changed)):
-        yield _completion(view, command, result.modified)
-    else:
-        yield GONE
+    complete = result.modified or not view.lacks(command, spans, len(result.changed))
+    for line in completed(_completion(view, command, result.modified) if complete else GONE, reached):
+        yield line
 
 
 def _pieces(view: Selected, uids: NumSet) -> Iterator[Rows]:

@@ -1,10 +1,11 @@
-"""THREAD and UID THREAD (RFC 5256 §3)."""
+"""THREAD and UID THREAD (RFC 5256 §3; MESSAGELIMIT: RFC 9738 §3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
 from mailserver.imap.filters import with_filters
+from mailserver.imap.message_limit import Reached, among, message_limit, too_many
 from mailserver.imap.remembered import key_of
 from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET
@@ -33,6 +34,10 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
         yield session.enable_condstore()
     if search.bad_charset:
         yield BAD_CHARSET
+        return
+    _, reached = among(view, search.key, message_limit(session))
+    if reached is not None:
+        yield too_many(Reached(reached.limit))
         return
     index = SearchIndex.of(session, search, view.mailbox)
     found = await find(view, search.key, session.services.workers, index=index)

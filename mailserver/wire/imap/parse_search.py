@@ -1,5 +1,5 @@
 """The parser of SEARCH (RFC 9051 §6.4.4, RFC 4731, RFC 5182, RFC 7162 §3.1.5, RFC 8474 §6, RFC 8514 §4.3, RFC 9394,
-RFC 5032, RFC 6203, RFC 5465 §7).
+RFC 5032, RFC 6203, RFC 5465 §7, RFC 9738 §3.2).
 
 Character sets: US-ASCII and UTF-8. The strings of either are UTF-8, so both are read as that; what does not decode is
 an error. A new key is a row in `_SIMPLE` or `_WITH_ARGUMENT`, a new result option one in SearchReturn.
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.wire.imap.dates import parse_date
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
@@ -43,7 +44,7 @@ from mailserver.wire.imap.search_keys import (
     Uids,
     Within,
 )
-from mailserver.wire.imap.sequence_set import PartialRange
+from mailserver.wire.imap.sequence_set import PartialRange, SequenceSet
 
 __all__ = ["MAX_KEYS", "Criteria", "Options", "criteria", "result_options", "search", "search_program", "uid_search"]
 
@@ -292,6 +293,10 @@ def _modseq(lexer: Lexer) -> SearchKey:
     return ModSeq(lexer.number64())
 
 
+def _uids(low: int, high: int) -> SearchKey:
+    return Uids(SequenceSet(NumSet(((low, high),) if low <= high else ())))
+
+
 _WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
     **{name.upper().encode(): _field(name) for name in ("bcc", "cc", "from", "subject", "to")},
     **{relation.value.encode(): _date(DateField.INTERNAL, relation) for relation in DateRelation},
@@ -308,5 +313,7 @@ _WITH_ARGUMENT: Final[dict[bytes, Callable[[Lexer], SearchKey]]] = {
     b"SMALLER": lambda lexer: Smaller(lexer.number64()),
     b"TEXT": lambda lexer: Text(lexer.text()),
     b"UID": lambda lexer: Uids(lexer.message_set()),
+    b"UIDAFTER": lambda lexer: _uids(lexer.number(1) + 1, MAX_NUMBER),
+    b"UIDBEFORE": lambda lexer: _uids(1, lexer.number(1) - 1),
     b"UNKEYWORD": lambda lexer: Not(HasFlag(lexer.atom())),
 }

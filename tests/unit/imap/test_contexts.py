@@ -144,7 +144,7 @@ async def test_as_many_as_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
             refused = await imap.ok("SORT RETURN (COUNT UPDATE) (SIZE) UTF-8 ALL")
             assert refused.untagged == (
                 b'* ESEARCH (TAG "t3") COUNT 3',
-                b'* NO [NOUPDATE "t3"] Too many updates, or too many results in order',
+                b'* NO [NOUPDATE "t3"] Too many updates, or too many messages',
             )
             for _ in range(MAX_CONTEXTS):
                 assert (await imap.ok("SEARCH RETURN (UPDATE) ALL")).code("NOUPDATE") is None
