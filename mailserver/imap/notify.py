@@ -11,9 +11,11 @@ Names are compared as the client says them. Mailboxes of others are watched if t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from mailserver.imap.access import Access
 from mailserver.imap.session import Session
+from mailserver.imap.slices import Turn
 from mailserver.model.changes import (
     AccountChange,
     MailboxCreated,
@@ -54,6 +56,14 @@ _EVENT_OF: dict[type[AccountChange], NotifyEvent] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What this user may look up in an account, by name; `parents`: of which of these names there are children."""
+
+    infos: dict[str, MailboxInfo]
+    parents: frozenset[str]
+
+
 class Notifications:
     """What one session wants to hear. `end` it before another takes its place."""
 
@@ -68,6 +78,7 @@ class Notifications:
         self.fetch: tuple[FetchItem, ...] = selected.fetch if selected is not None else ()
         self.delayed = selected is not None and selected.watched is Watched.SELECTED_DELAYED
         self._names = {group: frozenset(map(self._spelled, group.names)) for group in self._groups}
+        self._events = frozenset[NotifyEvent]().union(*(group.events for group in self._groups))
         self._subscribed = frozenset[str]()
         self._undo: list[Callable[[], None]] = []
         self._folders: dict[AccountId, AccountStore] = {}
@@ -95,8 +106,9 @@ class Notifications:
         session = self._session
         self._listen(session.owner, session.folders)
         await self._note_subscriptions()
-        watched = list[Access]()
+        watched, turn = list[Access](), Turn()
         async for access in self._mailboxes():
+            await turn.pass_on()
             if access.account not in self._folders:
                 self._listen(access.account, access.folders)
             if self._wanted(MESSAGE_EVENTS, access.account, access.name):
@@ -117,7 +129,7 @@ class Notifications:
                 yield Access(session.owner, session.folders, info.name, session.reach.rights(session.owner, info.acl))
         if any(group.watched in (Watched.SUBSCRIBED, Watched.SUBTREE, Watched.MAILBOXES) for group in self._groups):
             async for found in session.reach.shared_with_me():
-                if found.info.selectable and self._any(found.access.account, found.access.name):
+                if found.info.selectable and self._covering(found.access.account, found.access.name):
                     yield found.access
 
     def _listen(self, account: AccountId, folders: AccountStore) -> None:
@@ -135,18 +147,25 @@ class Notifications:
 
     # --- what is wanted
 
-    def _covers(self, group: EventGroup, account: AccountId, name: str, shown: str) -> bool:
-        match group.watched:
-            case Watched.PERSONAL | Watched.INBOXES:
-                # RFC 5465 §6.3: a rule or a plugin can file mail into any mailbox.
-                return account == self._session.owner
-            case Watched.SUBSCRIBED:
-                return shown in self._subscribed
-            case Watched.SUBTREE:
-                separator = self._session.services.layout.separator
-                return any(shown == top or shown.startswith(top + separator) for top in self._names[group])
-            case _:
-                return shown in self._names[group]
+    def _covering(self, account: AccountId, name: str) -> list[EventGroup]:
+        """The groups that a mailbox belongs to."""
+        reach, separator = self._session.reach, self._session.services.layout.separator
+        shown = reach.to_client(account, name)
+        trees = {shown, *_parents(shown, separator)}
+
+        def covers(group: EventGroup) -> bool:
+            match group.watched:
+                case Watched.PERSONAL | Watched.INBOXES:
+                    # RFC 5465 §6.3: a rule or a plugin can file mail into any mailbox.
+                    return account == reach.user
+                case Watched.SUBSCRIBED:
+                    return shown in self._subscribed
+                case Watched.SUBTREE:
+                    return not trees.isdisjoint(self._names[group])
+                case _:
+                    return shown in self._names[group]
+
+        return [group for group in self._groups if covers(group)]
 
     def _wanted(self, events: frozenset[NotifyEvent], account: AccountId, name: str) -> frozenset[NotifyEvent]:
         """Which of these events are wanted of a mailbox. A group with NONE takes its mailboxes out of all others."""
@@ -155,15 +174,10 @@ class Notifications:
         if here and events <= MESSAGE_EVENTS:
             # §3.1: of the selected mailbox, SELECTED alone decides.
             return frozenset()
-        shown = self._session.reach.to_client(account, name)
-        groups = [group for group in self._groups if self._covers(group, account, name, shown)]
+        groups = self._covering(account, name)
         if any(not group.events for group in groups):
             return frozenset()
         return events.intersection(*[frozenset[NotifyEvent]().union(*(group.events for group in groups))])
-
-    def _any(self, account: AccountId, name: str) -> bool:
-        shown = self._session.reach.to_client(account, name)
-        return any(self._covers(group, account, name, shown) for group in self._groups)
 
     async def _note_subscriptions(self) -> None:
         self._subscribed = await self._session.reach.subscribed()
@@ -172,25 +186,30 @@ class Notifications:
 
     def _changed(self, account: AccountId, change: AccountChange) -> None:
         """Take a note. What this client did itself it knows already (§5)."""
+        if isinstance(change, MailboxRenamed):
+            self._renamed(account, change)
+        elif isinstance(change, MailboxDeleted):
+            self._told.pop((account, change.name), None)
         if self._overflow or change in self._session.causing:
-            if isinstance(change, MailboxRenamed):
-                self._renamed(account, change)
             return
         if isinstance(change, MessagesChanged):
             if not self._wanted(MESSAGE_EVENTS, account, change.name):
                 return
             self._dirty[account, change.name] = None
-        else:
+        elif _EVENT_OF[type(change)] in self._events or isinstance(change, SubscriptionChanged | RightsChanged):
             self._changes.append((account, change))
+        else:
+            return
         if len(self._changes) > _MOST_NAMES or len(self._dirty) > _MOST_MAILBOXES:
             self.end()
             self._overflow = True
         self._wake()
 
     def _renamed(self, account: AccountId, change: MailboxRenamed) -> None:
-        """What was told of the old names is known of the new ones."""
-        for key in [key for key in self._told if key[0] == account and _beneath(key[1], change.old)]:
-            self._told[account, change.name + key[1][len(change.old) :]] = self._told.pop(key)
+        """What was told of the old names is known of the new ones, and what waits is told of these."""
+        for noted in (self._told, self._dirty):
+            for key in [key for key in noted if key[0] == account and _beneath(key[1], change.old)]:
+                noted[account, change.name + key[1][len(change.old) :]] = noted.pop(key)  # type: ignore[assignment]
 
     @property
     def waiting(self) -> bool:
@@ -206,9 +225,14 @@ class Notifications:
         changes, self._changes = self._changes, []
         if any(isinstance(change, SubscriptionChanged) for _, change in changes):
             await self._note_subscriptions()
+        names, turn = dict[AccountId, _Names](), Turn()
         for account, change in changes:
-            async for piece in self._told_of(account, change):
+            if account not in names:
+                # Once for all changes: a thousand of them in an account of many mailboxes are told in little time.
+                names[account] = await self._all_names(account)
+            async for piece in self._told_of(account, change, names[account]):
                 yield piece
+            await turn.pass_on()
         dirty, self._dirty = self._dirty, {}
         for account, name in dirty:
             yield await self._messages(account, name)
@@ -231,7 +255,7 @@ class Notifications:
 
     async def _messages(self, account: AccountId, name: str) -> bytes:
         wanted, folders = self._wanted(MESSAGE_EVENTS, account, name), self._folders.get(account)
-        if not wanted or folders is None:
+        if not wanted or folders is None or not self._session.reach.known(account):
             return b""
         try:
             info = await folders.find(name)
@@ -270,31 +294,47 @@ class Notifications:
 
     # --- names
 
-    async def _told_of(self, account: AccountId, change: AccountChange) -> AsyncIterator[bytes]:
-        events = self._events_of(account, change)
-        if isinstance(change, MailboxRenamed):
-            self._renamed(account, change)
-        folders = self._folders.get(account)
-        names = list(_affected(change)) if events else []
-        infos = {info.name: info for info in await folders.list_mailboxes()} if folders is not None and names else {}
+    async def _all_names(self, account: AccountId) -> _Names:
+        reach, folders = self._session.reach, self._folders.get(account)
+        if folders is None or not reach.known(account):
+            return _Names({}, frozenset())
+        listed = await folders.list_mailboxes()
+        infos = {info.name: info for info in listed if Right.LOOKUP in reach.rights(account, info.acl)}
+        return _Names(infos, frozenset(parent for name in infos for parent in _parents(name, SEPARATOR)))
+
+    async def _told_of(self, account: AccountId, change: AccountChange, known: _Names) -> AsyncIterator[bytes]:
         if isinstance(change, MetadataChanged):
-            yield self._metadata(account, change, infos)
+            yield await self._metadata(account, change)
+            return
+        events = self._events_of(account, change)
+        names = list(_affected(change)) if events else []
+        if isinstance(change, SubscriptionChanged) and not self._own_name(account, change.name):
+            # Others' subscriptions are nobody's business, and of one's own to their mailboxes these are the owners.
             return
         for name in names:
-            if self._visible(account, name, infos, change) and self._wanted(events, account, name):
-                yield self._list_line(account, name, infos, change)
+            if await self._visible(account, name, change) and self._wanted(events, account, name):
+                yield self._list_line(account, name, known, change)
 
-    def _visible(self, account: AccountId, name: str, infos: dict[str, MailboxInfo], change: AccountChange) -> bool:
+    def _own_name(self, account: AccountId, name: str) -> bool:
+        reach = self._session.reach
+        return account == reach.user and reach.namespaces.parse(name) is None
+
+    async def _visible(self, account: AccountId, name: str, change: AccountChange) -> bool:
         """Whether this user may know of the name at all (ATTACKS I15)."""
-        if account == self._session.owner or isinstance(change, RightsChanged):
+        reach, folders = self._session.reach, self._folders.get(account)
+        if account == reach.user:
             return True
-        if name in infos:
-            acl = infos[name].acl
-        elif isinstance(change, MailboxDeleted) and name == change.name:
-            acl = change.acl
-        else:
+        if folders is None or not reach.known(account):
             return False
-        return Right.LOOKUP in self._session.reach.rights(account, acl)
+        if isinstance(change, RightsChanged):
+            return True
+        try:
+            acl = (await folders.find(name)).acl
+        except NotFound:
+            if not isinstance(change, MailboxDeleted) or name != change.name:
+                return False
+            acl = change.acl
+        return Right.LOOKUP in reach.rights(account, acl)
 
     def _events_of(self, account: AccountId, change: AccountChange) -> frozenset[NotifyEvent]:
         """Any of which is reason to tell of it; of a change of rights, those for which they matter (§5.4, §5.9)."""
@@ -308,34 +348,30 @@ class Notifications:
             events |= MESSAGE_EVENTS
         return frozenset(events)
 
-    def _metadata(self, account: AccountId, change: MetadataChanged, infos: dict[str, MailboxInfo]) -> bytes:
+    async def _metadata(self, account: AccountId, change: MetadataChanged) -> bytes:
         """§5.6, §5.7. What is private to somebody else is told to nobody."""
         own, event = account == self._session.owner, _EVENT_OF[MetadataChanged]
         entries = [entry for entry in change.entries if own or not entry.lower().startswith("/private/")]
         if not change.name:
             wanted = own and any(NotifyEvent.SERVER_METADATA_CHANGE in group.events for group in self._groups)
         else:
-            visible = self._visible(account, change.name, infos, change)
+            visible = await self._visible(account, change.name, change)
             wanted = visible and bool(self._wanted(frozenset({event}), account, change.name))
         if not wanted or not entries:
             return b""
         shown = self._session.reach.to_client(account, change.name) if change.name else ""
         return responses.metadata_changed(shown, entries, utf8=self._session.utf8)
 
-    def _list_line(
-        self, account: AccountId, name: str, infos: dict[str, MailboxInfo], change: AccountChange
-    ) -> bytes:
-        session, info = self._session, infos.get(name)
+    def _list_line(self, account: AccountId, name: str, known: _Names, change: AccountChange) -> bytes:
+        session, info = self._session, known.infos.get(name)
         shown, attributes = session.reach.to_client(account, name), list[bytes]()
-        if info is None or Right.LOOKUP not in session.reach.rights(account, info.acl):
-            info = None
+        if info is None:
             attributes += [b"\\NonExistent", b"\\Noselect"]
         elif not info.selectable:
             attributes.append(b"\\Noselect")
         elif Right.READ not in session.reach.rights(account, info.acl):
             attributes.append(_NO_ACCESS)
-        children = info is not None and any(other.startswith(name + SEPARATOR) for other in infos)
-        attributes.append(b"\\HasChildren" if children else b"\\HasNoChildren")
+        attributes.append(b"\\HasChildren" if name in known.parents else b"\\HasNoChildren")
         if shown in self._subscribed:
             attributes.append(b"\\Subscribed")
         extended = []
@@ -344,6 +380,13 @@ class Notifications:
             extended.append(b'"OLDNAME" (%b)' % old)
         separator = session.services.layout.separator
         return responses.list_line(attributes, separator, shown, utf8=session.utf8, extended=extended)
+
+
+def _parents(name: str, separator: str) -> Iterator[str]:
+    at = name.rfind(separator)
+    while at > 0:
+        yield name[:at]
+        at = name.rfind(separator, 0, at)
 
 
 def _beneath(name: str, top: str) -> bool:

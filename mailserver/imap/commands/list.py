@@ -11,6 +11,7 @@ from mailserver.imap.commands.status import status_response
 from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
+from mailserver.imap.slices import Turn
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import INBOX, SEPARATOR, MailboxInfo
 from mailserver.model.rights import ALL_RIGHTS, Right
@@ -102,7 +103,7 @@ async def lsub(session: Session, command: commands.Lsub) -> Responses:
 async def _names(session: Session, patterns: Iterable[str]) -> list[_Name]:
     """Everything that could be listed, sorted, INBOX first."""
     subscriptions = await session.folders.subscriptions()
-    space = session.services.namespaces
+    space, turn = session.services.namespaces, Turn()
     names: dict[str, _Name] = {}
 
     def add(name: str, info: MailboxInfo | None, access: Access | None, *, own: bool) -> _Name:
@@ -114,15 +115,18 @@ async def _names(session: Session, patterns: Iterable[str]) -> list[_Name]:
     for info in await session.folders.list_mailboxes():
         access = Access(session.owner, session.folders, info.name, ALL_RIGHTS) if info.selectable else None
         add(info.name, info, access, own=True)
+        await turn.pass_on()
     foreign = set[str]()
     if any(space.may_match(pattern) for pattern in patterns):
         async for found in session.reach.shared_with_me():
             # Its special use is its owner's: this user's mail program has a Sent mailbox of its own.
             add(found.path, replace(found.info, special_use=frozenset()), found.access, own=False)
             foreign.add(found.path)
+            await turn.pass_on()
     for name in subscriptions:
         add(name, None, None, own=space.parse(name) is None)
     for entry in list(names.values()):
+        await turn.pass_on()
         for parent in _parents(entry.name):
             nothing = MailboxInfo(name=parent, mailbox_id="", selectable=False) if entry.name in foreign else None
             above = add(parent, nothing, None, own=space.parse(entry.name) is None)

@@ -16,6 +16,7 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.sources import searched
 from mailserver.model.errors import NotFound
+from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.search_commands import Search, SourceKind
 
@@ -80,6 +81,9 @@ async def _other(session: Session, shown: str, access: Access, search: Search, p
         async with AsyncExitStack() as lease:
             mailbox = await lease.enter_async_context(access.folders.open(access.name))
             await mailbox.refresh()
+            if Right.READ not in session.reach.rights(access.account, mailbox.acl):
+                # Taken away while others were searched (RFC 4314 §5.1.1).
+                return b""
             index = SearchIndex.of(session, search, mailbox)
             elsewhere = Selected(mailbox, lease, read_only=True)
             found = await _find(session, elsewhere, search, index, partly)

@@ -6,11 +6,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailserver.imap import sources
-from mailserver.model.rights import RightsChange, parse_rights
+from mailserver.imap.search import Found
+from mailserver.imap.search import find as really_find
+from mailserver.model.mailbox import MailboxInfo
+from mailserver.model.rights import NO_RIGHTS, RightsChange, parse_rights
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.imap import Response
 from tests.helpers.imap_service import ANNA, ImapHarness
@@ -69,3 +73,36 @@ async def test_no_mailbox_stays_open(server: ImapHarness) -> None:
         # A mailbox that a session has open tells it when it is deleted.
         await anna.ok("DELETE Blind")
         assert searched(await anna.ok("ESEARCH IN (personal) ALL")) == ["Own", "Read", "Read/Deep", "Seen"]
+
+
+async def test_rights_that_go_while_others_are_searched(server: ImapHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = await server.store.open_account(ANNA)
+
+    async def find(*arguments: Any, **more: Any) -> Found:
+        await account.grant("Read/Deep", BEN, RightsChange.REPLACE, NO_RIGHTS)
+        return await really_find(*arguments, **more)
+
+    monkeypatch.setattr("mailserver.imap.commands.multisearch.find", find)
+    async with server.client("ben") as imap:
+        assert searched(await imap.ok(f'ESEARCH IN (subtree "{SHARED}") ALL')) == ["Read"]
+
+
+async def test_many_names_cost_one_look_at_the_mailboxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ATTACKS I17: thousands of trees in an account of thousands of mailboxes."""
+    looks = 0
+    async with ImapHarness() as server, server.client() as imap:
+        account = await server.store.open_account(ANNA)
+        await account.create("a/b/c")
+        await server.deliver(b"x", mailbox="a/b/c")
+        real = account.list_mailboxes
+
+        async def counted() -> list[MailboxInfo]:
+            nonlocal looks
+            looks += 1
+            return await real()
+
+        monkeypatch.setattr(account, "list_mailboxes", counted)
+        trees = " ".join(f"subtree (x{number} a) subtree-one (a/b {number})" for number in range(50))
+        assert searched(await imap.ok(f"ESEARCH IN ({trees}) ALL")) == ["a/b/c"]
+        assert looks == 1
+        assert searched(await imap.ok("ESEARCH IN (subtree-one (a INBOX) subtree a/b/c/d) ALL")) == []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mailserver.imap import notify
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId
-from mailserver.model.rights import Right, RightsChange
+from mailserver.model.mailbox import MailboxInfo
+from mailserver.model.rights import ALL_RIGHTS, Right, RightsChange
+from mailserver.ports.directory import Directory
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, ImapHarness, until
 
@@ -281,6 +283,95 @@ async def test_mailboxes_that_may_be_seen_and_not_read() -> None:
         await server.deliver(MESSAGE, mailbox="b")
         await anna.grant("b", BEN, RightsChange.REMOVE, lookup)
         await quiet(server, imap)
+
+
+async def test_of_others_only_what_concerns_oneself() -> None:
+    """Children that may not be looked up, and what others subscribe to, are told to nobody (ATTACKS I15)."""
+    async with ImapHarness() as server, server.client("ben") as imap, server.client("ben") as other:
+        anna = await server.store.open_account(ANNA)
+        await anna.create("team")
+        await anna.create("team/secret")
+        await anna.grant("Sent", BEN, RightsChange.REPLACE, frozenset({Right.LOOKUP}))
+        top = '"Other Users/anna@example.test"'
+        await imap.ok(f"NOTIFY SET (subtree {top} ({EVENTS} MailboxName SubscriptionChange))")
+        await anna.grant("team", BEN, RightsChange.REPLACE, frozenset({Right.LOOKUP, Right.READ}))
+        assert await imap.response_line() == b'* LIST (\\HasNoChildren) "/" "Other Users/anna@example.test/team"'
+        await anna.subscribe("team", True)
+        # That it is not there, as it is no name of one's own, would be wrong.
+        await other.ok('SUBSCRIBE "Other Users/anna@example.test/team"')
+        await quiet(server, imap)
+
+
+class _Disabled:
+    """A directory in which nobody may be used any more."""
+
+    def account(self, account: AccountId) -> None: ...
+
+
+async def test_nothing_of_a_disabled_account() -> None:
+    async with ImapHarness() as server, server.client("ben") as imap:
+        anna = await server.store.open_account(ANNA)
+        for name in ("INBOX", "Sent"):
+            await anna.grant(name, BEN, RightsChange.REPLACE, ALL_RIGHTS)
+        events = f"({EVENTS} MailboxName MailboxMetadataChange)"
+        await imap.ok(f'NOTIFY SET (subtree "Other Users/anna@example.test" {events})')
+        (connection,) = server.connections
+        connection._session.reach._directory = cast(Directory, _Disabled())
+        await server.deliver(MESSAGE)
+        await anna.annotate("Sent", {"/shared/comment": b"x"})
+        await anna.grant("Sent", BEN, RightsChange.REPLACE, frozenset())
+        await anna.delete("Sent")
+        await quiet(server, imap)
+
+
+async def test_what_was_told_is_remembered_of_mailboxes_that_are_there() -> None:
+    async with ImapHarness() as server, server.client() as imap, server.client() as other:
+        await imap.ok(f"NOTIFY SET STATUS (personal ({EVENTS}))")
+        (told,) = {id(c._session.notifications): c._session.notifications for c in server.connections
+                   if c._session.notifications is not None}.values()
+        assert isinstance(told, notify.Notifications)
+        before = len(told._told)
+        for number in range(5):
+            await imap.ok(f"CREATE own{number}")
+            await server.deliver(MESSAGE, mailbox=f"own{number}")
+            assert b"STATUS" in await imap.response_line()
+            await (imap if number % 2 else other).ok(f"DELETE own{number}")
+        await imap.ok("NOOP")
+        assert len(told._told) == before
+
+
+async def test_new_messages_of_a_mailbox_that_is_renamed_before_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        account = await server.store.open_account(ANNA)
+        await account.create("a/b")
+        await imap.ok(f"NOTIFY SET STATUS (personal ({EVENTS} MailboxName))")
+        monkeypatch.setattr(type(server.connections[0]), "wake", lambda self: None)
+        await server.deliver(MESSAGE, mailbox="a/b")
+        await account.rename("a", "c")
+        name, status = (await imap.ok("NOOP")).untagged
+        assert name.endswith(b'"c" ("OLDNAME" ("a"))')
+        assert status.startswith(b'* STATUS "c/b" (MESSAGES 1 ')
+
+
+async def test_many_changes_cost_one_look_at_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many looks as changes, in an account of many mailboxes, keep everybody waiting (ATTACKS I17)."""
+    looks = 0
+    async with ImapHarness() as server, server.client() as imap:
+        account = await server.store.open_account(ANNA)
+        await imap.ok("NOTIFY SET (personal (MailboxName SubscriptionChange))")
+        monkeypatch.setattr(type(server.connections[0]), "wake", lambda self: None)
+        for number in range(50):
+            await account.subscribe(f"n{number}", True)
+        real = account.list_mailboxes
+
+        async def counted() -> list[MailboxInfo]:
+            nonlocal looks
+            looks += 1
+            return await real()
+
+        monkeypatch.setattr(account, "list_mailboxes", counted)
+        assert len((await imap.ok("NOOP")).untagged) == 50
+        assert looks == 1
 
 
 async def test_metadata() -> None:
