@@ -18,7 +18,7 @@ from mailserver.imap.rows import Rows
 from mailserver.imap.sections import Located, SectionItem, locate_all, render, value_of
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
-from mailserver.model.errors import NotFound
+from mailserver.model.errors import MailError, NotFound
 from mailserver.model.flags import SEEN, FlagChange
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right
@@ -221,22 +221,18 @@ async def _range(session: Session, uid: int, item: SectionItem, place: tuple[int
         first, count = item.partial
         start, end = min(start + first, end), min(start + first + count, end)
     box = session.view.mailbox
-    if isinstance(item, BinarySection) and await _has_nul(session, uid, start, end):
-        yield b"~{%d}\r\n" % (end - start)
-        substitute = False
-    else:
-        yield b"{%d}\r\n" % (end - start)
-        substitute = True
-    while start < end:
-        try:
+    try:
+        substitute = not (isinstance(item, BinarySection) and await _has_nul(session, uid, start, end))
+        yield b"{%d}\r\n" % (end - start) if substitute else b"~{%d}\r\n" % (end - start)
+        while start < end:
             data = await box.read(uid, start, min(_RANGE, end - start))
-        except NotFound:
-            data = b""
-        if not data:
-            # The count was said already; only the end of the connection says that it is not kept.
-            raise ConnectionResetError("a message was expunged while it was sent")
-        start += len(data)
-        yield data.replace(b"\0", b"\x80") if substitute and b"\0" in data else data
+            if not data:
+                raise NotFound("the message is gone")
+            start += len(data)
+            yield data.replace(b"\0", b"\x80") if substitute and b"\0" in data else data
+    except MailError as error:
+        # The response was begun, and perhaps its count said: what came now would be taken for a part of it.
+        raise ConnectionResetError("a message went, or could not be read, while it was sent") from error
 
 
 async def _has_nul(session: Session, uid: int, start: int, end: int) -> bool:

@@ -90,9 +90,9 @@ async def url_fetch(session: Session, command: UrlFetch) -> Responses:
             try:
                 async for piece in pieces:
                     yield piece.replace(b"\0", b"\x80")
-            except NotFound as error:
+            except MailError as error:
                 # The count was said already; only the end of the connection says that it is not kept.
-                raise ConnectionResetError("a message was expunged while it was sent") from error
+                raise ConnectionResetError("a message went, or could not be read, while it was sent") from error
     yield b"\r\n"
     yield no("not everything can be read now", "UNAVAILABLE") if failed else ok("URLFETCH completed")
 
