@@ -9,7 +9,6 @@ written), and time-outs are one shared timer's (`watch.py`). Commands run one at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
 
@@ -17,15 +16,14 @@ import structlog
 
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.imap.attention import Attention
-from mailserver.imap.context_updates import updates
 from mailserver.imap.dialogue import Dialogue
-from mailserver.imap.dispatch import BROKEN, SLICE, may_run, run_command
+from mailserver.imap.dispatch import BROKEN, may_run, run_command
 from mailserver.imap.input import Input
 from mailserver.imap.output import Output
 from mailserver.imap.replies import After, Completion, bad
 from mailserver.imap.session import Services, Session
-from mailserver.imap.telling import tell_notified
-from mailserver.model.errors import MailError
+from mailserver.imap.slices import Turn
+from mailserver.imap.telling import untold
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.facts import session_facts
@@ -227,7 +225,7 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Everything that has arrived, in order; returns when there is nothing more to do."""
-        turn = self._loop.time()
+        turn = Turn()
         while self._ending is None:
             event = self._wire.next_event()
             if event is not None:
@@ -235,10 +233,10 @@ class ImapProtocol(asyncio.Protocol):
                 if self._output.full:
                     # Many small answers: a client that does not read them gets no more of them made.
                     await self._output.flush()
-                turn = await self._share(turn)
+                await turn.pass_on()
                 continue
             if self._input.fill():
-                turn = await self._share(turn)
+                await turn.pass_on()
                 continue
             if self._idle is not None or (self.session is not None and self.session.notifications is not None):
                 await self._tell(expunges=True, pushed=True)
@@ -254,13 +252,6 @@ class ImapProtocol(asyncio.Protocol):
             self._goodbye(self._ending)
         elif self._transport is not None:
             self._transport.close()
-
-    async def _share(self, turn: float) -> float:
-        """Let others have their turn when ours was long; when the present one began."""
-        if self._loop.time() - turn <= SLICE:
-            return turn
-        await asyncio.sleep(0)
-        return self._loop.time()
 
     async def _handle(self, event: Event) -> None:
         match event:
@@ -325,33 +316,16 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _tell(self, *, expunges: bool, pushed: bool = False) -> None:
         """What happened and was not told yet; `pushed`: at our own instance, or that of an IDLE."""
-        session, turn = self._session, self._loop.time()
-        if session.notifications is None:
-            for piece in session.pending(expunge=expunges):
-                self._output.put(piece)
-                if self._output.full:
-                    await self._output.flush()
-                turn = await self._share(turn)
-        else:
-            idle = self._idle is not None
-            news = tell_notified(session, session.notifications, expunges=expunges, pushed=pushed and not idle)
-            await self._put_all(news)
-        selected = session.selected
-        if selected is not None and selected.contexts:
-            await self._put_all(updates(session, selected))
+        turn = Turn()
+        async for piece in untold(self._session, expunges=expunges, pushed=pushed and self._idle is None):
+            self._output.put(piece)
+            if self._output.full:
+                await self._output.flush()
+            await turn.pass_on()
+        selected = self._session.selected
         if selected is not None and selected.lost:
             # Its numbers and UIDs mean nothing any more; every client survives a reconnect.
             self._ending = selected.lost
-
-    async def _put_all(self, news: AsyncIterator[bytes]) -> None:
-        try:
-            async for piece in news:
-                self._output.put(piece)
-                if self._output.full:
-                    await self._output.flush()
-        except MailError as error:
-            session = self._session.facts.session
-            log.warning("a notification is lost", session=session, detail=error.detail or error.text)
 
     # --- IDLE
 

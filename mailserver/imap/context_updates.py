@@ -12,6 +12,7 @@ from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
 from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
+from mailserver.imap.fetch_unasked import fetched
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.rows import Rows
 from mailserver.imap.search import Found, find
@@ -19,7 +20,6 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
 from mailserver.imap.sorting import in_order
-from mailserver.imap.telling import fetched
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import structlog
@@ -11,13 +10,11 @@ from mailserver.imap.needs import needed
 from mailserver.imap.output import Output
 from mailserver.imap.replies import BadArguments, Completion, Refused, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
+from mailserver.imap.slices import Turn
 from mailserver.imap.uid_only import UID_REQUIRED, names_numbers
 from mailserver.model.errors import MailError
 
-__all__ = ["BROKEN", "SLICE", "may_run", "run_command"]
-
-#: Seconds of work after which others get their turn.
-SLICE = 0.005
+__all__ = ["BROKEN", "may_run", "run_command"]
 
 #: The completion of a command that failed by an error of ours. Nothing of it is the client's to read (RFC 5530).
 BROKEN = no("Internal error; it was logged", "SERVERBUG")
@@ -45,8 +42,7 @@ def may_run(session: Session, spec: CommandSpec, command: object) -> Completion 
 async def run_command(session: Session, spec: CommandSpec, command: object, output: Output) -> Completion:
     """Run it to its end. Raises ConnectionError: the connection cannot go on."""
     completion = Completion("OK", f"{spec.name} completed")
-    loop = asyncio.get_running_loop()
-    turn = loop.time()
+    turn = Turn()
     try:
         async with aclosing(spec.run(session, command)) as pieces:
             async for piece in pieces:
@@ -56,9 +52,7 @@ async def run_command(session: Session, spec: CommandSpec, command: object, outp
                 output.put(piece)
                 if output.full:
                     await output.flush()
-                if loop.time() - turn > SLICE:
-                    await asyncio.sleep(0)
-                    turn = loop.time()
+                await turn.pass_on()
     except BadArguments as error:
         return bad(str(error), error.code)
     except Refused as refused:

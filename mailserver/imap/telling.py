@@ -1,25 +1,49 @@
-"""What the client hears unasked, of the selected mailbox and, with NOTIFY, of all others."""
+"""What the client hears unasked: of the selected mailbox, of searches that it keeps and, with NOTIFY, of all others."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
 
-from mailserver.imap.fetch_plan import make_plan
-from mailserver.imap.fetch_rows import Tally, fetch_rows
+import structlog
+
+from mailserver.imap.context_updates import updates
+from mailserver.imap.fetch_unasked import fetched
 from mailserver.imap.roles import News
-from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
+from mailserver.model.errors import MailError
 from mailserver.model.numset import MAX_NUMBER, NumSet
-from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.notify_commands import NotifyEvent
 
-__all__ = ["fetched", "tell_notified"]
+__all__ = ["untold"]
+
+log = structlog.get_logger()
 
 
-async def tell_notified(session: Session, wanted: News, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
-    """What NOTIFY asked for. `pushed`: no command of the client is the occasion."""
+async def untold(session: Session, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
+    """Everything that happened and was not told yet.
+
+    Args:
+        expunges: False while message numbers must keep their meaning (RFC 9051 §7.5.1).
+        pushed: no command of the client is the occasion, nor is IDLE.
+    """
+    if session.notifications is None:
+        for piece in session.pending(expunge=expunges):
+            yield piece
+    try:
+        if session.notifications is not None:
+            async for piece in _notified(session, session.notifications, expunges=expunges, pushed=pushed):
+                yield piece
+        selected = session.selected
+        if selected is not None and selected.contexts:
+            async for piece in updates(session, selected):
+                yield piece
+    except MailError as error:
+        log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
+
+
+async def _notified(session: Session, wanted: News, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
+    """What NOTIFY asked for."""
     view = session.selected
     if view is not None and NotifyEvent.MESSAGE_NEW in wanted.events:
         last = view.last_uid
@@ -40,14 +64,3 @@ async def _new_messages(session: Session, view: Selected, wanted: News, last: in
     new = [uid for span in view.spans_of_uids(NumSet(((last + 1, MAX_NUMBER),))) for uid in view.rows(span).uids]
     async for piece in fetched(session, view, wanted.fetch, [uid for uid in new if uid not in view.own]):
         yield piece
-
-
-async def fetched(
-    session: Session, view: Selected, items: Sequence[FetchItem], uids: Iterable[int]
-) -> AsyncIterator[bytes]:
-    """FETCH responses that the client asked for in advance; of what cannot be decoded as it wants, none."""
-    plan = make_plan(items, uid_only=session.uid_only)
-    for rows in view.batches(view.spans_of_uids(NumSet.from_numbers(uids)), 256):
-        with suppress(UnknownEncoding):
-            async for piece in fetch_rows(session, plan, items, rows, Tally()):
-                yield piece
