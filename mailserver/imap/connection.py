@@ -139,7 +139,7 @@ class ImapProtocol(asyncio.Protocol):
             # A change of the store that was begun runs to its end (ports/store.py); this session stops waiting for it.
             self._task.cancel()
         elif self.session.selected is not None or self.session.account is not None:
-            self._keep(self._loop.create_task(self.session.close()))
+            self._services.hold(self._loop.create_task(self.session.close()))
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -340,20 +340,11 @@ class ImapProtocol(asyncio.Protocol):
         self._attend()
 
     def _attend(self) -> None:
-        """Be woken by the selected mailbox, and by no other, while the client wants to hear of it at any time."""
-        session, wanted = self.session, None
-        if session is not None and session.selected is not None and not self._lost:
-            notified = session.notifications is not None and session.notifications.events
-            wanted = session.selected.mailbox if self._idle is not None or notified else None
-        self._attention.turn_to(wanted)
+        self._attention.turn_to(None if self._lost else self.session, idle=self._idle is not None)
 
     def wake(self) -> None:
         """Something changed; called on the loop, perhaps more often than needed."""
-        session = self._session
-        selected, news = session.selected, session.notifications
-        if self._task is not None or self._lost:
-            return
-        if (selected is not None and (selected.has_pending() or selected.lost)) or (news is not None and news.waiting):
+        if self._task is None and not self._lost and self._session.has_news():
             self._start()
 
     # --- TLS
@@ -406,7 +397,3 @@ class ImapProtocol(asyncio.Protocol):
                 self._output.put(responses.status_line(b"*", "BYE", text, code))
             self._output.write_out()
             self._transport.close()
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._services.tasks.add(task)
-        task.add_done_callback(self._services.tasks.discard)

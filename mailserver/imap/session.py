@@ -100,6 +100,11 @@ class Services:
     #: For STARTTLS; None where it is not offered.
     tls: ssl.SSLContext | None
 
+    def hold(self, task: asyncio.Task[None]) -> None:
+        """The server ends after this task."""
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
 
 class AccountCounts:
     """Connections per account, over all listeners of the server."""
@@ -282,6 +287,13 @@ class Session:
         return self.selected.pending(
             self.shown, expunge=expunge, flags=flags, vanished=self.qresync or self.uid_only
         )  # fmt: skip
+
+    def has_news(self) -> bool:
+        """Whether there is something to tell, or the selected mailbox is lost; costs a few comparisons."""
+        selected, news = self.selected, self.notifications
+        return (selected is not None and (selected.has_pending() or bool(selected.lost))) or (
+            news is not None and news.waiting
+        )
 
     def brought(self, owner: AccountId, name: str, uids: Iterable[int]) -> None:
         """This client put these messages into a mailbox: it knows them, if it is the selected one (RFC 5465 §5.2)."""
