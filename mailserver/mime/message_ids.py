@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-__all__ = ["first_message_id", "message_ids"]
+__all__ = ["MessageIds", "first_message_id", "message_ids", "read_ids"]
 
 # A backslash outside of quotes ends the try: else `<\"` over and over would be read to the end each time.
 _ID = re.compile(rb'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\\])*+)>', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"@', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
+#: A message's own Message-ID, and those that it refers to.
+MessageIds = tuple[bytes | None, list[bytes]]
 
 
 def message_ids(value: bytes) -> Iterator[bytes]:
@@ -26,6 +29,17 @@ def message_ids(value: bytes) -> Iterator[bytes]:
         left, at, right = text.rpartition(b"@")
         if left and at and right:
             yield text
+
+
+def read_ids(texts: Mapping[bytes, bytes]) -> MessageIds:
+    """From the values of the message's fields, by lower-case name (`EnvelopeFields.texts`)."""
+    own = first_message_id(texts.get(b"message-id", b""))
+    named = list(message_ids(texts.get(b"references", b"")))
+    if not named:
+        # RFC 5256 §3 THREAD: only then, and only the first of them.
+        parent = first_message_id(texts.get(b"in-reply-to", b""))
+        named = [] if parent is None else [parent]
+    return own, named
 
 
 def first_message_id(value: bytes) -> bytes | None:

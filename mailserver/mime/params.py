@@ -7,6 +7,7 @@ were written. `decoded` gives the text that they mean. At most `MAX_PARAMS` are 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailserver.mime.tokens import TOKEN, Broken, Cursor
@@ -17,6 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PARAMS = 64
+_FREQUENT = 60
 
 Parameters = tuple[tuple[bytes, bytes], ...]
 
@@ -27,6 +29,7 @@ _SIMPLE_TYPE = re.compile(b"(" + _T + b"++)/(" + _T + rb"++)[ \t\r\n]*+(?=;|\Z)"
 _SIMPLE_PARAM = re.compile(
     rb";[ \t\r\n]*+(" + _T + rb'++)=(?:"([^"\\\r\n]*+)"|(' + _T + rb"++))[ \t\r\n]*+(?=;|\Z)"
 )
+_ONE_TOKEN = re.compile(_T + b"++")
 _PIECE = re.compile(rb"([^*]*+)\*(?:(\d{1,9})(\*?)|())")
 _BROKEN_VALUE = re.compile(rb"[^; \t\r\n]*+")
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -42,6 +45,11 @@ class Typed(NamedTuple):
 
 def parse_type(raw: bytes) -> Typed | None:
     """Content-Type; None when it has no type and subtype: then the default holds (RFC 2045 §5.2)."""
+    # Nearly all parts have one of a few types; a boundary is another one each time.
+    return _parse_frequent_type(raw) if len(raw) <= _FREQUENT and b"oundary" not in raw else _parse_type(raw)
+
+
+def _parse_type(raw: bytes) -> Typed | None:
     match = _SIMPLE_TYPE.match(raw)
     if match is not None:
         return Typed(match[1], match[2], _parameters(raw, match.end()))
@@ -59,6 +67,9 @@ def parse_type(raw: bytes) -> Typed | None:
     return Typed(main, subtype, _parameters(raw, cursor.pos)) if subtype else None
 
 
+_parse_frequent_type = lru_cache(maxsize=500)(_parse_type)
+
+
 def parse_disposition(raw: bytes) -> tuple[bytes, Parameters] | None:
     """Content-Disposition: its value and parameters; None when it makes no sense."""
     cursor = Cursor(raw)
@@ -71,6 +82,8 @@ def parse_disposition(raw: bytes) -> tuple[bytes, Parameters] | None:
 
 def parse_token(raw: bytes) -> bytes | None:
     """A field that is one token (Content-Transfer-Encoding), None when it is anything else."""
+    if _ONE_TOKEN.fullmatch(raw):
+        return raw
     cursor = Cursor(raw)
     try:
         cursor.skip()

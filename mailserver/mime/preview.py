@@ -36,6 +36,7 @@ _UNSEEN_RUN = re.compile(f"(?: ?[{_UNSEEN}])++ ?")
 _JOINERS = frozenset("\u200c\u200d")
 # A rule drawn with characters.
 _RULE = re.compile(r"([-=_*#~.+])\1{3,}+")
+_MARKS = tuple(4 * mark for mark in "-=_*#~.+")
 _BRACKETED_LINK = re.compile(r"<(?:https?://|mailto:)[^<>\s]*+>")
 # The lines with which mail programs begin the message that is answered: `-----Original Message-----`, `________`.
 _REPLY_LINE = re.compile(r"-{2,}+ ?\w[^-]{2,80}?\w ?-{2,}+|_{10,}+")
@@ -90,10 +91,11 @@ def _plain(text: str) -> tuple[str, str]:
     for at, line in enumerate(lines):
         line = line.rstrip()
         # RFC 3676 §4.3: the space behind it is often lost.
-        if line == "--" or _REPLY_LINE.fullmatch(line.lstrip()):
+        begin = line.lstrip()
+        if line == "--" or (begin.startswith(("--", "__")) and _REPLY_LINE.fullmatch(begin)):
             rest += lines[at + 1 :]
             break
-        if line.lstrip(" \t").startswith(">"):
+        if begin.startswith(">") and line.lstrip(" \t").startswith(">"):
             rest += _introduction(own)
             rest.append(line.lstrip("> \t"))
             continue
@@ -126,13 +128,17 @@ def _introduction(own: list[str]) -> list[str]:
 def _shorten(texts: tuple[str, str]) -> str:
     """The first of these that has words."""
     for text in texts:
-        words = " ".join(text[: 3 * _ENOUGH].split())
+        words = tidy = " ".join(text[: 3 * _ENOUGH].split())
         if "<" in words:
             words = _BRACKETED_LINK.sub("", words)
-        words = _RULE.sub("", words)
+        for mark in _MARKS:
+            if mark in words:
+                words = _RULE.sub("", words)
+                break
         if not (words.isascii() and words.isprintable()):
             words = _UNSEEN_RUN.sub(_seen, words)
-        words = " ".join(words.split())
+        if words is not tidy:
+            words = " ".join(words.split())
         if any(map(str.isalnum, words)):
             return words[:PREVIEW_LENGTH].rstrip()
     return ""

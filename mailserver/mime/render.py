@@ -6,6 +6,7 @@ from mailserver.mime.bodystructure import body_structures
 from mailserver.mime.envelope import envelope_of, read_fields
 from mailserver.mime.headers import LISTED_FIELDS, select
 from mailserver.mime.identity import email_id, thread_id
+from mailserver.mime.message_ids import read_ids
 from mailserver.mime.preview import preview
 from mailserver.mime.quote import string
 from mailserver.mime.search import kept_headers, places_of
@@ -22,6 +23,7 @@ def render(message: bytes) -> dict[Rendered, bytes]:
     body, extended = body_structures(message, root)
     own = email_id(message)
     found = read_fields(message, root.fields)
+    ids = read_ids(found.texts)
     return {
         Rendered.ENVELOPE: envelope_of(found),
         Rendered.BODY: body,
@@ -30,7 +32,7 @@ def render(message: bytes) -> dict[Rendered, bytes]:
         Rendered.EMAILID: b"(%b)" % own,
         Rendered.SEARCH_HEADERS: kept_headers(message, root),
         Rendered.SEARCH_PLACES: places_of(message, root),
-        Rendered.THREADID: b"(%b)" % thread_id(found.texts, own),
-        Rendered.SORTING: sorting_of(found),
+        Rendered.THREADID: b"(%b)" % thread_id(ids, own),
+        Rendered.SORTING: sorting_of(found, ids),
         Rendered.PREVIEW: string(preview(message, root).encode()),
     }

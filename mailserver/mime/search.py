@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from mailserver.mime.structure import Message, Part
-from mailserver.mime.text import decode_transfer
+from mailserver.mime.text import decode_transfer, has_padding
 from mailserver.mime.words import codec_of, decode_words
 
 __all__ = [
@@ -52,10 +52,12 @@ def kept_headers(message: bytes, root: Message) -> bytes:
     out = []
     others: dict[bytes, str] = {}
     for name, start, end in root.fields:
-        field = message[start:end]
-        if name in KEPT_FIELDS or not _is_plain(field):
-            value = decode_words(_FOLD.sub(b" ", field[field.index(b":") + 1 :]).rstrip(b"\r\n")).casefold()
-            out.append(f"\n{name.decode('utf-8', 'replace')}:{_BREAKS.sub(' ', value)}")
+        if name in KEPT_FIELDS or not _is_plain(message[start:end]):
+            raw = message[message.index(b":", start) + 1 : end].rstrip(b"\r\n")
+            value = decode_words(_FOLD.sub(b" ", raw) if b"\n" in raw else raw).casefold()
+            if "\n" in value or "\r" in value:
+                value = _BREAKS.sub(" ", value)
+            out.append(f"\n{name.decode('utf-8', 'replace')}:{value}")
         elif name not in others:
             others[name] = f"\n{name.decode('ascii')}:"
     return "".join([*out, *others.values(), "\n"]).encode("utf-8", "replace")
@@ -166,9 +168,11 @@ def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
     if not codec.startswith(_NOT_ASCII_BASED):
         kind |= _ASCII_BASED
     if part.end - part.body <= _LARGE:
-        octets = decode_transfer(message[part.body : part.end], part.encoding)
-        if kind & _QUOTED_PRINTABLE and octets == binascii.a2b_qp(message[part.body : part.end]):
-            kind &= ~_PADDED
+        octets = message[part.body : part.end]
+        if kind & _QUOTED_PRINTABLE and not has_padding(octets):
+            octets, kind = binascii.a2b_qp(octets), kind & ~_PADDED
+        else:
+            octets = decode_transfer(octets, part.encoding)
         if octets.isascii() and (kind & _ASCII_BASED or octets.decode(codec, "replace").encode("utf-8") == octets):
             kind |= _ASCII
     return (kind, codecs.index(codec), part.body, part.end)

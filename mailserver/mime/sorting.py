@@ -8,7 +8,6 @@ it. To unpack a piece is one `split`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
@@ -18,7 +17,7 @@ from mailserver.mime.base_subject import base_subject
 from mailserver.mime.casemap import casemap, casemap_octets
 from mailserver.mime.dates import sent_date
 from mailserver.mime.envelope import EnvelopeFields
-from mailserver.mime.message_ids import first_message_id, message_ids
+from mailserver.mime.message_ids import MessageIds
 from mailserver.mime.words import decode_words
 
 __all__ = [
@@ -54,8 +53,8 @@ IDS = len(SortField)
 EMPTY = b"\n" * IDS + bytes(_HASH)
 
 
-def sorting_of(found: EnvelopeFields) -> bytes:
-    """The piece of a message, from its fields. Never raises."""
+def sorting_of(found: EnvelopeFields, ids: MessageIds) -> bytes:
+    """The piece of a message, from its fields and what `read_ids` has found in them. Never raises."""
     texts = found.texts
     sent = sent_date(texts.get(b"date", b""))
     subject, reply = base_subject(texts.get(b"subject", b""))
@@ -69,7 +68,7 @@ def sorting_of(found: EnvelopeFields) -> bytes:
         _line(_mailbox(cc)),
         _line(_display(author)),
         _line(_display(to)),
-        _ids(texts),
+        _ids(ids),
     )
     return b"\n".join(lines)
 
@@ -97,13 +96,8 @@ def _display(address: Address | None) -> bytes:
     return casemap_octets(address.mailbox or b"")
 
 
-def _ids(texts: Mapping[bytes, bytes]) -> bytes:
-    own = first_message_id(texts.get(b"message-id", b""))
-    named = list(message_ids(texts.get(b"references", b"")))
-    if not named:
-        # RFC 5256 §3 THREAD: only then, and only the first of them.
-        parent = first_message_id(texts.get(b"in-reply-to", b""))
-        named = [] if parent is None else [parent]
+def _ids(ids: MessageIds) -> bytes:
+    own, named = ids
     if len(named) > MAX_REFERENCES:
         named = [named[0], *named[1 - MAX_REFERENCES :]]
     return b"".join([bytes(_HASH) if own is None else _hash(own), *map(_hash, named)])

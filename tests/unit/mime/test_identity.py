@@ -7,11 +7,12 @@ import pytest
 from mailserver.mime.envelope import read_fields
 from mailserver.mime.headers import fields
 from mailserver.mime.identity import email_id, thread_id
+from mailserver.mime.message_ids import read_ids
 
 
 def thread(head: bytes, own: bytes = b"Mx") -> bytes:
     message = head + b"\r\n\r\nbody"
-    return thread_id(read_fields(message, fields(message)).texts, own)
+    return thread_id(read_ids(read_fields(message, fields(message)).texts), own)
 
 
 FIRST = thread(b"Message-ID: <a@b>")

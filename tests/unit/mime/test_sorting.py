@@ -13,7 +13,7 @@ from mailserver.mime.casemap import casemap, casemap_octets
 from mailserver.mime.dates import sent_date
 from mailserver.mime.envelope import read_fields
 from mailserver.mime.headers import fields
-from mailserver.mime.message_ids import message_ids
+from mailserver.mime.message_ids import message_ids, read_ids
 from mailserver.mime.sorting import (
     EMPTY,
     IDS,
@@ -133,7 +133,8 @@ def test_message_ids_of_long_ones(value: bytes) -> None:
 
 def _piece(header: bytes) -> bytes:
     header = header.replace(b"\n", b"\r\n") + b"\r\n"
-    return sorting_of(read_fields(header, fields(header)))
+    found = read_fields(header, fields(header))
+    return sorting_of(found, read_ids(found.texts))
 
 
 def ids_of(piece: bytes) -> tuple[int, ...]:
