@@ -6,10 +6,12 @@ the mapping is one to one whatever a name contains. With a prefix every name but
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mailserver.model.errors import NotFound
 from mailserver.model.mailbox import INBOX, SEPARATOR, is_inbox
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "parents"]
 
 
 class Layout:
@@ -44,3 +46,11 @@ class Layout:
     def to_client(self, name: str) -> str:
         """The client's name of the store's `name`."""
         return name if name == INBOX else self.prefix + name.translate(self._swap)
+
+
+def parents(name: str, separator: str) -> Iterator[str]:
+    """The names above this one, the nearest first."""
+    at = name.rfind(separator)
+    while at > 0:
+        yield name[:at]
+        at = name.rfind(separator, 0, at)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mailserver.imap.access import Access
+from mailserver.imap.layout import parents
 from mailserver.imap.session import Session
 from mailserver.imap.slices import Turn
 from mailserver.model.changes import (
@@ -151,7 +152,7 @@ class Notifications:
         """The groups that a mailbox belongs to."""
         reach, separator = self._session.reach, self._session.services.layout.separator
         shown = reach.to_client(account, name)
-        trees = {shown, *_parents(shown, separator)}
+        trees = {shown, *parents(shown, separator)}
 
         def covers(group: EventGroup) -> bool:
             match group.watched:
@@ -196,14 +197,21 @@ class Notifications:
             if not self._wanted(MESSAGE_EVENTS, account, change.name):
                 return
             self._dirty[account, change.name] = None
-        elif _EVENT_OF[type(change)] in self._events or isinstance(change, SubscriptionChanged | RightsChanged):
-            self._changes.append((account, change))
-        else:
+        elif not self._concerns(change):
             return
+        else:
+            self._changes.append((account, change))
         if len(self._changes) > _MOST_NAMES or len(self._dirty) > _MOST_MAILBOXES:
             self.end()
             self._overflow = True
         self._wake()
+
+    def _concerns(self, change: AccountChange) -> bool:
+        """Whether a group wants its event, or it changes what others want."""
+        if isinstance(change, RightsChanged | SubscriptionChanged):
+            return True
+        server = isinstance(change, MetadataChanged) and not change.name
+        return (NotifyEvent.SERVER_METADATA_CHANGE if server else _EVENT_OF[type(change)]) in self._events
 
     def _renamed(self, account: AccountId, change: MailboxRenamed) -> None:
         """What was told of the old names is known of the new ones, and what waits is told of these."""
@@ -300,7 +308,7 @@ class Notifications:
             return _Names({}, frozenset())
         listed = await folders.list_mailboxes()
         infos = {info.name: info for info in listed if Right.LOOKUP in reach.rights(account, info.acl)}
-        return _Names(infos, frozenset(parent for name in infos for parent in _parents(name, SEPARATOR)))
+        return _Names(infos, frozenset(parent for name in infos for parent in parents(name, SEPARATOR)))
 
     async def _told_of(self, account: AccountId, change: AccountChange, known: _Names) -> AsyncIterator[bytes]:
         if isinstance(change, MetadataChanged):
@@ -380,13 +388,6 @@ class Notifications:
             extended.append(b'"OLDNAME" (%b)' % old)
         separator = session.services.layout.separator
         return responses.list_line(attributes, separator, shown, utf8=session.utf8, extended=extended)
-
-
-def _parents(name: str, separator: str) -> Iterator[str]:
-    at = name.rfind(separator)
-    while at > 0:
-        yield name[:at]
-        at = name.rfind(separator, 0, at)
 
 
 def _beneath(name: str, top: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mailserver.imap.access import Access
 from mailserver.imap.commands.metadata import metadata_response
 from mailserver.imap.commands.status import status_response
+from mailserver.imap.layout import parents
 from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
@@ -127,20 +128,13 @@ async def _names(session: Session, patterns: Iterable[str]) -> list[_Name]:
         add(name, None, None, own=space.parse(name) is None)
     for entry in list(names.values()):
         await turn.pass_on()
-        for parent in _parents(entry.name):
+        for parent in parents(entry.name, SEPARATOR):
             nothing = MailboxInfo(name=parent, mailbox_id="", selectable=False) if entry.name in foreign else None
             above = add(parent, nothing, None, own=space.parse(entry.name) is None)
             above.info = above.info or nothing
             above.has_children |= entry.info is not None
             above.subscribed_below |= entry.subscribed
     return sorted(names.values(), key=lambda entry: (entry.name != INBOX, entry.name))
-
-
-def _parents(name: str) -> Iterable[str]:
-    at = name.rfind(SEPARATOR)
-    while at > 0:
-        yield name[:at]
-        at = name.rfind(SEPARATOR, 0, at)
 
 
 def _wanted(entry: _Name, select: frozenset[ListSelect]) -> bool:
@@ -159,7 +153,7 @@ def _look_below(names: list[_Name], select: frozenset[ListSelect], matches: Call
         if not _wanted(entry, select):
             continue
         hidden = not matches(entry.shown)
-        for parent in _parents(entry.name):
+        for parent in parents(entry.name, SEPARATOR):
             by_name[parent].wanted_below = True
             by_name[parent].hidden_below |= hidden
 

@@ -374,6 +374,15 @@ async def test_many_changes_cost_one_look_at_the_names(monkeypatch: pytest.Monke
         assert looks == 1
 
 
+async def test_the_entries_of_the_server_alone() -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok("NOTIFY SET (personal (ServerMetadataChange))")
+        anna = await server.store.open_account(ANNA)
+        await anna.annotate("Sent", {"/shared/comment": b"y"})
+        await anna.annotate(None, {"/private/vendor/x": b"y"})
+        assert await imap.response_line() == b'* METADATA "" /private/vendor/x'
+
+
 async def test_metadata() -> None:
     async with ImapHarness() as server, server.client() as imap, server.client("ben") as ben:
         anna = await server.store.open_account(ANNA)
