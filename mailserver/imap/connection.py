@@ -54,7 +54,7 @@ class ImapProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_attention", "_deadline", "_ending", "_idle", "_input", "_listener", "_loop", "_lost", "_output", "_services",
-        "_task", "_transport", "_wire", "_working_since", "session",
+        "_stirred", "_task", "_transport", "_wire", "_working_since", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -74,6 +74,8 @@ class ImapProtocol(asyncio.Protocol):
         self._working_since = 0.0
         self._ending: str | None = None
         self._lost = False
+        #: While the task runs: octets came, or something to tell, since it last began to tell.
+        self._stirred = False
 
     # --- what the transport calls
 
@@ -108,6 +110,7 @@ class ImapProtocol(asyncio.Protocol):
         if session.account is not None:
             self._deadline = self._loop.time() + self._services.limits.imap_idle
         self._input.receive(data)
+        self._stirred = True
         if self._task is None:
             self._start()
         elif not self._input.awaited:
@@ -116,6 +119,7 @@ class ImapProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; it still gets its answers (not with TLS, where the transport closes at once)."""
         self._input.end()
+        self._stirred = True
         if self.session is None or self.session.facts.tls:
             return False
         if self._task is None:
@@ -239,7 +243,11 @@ class ImapProtocol(asyncio.Protocol):
                 await turn.pass_on()
                 continue
             if self._idle is not None or (self.session is not None and self.session.notifications is not None):
+                self._stirred = False
                 await self._tell(expunges=True, pushed=True)
+                if self._stirred:
+                    # That took a while, and nobody starts a task while this one runs.
+                    continue
             if self._output.waits or self._ending is not None:
                 await self._output.flush()
                 continue
@@ -344,6 +352,7 @@ class ImapProtocol(asyncio.Protocol):
 
     def wake(self) -> None:
         """Something changed; called on the loop, perhaps more often than needed."""
+        self._stirred = True
         if self._task is None and not self._lost and self._session.has_news():
             self._start()
 

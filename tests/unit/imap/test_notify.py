@@ -180,6 +180,43 @@ async def test_a_thousand_messages_are_few_lines(monkeypatch: pytest.MonkeyPatch
         await quiet(server, imap)
 
 
+@pytest.mark.parametrize("idle", [False, True])
+async def test_what_comes_while_something_is_looked_at(monkeypatch: pytest.MonkeyPatch, *, idle: bool) -> None:
+    """A command, or another change: neither may wait until something else happens, when there was nothing to tell."""
+    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(10):
+        await imap.ok(f"NOTIFY SET (personal ({EVENTS} MailboxName))")
+        await server.deliver(MESSAGE)
+        assert b"MESSAGES 1 " in await imap.response_line()
+        account = await server.store.open_account(ANNA)
+        asked, gate = asyncio.Event(), asyncio.Event()
+        status = type(account).status
+
+        async def slow(self: Any, name: str) -> Any:
+            asked.set()
+            await gate.wait()
+            return await status(self, name)
+
+        monkeypatch.setattr(type(account), "status", slow)
+        if idle:
+            imap.writer.write(b"i IDLE\r\n")
+            await imap.response_line()
+        await server.flag("1", FlagChange.ADD, "\\Seen")
+        await asked.wait()
+        await account.create("late")
+        gate.set()
+        assert await imap.response_line() == b'* LIST (\\HasNoChildren) "/" "late"'
+
+        asked.clear()
+        gate.clear()
+        await server.flag("1", FlagChange.REMOVE, "\\Seen")
+        await asked.wait()
+        imap.writer.write(b"DONE\r\n" if idle else b"i NOOP\r\n")
+        (connection,) = server.connections
+        await until(lambda: connection._wire.unread > 0)
+        gate.set()
+        assert (await imap.response_line()).startswith(b"i OK")
+
+
 async def test_names() -> None:
     async with ImapHarness() as server, server.client() as imap, server.client() as other:
         await imap.ok("NOTIFY SET (personal (MailboxName SubscriptionChange))")
