@@ -12,7 +12,7 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.clock import SystemClock
 from mailserver.ports.store import Mailbox, MailStore, Target
-from mailserver.storage.maildir import mailbox as maildir_mailbox
+from mailserver.storage.maildir import mailbox_reading
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
@@ -119,7 +119,7 @@ async def test_what_is_sifted_is_read_in_slices(store: MaildirStore, monkeypatch
     account = await store.open_account(ANNA)
     async with account.open(INBOX) as box:
         await _deliver(store, *"abcdef")
-        monkeypatch.setattr(maildir_mailbox, "sift_batch", counting)
+        monkeypatch.setattr(mailbox_reading, "sift_batch", counting)
         batches = box.sift(dict.fromkeys(range(1, 7), 10), lambda uid, data: True)
         assert await anext(batches) == [1, 2]
         assert await anext(batches) == [3, 4]

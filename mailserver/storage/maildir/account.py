@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from mailserver.model.changes import MetadataChanged, SubscriptionChanged
-from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound, OverQuota, StorageFailure
-from mailserver.model.flags import SYSTEM_FLAGS
+from mailserver.model.errors import InvalidInput, LimitReached, NotFound, OverQuota
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import (
     INBOX,
@@ -27,7 +26,6 @@ from mailserver.model.mailbox import (
 )
 from mailserver.model.metadata import Annotations, changed_annotations
 from mailserver.model.rights import Rights, RightsChange, shared_with
-from mailserver.ports.store import Target
 from mailserver.storage.maildir import cleaning, flush, layout, recover, tree
 from mailserver.storage.maildir.annotations import ACCOUNT_METADATA, METADATA, load_annotations, save_annotations
 from mailserver.storage.maildir.context import Context
@@ -36,7 +34,8 @@ from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_tree import FolderTree
 from mailserver.storage.maildir.index import INDEX_FILE, AccountIndex
 from mailserver.storage.maildir.layout import AccountState, Loaded
-from mailserver.storage.maildir.mailbox import MAX_KEYWORDS, MaildirMailbox
+from mailserver.storage.maildir.live_table import LiveTable
+from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.upkeep import Upkeep
 from mailserver.storage.maildir.url_keys import load_url_keys, save_url_keys
 from mailserver.storage.observers import Observers
@@ -98,46 +97,7 @@ class MaildirAccount:
         self.folders[folder.name] = folder
         folder.on_visible = functools.partial(self.upkeep.arrived, folder)
 
-    # -- delivery ----------------------------------------------------------------------------------------------------
-
-    async def destination(self, target: Target) -> Folder:
-        """The folder of a target. Raises NotFound, unless it is a delivery."""
-        try:
-            return self.existing(target.mailbox)
-        except NotFound:
-            if not target.into_new:
-                raise
-        if target.create:
-            try:
-                await self.create(target.mailbox)
-                return self.existing(target.mailbox)
-            except MailError:
-                # A name that cannot be made is no reason to lose mail.
-                return self.folders[INBOX]
-        return self.folders[INBOX]
-
-    async def admit(self, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
-        """The flags a message gets here, what its name says of them, and the keywords that do not fit into the name.
-
-        Raises LimitReached (too many keywords), unless it is a delivery.
-        """
-        flags = target.flags
-        if not flags.issubset(SYSTEM_FLAGS):
-            if folder.counts is None:
-                await self.refresh(folder)
-            have = {flag.lower() for known in folder.counts.sets for flag in known} if folder.counts else set()
-            new = {flag.lower() for flag in flags}.difference(have)
-            if new and len(have | new) > MAX_KEYWORDS:
-                if not target.into_new:
-                    raise LimitReached(f"a mailbox has at most {MAX_KEYWORDS} keywords")
-                flags = flags.intersection(SYSTEM_FLAGS)
-        if flags.issubset(SYSTEM_FLAGS):
-            return flags, folder.keywords.info(flags), frozenset()
-        try:
-            info = await self.context.reading.run(folder.keywords.info, flags)
-        except OSError as error:
-            raise StorageFailure("the keywords cannot be kept now", detail=str(error)) from error
-        return flags, info, folder.keywords.without_letter(flags)
+    # -- room --------------------------------------------------------------------------------------------------------
 
     def reserve(self, octets: int, messages: int = 1, *, enforce: bool) -> None:
         """Count messages that are to come. Raises OverQuota."""
@@ -401,7 +361,7 @@ class MaildirAccount:
         await self.context.reading.run(self.upkeep.index.close)
         return True
 
-    def watch(self, box: MaildirMailbox) -> None:
+    def watch(self, box: LiveTable) -> None:
         """Sessions want to hear of changes in this mailbox."""
         self.context.watched.add(box)
 

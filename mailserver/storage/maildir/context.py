@@ -25,6 +25,7 @@ __all__ = ["Context"]
 
 if TYPE_CHECKING:
     from mailserver.storage.maildir.account import MaildirAccount
+    from mailserver.storage.maildir.live_table import LiveTable
     from mailserver.storage.maildir.mailbox import MaildirMailbox
 
 _T = TypeVar("_T")
@@ -54,7 +55,7 @@ class Context:
     #: The loaded accounts, by name.
     accounts: dict[AccountId, MaildirAccount] = field(default_factory=dict)
     #: Mailboxes whose sessions want to hear of changes by other programs.
-    watched: set[MaildirMailbox] = field(default_factory=set)
+    watched: set[LiveTable] = field(default_factory=set)
     #: Mailboxes that nobody has open, the longest unused first; kept because they may be opened again soon.
     idle_boxes: OrderedDict[MaildirMailbox, None] = field(default_factory=OrderedDict)
     #: When (loop time) anything was last delivered to any account.

@@ -21,7 +21,7 @@ from mailserver.storage.maildir.pieces import forget_pieces
 from mailserver.storage.maildir.rows import check_name
 from mailserver.storage.maildir.scan import TO_CUR, list_names, mtimes
 
-__all__ = ["Flushed", "flush_names", "flush_unlinks"]
+__all__ = ["Flushed", "flush_names", "flush_unlinks", "mark_new", "never"]
 
 BATCH = 500
 #: After so many files it is asked whether someone waits.
@@ -137,3 +137,8 @@ def mark_new(db: sqlite3.Connection, number: int) -> int:
     """Let the next flush move everything out of new/ (after a SELECT); how many."""
     query = "UPDATE messages SET dirty = ? WHERE in_new AND NOT dirty AND key BETWEEN ? AND ?"
     return db.execute(query, (TO_CUR, *key_range(number))).rowcount
+
+
+def never() -> bool:
+    """Nobody waits for the account."""
+    return False

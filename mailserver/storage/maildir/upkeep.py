@@ -13,7 +13,6 @@ import asyncio
 import errno
 import functools
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -25,10 +24,10 @@ from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.storage.maildir import flush, rows
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.index import AccountIndex, IndexLost
+from mailserver.storage.maildir.looking import look_now
 from mailserver.storage.maildir.rendering import note_unrendered
-from mailserver.storage.maildir.scan import mtimes
 from mailserver.storage.maildir.snapshots import WORTHWHILE, is_kept, save_snapshot
-from mailserver.storage.maildir.sync import Look, Memory, Synced, remember, sync
+from mailserver.storage.maildir.sync import Look, Memory, remember
 
 if TYPE_CHECKING:
     from mailserver.storage.maildir.account import MaildirAccount
@@ -39,12 +38,7 @@ _T = TypeVar("_T")
 _log = structlog.get_logger()
 #: What an operation does in the index: `work(connection, number of the folder)`.
 Work = Callable[[sqlite3.Connection, int], _T]
-#: How many messages have which flags, octets, the highest MODSEQ.
-_Counts = tuple[dict[frozenset[str], int], int, int]
 _ATTEMPTS = 3
-#: A folder with fewer files is listed at any doubt; a larger one not more often than this part of the time.
-_SMALL = 2_000
-_SHARE = 20
 _MAX_UNINDEXED = 10_000
 _MAX_WAIT = 30.0
 #: Until the next try of renames and unlinks that the disk refused.
@@ -158,7 +152,7 @@ class Upkeep:
             folder.seen, first, None if box is None or not first else Memory(*box.memory(), box.removed_lately()),
         )  # fmt: skip
         try:
-            outcome = await self.context.reading.run(self._look_now, look, count)
+            outcome = await self.context.reading.run(look_now, self.index, look, count)
         finally:
             # These files have their names already, whatever failed after it.
             for arrival in look.adopted.new:
@@ -188,46 +182,6 @@ class Upkeep:
             folder.highest_modseq = max(folder.highest_modseq, highest)
             if not first and (synced.gone or synced.changed):
                 self._account.tell(MessagesChanged(folder.name))
-
-    def _look_now(self, look: Look, count: bool) -> tuple[Synced, _Counts | None] | None:
-        folder = look.folder
-        # With a table the numbers are known without asking; ones that were told once are kept right.
-        count = folder.mailbox is None and (count or folder.counts is not None)
-        if look.first:
-            row = self.index.run(lambda db: rows.folder_row(db, folder.state, look.modseq - 1))
-            look.fresh = row.fresh
-            while flush.flush_unlinks(self.index, folder, row.number, _never).more:
-                pass
-        elif self.unchanged(folder):
-            return self._count_now(look) if count and folder.counts is None else None
-        folder.reserve_modseqs()
-        synced = sync(self.index, look)
-        counts = None
-        if count and (look.first or folder.counts is None or synced.gone or synced.changed):
-            counts = self.index.run(lambda db: rows.load_counts(db, self.index, synced.number))
-        return synced, counts
-
-    def _count_now(self, look: Look) -> tuple[Synced, _Counts]:
-        def work(db: sqlite3.Connection) -> tuple[int, _Counts]:
-            number = rows.folder_row(db, look.folder.state, look.modseq - 1).number
-            if look.arrivals:
-                rows.add_messages(db, self.index, number, look.arrivals, look.arrivals[-1].uid + 1)
-            return number, rows.load_counts(db, self.index, number)
-
-        number, counts = self.index.run(work)
-        return Synced(look.folder.seen, number), counts
-
-    def unchanged(self, folder: Folder) -> bool:
-        """Is another look not worth it now? In a thread. Raises OSError."""
-        seen = folder.seen
-        same = mtimes(folder.path) == (seen.new_mtime, seen.cur_mtime)
-        if same and seen.trusted:
-            return True
-        if seen.entries < _SMALL:
-            return False
-        # Our own changes move the mtimes too: a large folder is not listed after each of them.
-        pause = _SHARE * seen.seconds
-        return time.monotonic() - seen.at < (max(2.0, pause) if same else pause)
 
     # -- renames and unlinks, later ----------------------------------------------------------------------------------
 
@@ -268,7 +222,7 @@ class Upkeep:
         while self.dirty:
             folder = self.dirty.pop()
             try:
-                work = functools.partial(self._flush_folder, folder, wanted or _never)
+                work = functools.partial(self._flush_folder, folder, wanted or flush.never)
                 await self.operate(work, folder)
             except NotFound:
                 continue
@@ -423,7 +377,3 @@ class Upkeep:
 
 def _number(db: sqlite3.Connection, number: int) -> int:
     return number
-
-
-def _never() -> bool:
-    return False

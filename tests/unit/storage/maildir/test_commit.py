@@ -18,6 +18,7 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.net import files
 from mailserver.ports.store import Target
+from mailserver.storage.maildir import placing
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.store import MaildirStore
@@ -212,16 +213,18 @@ async def test_nobody_with_a_place_waits_for_a_place(store: MaildirStore, monkey
     account = await store.open_account(person)
     await account.create("side")
     deleting: list[asyncio.Task[None]] = []
-    admit = MaildirAccount.admit
+    admit = placing._admit
 
-    async def late(self: MaildirAccount, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
+    async def late(
+        account: MaildirAccount, folder: Folder, target: Target
+    ) -> tuple[frozenset[str], str, frozenset[str]]:
         if folder.jobs and not deleting:
             deleting.append(asyncio.create_task(account.delete("side")))
             while account.moving is None:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
-        return await admit(self, folder, target)
+        return await admit(account, folder, target)
 
-    monkeypatch.setattr(MaildirAccount, "admit", late)
+    monkeypatch.setattr(placing, "_admit", late)
     target = Target(account=person, into_new=False)
     async with asyncio.timeout(20), store.begin() as one, store.begin() as two:
         await one.write(MESSAGE)

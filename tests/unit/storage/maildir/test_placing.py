@@ -12,6 +12,7 @@ from mailserver.model.errors import MailError, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.ports.store import Target
+from mailserver.storage.maildir import placing
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.store import MaildirStore
@@ -44,15 +45,17 @@ async def test_nobody_with_a_place_waits_for_an_account_that_is_renewed(
 ) -> None:
     account = await store.open_account(ANNA)
     renewing: list[asyncio.Task[MaildirAccount]] = []
-    admit = MaildirAccount.admit
+    admit = placing._admit
 
-    async def late(self: MaildirAccount, folder: Folder, target: Target) -> tuple[frozenset[str], str, frozenset[str]]:
+    async def late(
+        account: MaildirAccount, folder: Folder, target: Target
+    ) -> tuple[frozenset[str], str, frozenset[str]]:
         if folder.jobs and not renewing:
             renewing.append(asyncio.create_task(store.renew(ANNA, lambda path: None)))
             await moving(account)
-        return await admit(self, folder, target)
+        return await admit(account, folder, target)
 
-    monkeypatch.setattr(MaildirAccount, "admit", late)
+    monkeypatch.setattr(placing, "_admit", late)
     target = Target(account=ANNA, into_new=False)
     async with asyncio.timeout(20), store.begin() as one, store.begin() as two:
         await one.write(MESSAGE)
