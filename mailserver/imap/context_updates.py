@@ -21,8 +21,8 @@ from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
 from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
+from mailserver.wire.imap.commands import Search, SearchReturn, SortCriterion
 from mailserver.wire.imap.fetch_items import FetchItem
-from mailserver.wire.imap.search_commands import Search, SearchReturn, SortCriterion
 from mailserver.wire.imap.search_keys import And, Fuzzy, Not, Or, SearchKey, Sequence, Uids, Within
 from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mailserver.ports.store import Mailbox
+from mailserver.wire.imap.commands import SortCriterion
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.responses import context_update, status_line, string
-from mailserver.wire.imap.search_commands import SortCriterion
 from mailserver.wire.imap.search_keys import SearchKey
 
 __all__ = ["MAX_CONTEXTS", "MAX_SORTED", "PIECE", "Context", "Contexts", "Numbering", "no_updates"]

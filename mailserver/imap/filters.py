@@ -13,9 +13,9 @@ from mailserver.imap.needs import needed_by
 from mailserver.imap.replies import BadArguments, Refused, no
 from mailserver.imap.session import Session
 from mailserver.imap.uid_only import UID_REQUIRED, names_numbers
+from mailserver.wire.imap.commands import Search
 from mailserver.wire.imap.lexer import ParseError
-from mailserver.wire.imap.parse_search import MAX_KEYS, criteria
-from mailserver.wire.imap.search_commands import Search
+from mailserver.wire.imap.parse.search import MAX_KEYS, criteria
 from mailserver.wire.imap.search_keys import And, Filter, Fuzzy, Not, Or, SearchKey
 
 __all__ = ["VALUES", "with_filters"]

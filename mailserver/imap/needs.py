@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mailserver.wire.imap import commands
-from mailserver.wire.imap.commands import ListReturn, ListSelect, StatusItem
+from mailserver.wire.imap.commands import ListReturn, ListSelect, Notify, SearchReturn, SortKey, StatusItem
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
-from mailserver.wire.imap.notify_commands import Notify
-from mailserver.wire.imap.search_commands import SearchReturn, SortKey
 from mailserver.wire.imap.search_keys import (
     And,
     DateField,

@@ -33,9 +33,8 @@ from mailserver.model.mailbox import SEPARATOR, MailboxInfo, MailboxStatus
 from mailserver.model.rights import Right
 from mailserver.ports.store import AccountStore
 from mailserver.wire.imap import responses
-from mailserver.wire.imap.commands import StatusItem
+from mailserver.wire.imap.commands import MESSAGE_EVENTS, EventGroup, Notify, NotifyEvent, StatusItem, Watched
 from mailserver.wire.imap.fetch_items import FetchItem
-from mailserver.wire.imap.notify_commands import MESSAGE_EVENTS, EventGroup, Notify, NotifyEvent, Watched
 
 __all__ = ["Notifications"]
 

@@ -13,7 +13,7 @@ from mailserver.imap.search import Found
 from mailserver.imap.selected import Selected
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import responses
-from mailserver.wire.imap.search_commands import Search, SearchReturn
+from mailserver.wire.imap.commands import Search, SearchReturn
 from mailserver.wire.imap.sequence_set import PartialRange
 
 __all__ = ["BAD_CHARSET", "Results", "saving"]

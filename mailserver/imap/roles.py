@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from mailserver.wire.imap.commands import NotifyEvent
 from mailserver.wire.imap.events import Event
 from mailserver.wire.imap.fetch_items import FetchItem
-from mailserver.wire.imap.notify_commands import NotifyEvent
 
 __all__ = ["Connection", "Conversation", "News"]
 

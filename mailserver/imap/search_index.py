@@ -9,7 +9,7 @@ from mailserver.imap.session import Session
 from mailserver.model.errors import MailError
 from mailserver.model.ids import AccountId
 from mailserver.ports.store import Mailbox
-from mailserver.wire.imap.search_commands import Search
+from mailserver.wire.imap.commands import Search
 from mailserver.wire.imap.search_keys import BodyText, Header, Text
 
 __all__ = ["SearchIndex"]

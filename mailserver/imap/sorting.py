@@ -12,7 +12,7 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
 from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import SortField, Unpacked
-from mailserver.wire.imap.search_commands import SortCriterion, SortKey
+from mailserver.wire.imap.commands import SortCriterion, SortKey
 
 __all__ = ["in_order"]
 

@@ -12,7 +12,7 @@ from mailserver.imap.session import Session
 from mailserver.imap.slices import Turn
 from mailserver.model.errors import LimitReached, NotFound, NotPermitted
 from mailserver.model.rights import Right
-from mailserver.wire.imap.search_commands import Source, SourceKind
+from mailserver.wire.imap.commands import Source, SourceKind
 
 __all__ = ["MAX_MAILBOXES", "searched"]
 

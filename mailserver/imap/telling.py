@@ -13,7 +13,7 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError
 from mailserver.model.numset import MAX_NUMBER, NumSet
-from mailserver.wire.imap.notify_commands import NotifyEvent
+from mailserver.wire.imap.commands import NotifyEvent
 
 __all__ = ["untold"]
 

@@ -8,14 +8,14 @@ from mailserver.imap.access import Access
 from mailserver.imap.replies import Completion, Responses, no, ok
 from mailserver.imap.session import Session
 from mailserver.model.rights import ALL_RIGHTS, NO_RIGHTS, Right, Rights, RightsChange, render_rights
-from mailserver.wire.imap import acl_commands, responses
+from mailserver.wire.imap import commands, responses
 
 __all__ = ["delete_acl", "get_acl", "list_rights", "my_rights", "set_acl"]
 
 log = structlog.get_logger()
 
 
-async def set_acl(session: Session, command: acl_commands.SetAcl) -> Responses:
+async def set_acl(session: Session, command: commands.SetAcl) -> Responses:
     """Change what an identifier may do; the owner's rights cannot be."""
     access = await session.access(command.mailbox, Right.ADMINISTER)
     if command.identifier.removeprefix("-") == access.account:
@@ -28,7 +28,7 @@ async def set_acl(session: Session, command: acl_commands.SetAcl) -> Responses:
     yield await _change(session, access, command.identifier, command.how, command.rights, "SETACL")
 
 
-async def delete_acl(session: Session, command: acl_commands.DeleteAcl) -> Responses:
+async def delete_acl(session: Session, command: commands.DeleteAcl) -> Responses:
     """Take away what an identifier was given; what others give to the same user stays."""
     access = await session.access(command.mailbox, Right.ADMINISTER)
     if command.identifier == access.account:
@@ -51,7 +51,7 @@ async def _change(
     return ok(f"{name} completed")
 
 
-async def get_acl(session: Session, command: acl_commands.GetAcl) -> Responses:
+async def get_acl(session: Session, command: commands.GetAcl) -> Responses:
     """The whole list, with the owner before all others."""
     access = await session.access(command.mailbox, Right.ADMINISTER)
     acl = (await access.folders.find(access.name)).acl
@@ -59,7 +59,7 @@ async def get_acl(session: Session, command: acl_commands.GetAcl) -> Responses:
     yield responses.acl(command.mailbox, entries, utf8=session.utf8)
 
 
-async def list_rights(session: Session, command: acl_commands.ListRights) -> Responses:
+async def list_rights(session: Session, command: commands.ListRights) -> Responses:
     """Every right can be given by itself, to everybody but the owner, who has them all."""
     access = await session.access(command.mailbox, Right.ADMINISTER)
     letters = render_rights(ALL_RIGHTS)
@@ -67,7 +67,7 @@ async def list_rights(session: Session, command: acl_commands.ListRights) -> Res
     yield responses.list_rights(command.mailbox, command.typed, always, possible, utf8=session.utf8)
 
 
-async def my_rights(session: Session, command: acl_commands.MyRights) -> Responses:
+async def my_rights(session: Session, command: commands.MyRights) -> Responses:
     """The user's own rights; any of them is enough to ask (§4)."""
     access = await session.access(command.mailbox)
     yield responses.my_rights(command.mailbox, access.rights, utf8=session.utf8)

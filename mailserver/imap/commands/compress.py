@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailserver.imap.replies import After, Completion, Responses, no
 from mailserver.imap.session import Session
-from mailserver.wire.imap.session_commands import Compress
+from mailserver.wire.imap.commands import Compress
 
 __all__ = ["compress"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
+from mailserver.wire.imap.commands import GetJmapAccess
 from mailserver.wire.imap.responses import string
-from mailserver.wire.imap.session_commands import GetJmapAccess
 
 __all__ = ["get_jmap_access"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailserver.imap.replies import Responses, no, ok
 from mailserver.imap.session import Session
-from mailserver.wire.imap.session_commands import Language
+from mailserver.wire.imap.commands import Language
 
 __all__ = ["language"]
 

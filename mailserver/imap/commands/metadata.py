@@ -19,9 +19,9 @@ from mailserver.model.mailbox import INBOX, SpecialUse
 from mailserver.model.metadata import MAX_VALUE, SPECIAL_USE, Annotations, TooManyEntries, is_private
 from mailserver.model.rights import Right
 from mailserver.wire.imap import responses
+from mailserver.wire.imap.commands import GetMetadata, SetMetadata
 from mailserver.wire.imap.lexer import ParseError
-from mailserver.wire.imap.metadata_commands import GetMetadata, SetMetadata
-from mailserver.wire.imap.parse_search import criteria
+from mailserver.wire.imap.parse.search import criteria
 
 __all__ = ["get_metadata", "metadata_response", "set_metadata"]
 

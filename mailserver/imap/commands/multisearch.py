@@ -18,7 +18,7 @@ from mailserver.imap.sources import searched
 from mailserver.model.errors import NotFound
 from mailserver.model.rights import Right
 from mailserver.wire.imap import commands
-from mailserver.wire.imap.search_commands import Search, SourceKind
+from mailserver.wire.imap.commands import Search, SourceKind
 
 __all__ = ["esearch"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailserver.imap.notify import Notifications
 from mailserver.imap.replies import Responses, no, ok
 from mailserver.imap.session import Session
-from mailserver.wire.imap.notify_commands import Notify, NotifyEvent
+from mailserver.wire.imap.commands import Notify, NotifyEvent
 
 __all__ = ["notify"]
 

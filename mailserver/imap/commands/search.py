@@ -12,7 +12,7 @@ from mailserver.imap.search import asks_modseq, find
 from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.session import Session
 from mailserver.wire.imap import commands, responses
-from mailserver.wire.imap.search_commands import SearchReturn
+from mailserver.wire.imap.commands import SearchReturn
 
 __all__ = ["search"]
 

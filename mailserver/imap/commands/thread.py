@@ -18,7 +18,7 @@ from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.thread_tree import Forest, Threadable, by_references, by_subject, thread_lists
 from mailserver.mime.sorting import IDS, SortField
 from mailserver.wire.imap import commands
-from mailserver.wire.imap.search_commands import ThreadAlgorithm
+from mailserver.wire.imap.commands import ThreadAlgorithm
 
 __all__ = ["thread"]
 

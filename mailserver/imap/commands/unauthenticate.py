@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailserver.imap.replies import After, Completion, Responses
 from mailserver.imap.session import Session
-from mailserver.wire.imap.session_commands import Unauthenticate
+from mailserver.wire.imap.commands import Unauthenticate
 
 __all__ = ["unauthenticate"]
 

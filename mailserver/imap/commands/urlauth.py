@@ -18,7 +18,7 @@ from mailserver.imap.session import Session
 from mailserver.model.errors import InvalidInput, MailError, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.wire.imap import responses
-from mailserver.wire.imap.parse_urlauth import GenUrlAuth, ResetKey, UrlFetch
+from mailserver.wire.imap.commands import GenUrlAuth, ResetKey, UrlFetch
 from mailserver.wire.imap.urls import AuthorizedUrl, parse_authorized_url
 
 __all__ = ["gen_url_auth", "reset_key", "url_fetch"]

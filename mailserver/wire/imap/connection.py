@@ -36,7 +36,7 @@ from mailserver.wire.imap.fragments import TOO_LONG, HangUp, LiteralHeader, lite
 from mailserver.wire.imap.lexer import ParseError
 from mailserver.wire.imap.limits import Limits
 from mailserver.wire.imap.parse import PARSERS, Parser, parse_arguments, parse_head
-from mailserver.wire.imap.parse_append import STREAMED, names_mailbox
+from mailserver.wire.imap.parse.append import STREAMED, names_mailbox
 from mailserver.wire.imap.states import State
 from mailserver.wire.imap.streaming import MessageStream
 from mailserver.wire.sasl import SaslCancelled, SaslError, decode_response

@@ -21,8 +21,8 @@ from mailserver.wire.imap.fragments import TOO_LONG, LiteralHeader, literal_head
 from mailserver.wire.imap.intake import Intake
 from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.imap.limits import CHUNK
-from mailserver.wire.imap.parse_append import append_message, append_started
-from mailserver.wire.imap.parse_catenate import Parts
+from mailserver.wire.imap.parse.append import append_message, append_started
+from mailserver.wire.imap.parse.catenate import Parts
 from mailserver.wire.imap.responses import CONTINUE
 from mailserver.wire.imap.states import State
 

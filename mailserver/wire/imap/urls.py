@@ -15,7 +15,7 @@ from mailserver.model.errors import InvalidInput
 from mailserver.model.numset import MAX_NUMBER
 from mailserver.wire.imap.fetch_items import BodySection
 from mailserver.wire.imap.lexer import ParseError
-from mailserver.wire.imap.parse_fetch import body_section
+from mailserver.wire.imap.parse.fetch import body_section
 
 __all__ = ["AuthorizedUrl", "MessageUrl", "parse_authorized_url", "parse_message_url"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mailserver.imap import context_updates, contexts
 from mailserver.imap.contexts import MAX_CONTEXTS, Context
 from mailserver.model.flags import FlagChange
-from mailserver.wire.imap.search_commands import SortCriterion, SortKey
+from mailserver.wire.imap.commands import SortCriterion, SortKey
 from mailserver.wire.imap.search_keys import All
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ImapHarness

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailserver.wire.imap.lexer import ParseError
-from mailserver.wire.imap.parse_search import criteria
+from mailserver.wire.imap.parse.search import criteria
 from mailserver.wire.imap.search_keys import All, And, Filter, HasFlag
 from tests.helpers.imap_service import ImapHarness
 

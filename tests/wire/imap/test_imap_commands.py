@@ -8,15 +8,20 @@ from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import RightsChange, parse_rights
-from mailserver.wire.imap import acl_commands as acl
 from mailserver.wire.imap import commands as c
-from mailserver.wire.imap import metadata_commands as metadata
-from mailserver.wire.imap import parse_urlauth as urlauth
+from mailserver.wire.imap.commands import (
+    Compress,
+    EventGroup,
+    GetJmapAccess,
+    Language,
+    Notify,
+    NotifyEvent,
+    Unauthenticate,
+    Watched,
+)
 from mailserver.wire.imap.events import BadCommand, CommandReceived, ContinuationNeeded
-from mailserver.wire.imap.notify_commands import EventGroup, Notify, NotifyEvent, Watched
 from mailserver.wire.imap.parse import PARSERS
 from mailserver.wire.imap.sequence_set import SAVED_RESULT, SequenceSet
-from mailserver.wire.imap.session_commands import Compress, GetJmapAccess, Language, Unauthenticate
 from tests.helpers.wire_imap import command, every_way, feed
 
 ONE = SequenceSet(NumSet(((1, 1),)))
@@ -150,29 +155,29 @@ CASES: list[tuple[bytes, object]] = [
     (b'SETQUOTA "" ()', c.SetQuota("", ())),
     (
         b"SeTacl INBOX/Drafts David@example.test lrswida",
-        acl.SetAcl("INBOX/Drafts", "david@example.test", RightsChange.REPLACE, parse_rights("lrswiteda")),
+        c.SetAcl("INBOX/Drafts", "david@example.test", RightsChange.REPLACE, parse_rights("lrswiteda")),
     ),
-    (b'SETACL INBOX anyone ""', acl.SetAcl("INBOX", "anyone", RightsChange.REPLACE, frozenset())),
-    (b"SETACL x -b@x.test +cda", acl.SetAcl("x", "-b@x.test", RightsChange.ADD, parse_rights("kxtea"))),
-    (b'SETACL x {9}\r\n\xc3\xbc@x.test "-e"', acl.SetAcl("x", "ü@x.test", RightsChange.REMOVE, parse_rights("e"))),
-    (b"DELETEACL INBOX -@Example.Test", acl.DeleteAcl("INBOX", "-@example.test")),
-    (b"getacl INBOX", acl.GetAcl("INBOX")),
-    (b"LISTRIGHTS ~/Mail Smith@example.test", acl.ListRights("~/Mail", "smith@example.test", "Smith@example.test")),
-    (b"RESETKEY", urlauth.ResetKey()),
-    (b"RESETKEY inbox internal X-B", urlauth.ResetKey("INBOX", ("INTERNAL", "X-B"))),
-    (b'GENURLAUTH "a" INTERNAL b x.y', urlauth.GenUrlAuth((("a", "INTERNAL"), ("b", "X.Y")))),
-    (b"URLFETCH imap://a {3+}\r\nb c", urlauth.UrlFetch(("imap://a", "b c"))),
+    (b'SETACL INBOX anyone ""', c.SetAcl("INBOX", "anyone", RightsChange.REPLACE, frozenset())),
+    (b"SETACL x -b@x.test +cda", c.SetAcl("x", "-b@x.test", RightsChange.ADD, parse_rights("kxtea"))),
+    (b'SETACL x {9}\r\n\xc3\xbc@x.test "-e"', c.SetAcl("x", "ü@x.test", RightsChange.REMOVE, parse_rights("e"))),
+    (b"DELETEACL INBOX -@Example.Test", c.DeleteAcl("INBOX", "-@example.test")),
+    (b"getacl INBOX", c.GetAcl("INBOX")),
+    (b"LISTRIGHTS ~/Mail Smith@example.test", c.ListRights("~/Mail", "smith@example.test", "Smith@example.test")),
+    (b"RESETKEY", c.ResetKey()),
+    (b"RESETKEY inbox internal X-B", c.ResetKey("INBOX", ("INTERNAL", "X-B"))),
+    (b'GENURLAUTH "a" INTERNAL b x.y', c.GenUrlAuth((("a", "INTERNAL"), ("b", "X.Y")))),
+    (b"URLFETCH imap://a {3+}\r\nb c", c.UrlFetch(("imap://a", "b c"))),
     (
         b'GETMETADATA (DEPTH 1 MAXSIZE 1024) "" (/Shared/comment "/private/vendor/x")',
-        metadata.GetMetadata(mailbox="", entries=("/Shared/comment", "/private/vendor/x"), max_size=1024, depth=1),
+        c.GetMetadata(mailbox="", entries=("/Shared/comment", "/private/vendor/x"), max_size=1024, depth=1),
     ),
     (
         b"GETMETADATA inbox (depth INFINITY) /private",
-        metadata.GetMetadata(mailbox="INBOX", entries=("/private",), depth=metadata.EVERY_DEPTH),
+        c.GetMetadata(mailbox="INBOX", entries=("/private",), depth=c.EVERY_DEPTH),
     ),
     (
         b"SETMETADATA x (/Private/Comment {3+}\r\nabc /shared/vendor/x/y nil /shared/a ~{3+}\r\na\0b /shared/b \"\")",
-        metadata.SetMetadata(
+        c.SetMetadata(
             "x", {"/private/comment": b"abc", "/shared/vendor/x/y": None, "/shared/a": b"a\0b", "/shared/b": b""}
         ),
     ),
@@ -180,7 +185,7 @@ CASES: list[tuple[bytes, object]] = [
         b'LIST "" % RETURN (METADATA (/shared/comment "/private/comment"))',
         LIST(reference="", patterns=("%",), metadata=("/shared/comment", "/private/comment"), extended=True),
     ),
-    (b"MYRIGHTS &AOQ-", acl.MyRights("ä")),
+    (b"MYRIGHTS &AOQ-", c.MyRights("ä")),
     (b"CHECK", c.Check()),
     (b"CLOSE", c.Close()),
     (b"UNSELECT", c.Unselect()),

@@ -1,4 +1,4 @@
-"""wire/imap/parse_fetch.py: every item of RFC 9051 §6.4.5 and its extensions, and the name it has in the response."""
+"""wire/imap/parse/fetch.py: every item of RFC 9051 §6.4.5 and its extensions, and the name it has in the response."""
 
 from __future__ import annotations
 

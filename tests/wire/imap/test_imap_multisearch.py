@@ -1,12 +1,12 @@
-"""wire/imap/parse_multisearch.py: ESEARCH (RFC 7377 §4)."""
+"""wire/imap/parse/multisearch.py: ESEARCH (RFC 7377 §4)."""
 
 from __future__ import annotations
 
 import pytest
 
+from mailserver.wire.imap.commands import MultiSearch, Search, SearchReturn, Source, SourceKind
 from mailserver.wire.imap.events import BadCommand
 from mailserver.wire.imap.responses import esearch
-from mailserver.wire.imap.search_commands import MultiSearch, Search, SearchReturn, Source, SourceKind
 from mailserver.wire.imap.search_keys import All
 from tests.helpers.wire_imap import command, every_way
 

@@ -1,4 +1,4 @@
-"""wire/imap/parse_search.py: every key of RFC 9051 §6.4.4, result options, character sets, and the tree they make."""
+"""wire/imap/parse/search.py: every key of RFC 9051 §6.4.4, result options, character sets, and the tree they make."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import datetime
 import pytest
 
 from mailserver.model.numset import NumSet
+from mailserver.wire.imap.commands import Search, SearchReturn
 from mailserver.wire.imap.events import BadCommand
-from mailserver.wire.imap.search_commands import Search, SearchReturn
 from mailserver.wire.imap.search_keys import (
     All,
     And,

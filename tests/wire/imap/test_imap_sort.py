@@ -1,12 +1,10 @@
-"""wire/imap/parse_sort.py: SORT and THREAD (RFC 5256 §5, RFC 5957 §5, RFC 5267 §3)."""
+"""wire/imap/parse/sort.py: SORT and THREAD (RFC 5256 §5, RFC 5957 §5, RFC 5267 §3)."""
 
 from __future__ import annotations
 
 import pytest
 
-from mailserver.wire.imap.events import BadCommand
-from mailserver.wire.imap.responses import ordered_set
-from mailserver.wire.imap.search_commands import (
+from mailserver.wire.imap.commands import (
     CancelUpdate,
     Search,
     SearchReturn,
@@ -16,6 +14,8 @@ from mailserver.wire.imap.search_commands import (
     Thread,
     ThreadAlgorithm,
 )
+from mailserver.wire.imap.events import BadCommand
+from mailserver.wire.imap.responses import ordered_set
 from mailserver.wire.imap.search_keys import All, And, HasFlag, Header, Within
 from mailserver.wire.imap.sequence_set import PartialRange
 from tests.helpers.wire_imap import command, every_way

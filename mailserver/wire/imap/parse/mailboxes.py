@@ -6,7 +6,6 @@ from typing import Final
 
 from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
-from mailserver.wire.imap import parse_metadata
 from mailserver.wire.imap.commands import (
     Create,
     Delete,
@@ -23,6 +22,7 @@ from mailserver.wire.imap.commands import (
     Unsubscribe,
 )
 from mailserver.wire.imap.lexer import Lexer, ParseError
+from mailserver.wire.imap.parse import metadata
 
 __all__ = [
     "create", "delete", "examine", "list_mailboxes", "lsub", "rename", "select", "status",
@@ -246,7 +246,7 @@ def _list_returns(lexer: Lexer) -> tuple[set[ListReturn], tuple[StatusItem, ...]
             items = _status_items(lexer)
         elif word == b"METADATA":
             lexer.space()
-            entries = parse_metadata.entries(lexer)
+            entries = metadata.entries(lexer)
         elif word in _LIST_RETURNS:
             returns.add(_LIST_RETURNS[word])
         else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from mailserver.wire.imap.commands import MultiSearch, SearchReturn, Source, SourceKind
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_search import Options, result_options, search_program
-from mailserver.wire.imap.search_commands import MultiSearch, SearchReturn, Source, SourceKind
+from mailserver.wire.imap.parse.search import Options, result_options, search_program
 
 __all__ = ["esearch"]
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 
-from mailserver.wire.imap.commands import Authenticate, Enable, GetQuota, GetQuotaRoot, Id, Login, SetQuota
+from mailserver.wire.imap.commands import (
+    Authenticate,
+    Compress,
+    Enable,
+    GetQuota,
+    GetQuotaRoot,
+    Id,
+    Language,
+    Login,
+    SetQuota,
+)
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.session_commands import Compress, Language
 from mailserver.wire.sasl import SaslError, decode_initial
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Final
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.metadata import entry_name
+from mailserver.wire.imap.commands import EVERY_DEPTH, GetMetadata, SetMetadata
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.metadata_commands import EVERY_DEPTH, GetMetadata, SetMetadata
 
 __all__ = ["entries", "get_metadata", "set_metadata"]
 

@@ -14,7 +14,7 @@ from mailserver.wire.imap.dates import parse_date_time
 from mailserver.wire.imap.events import AppendMessage, AppendStarted
 from mailserver.wire.imap.fragments import LiteralHeader
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_catenate import too_big
+from mailserver.wire.imap.parse.catenate import too_big
 from mailserver.wire.imap.sequence_set import SequenceSet
 
 __all__ = ["STREAMED", "append_message", "append_started", "names_mailbox"]

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 from mailserver.model.errors import InvalidInput
 from mailserver.model.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailserver.model.numset import MAX_NUMBER, NumSet
+from mailserver.wire.imap.commands import Search, SearchReturn
 from mailserver.wire.imap.dates import parse_date
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.lexer import MAX_NESTING, Lexer, ParseError
-from mailserver.wire.imap.parse_fetch import fetch_items
-from mailserver.wire.imap.search_commands import Search, SearchReturn
+from mailserver.wire.imap.parse.fetch import fetch_items
 from mailserver.wire.imap.search_keys import (
     All,
     And,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from mailserver.wire.imap.commands import MESSAGE_EVENTS, EventGroup, Notify, NotifyEvent, Watched
 from mailserver.wire.imap.fetch_items import FetchItem
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.notify_commands import MESSAGE_EVENTS, EventGroup, Notify, NotifyEvent, Watched
-from mailserver.wire.imap.parse_fetch import fetch_items
+from mailserver.wire.imap.parse.fetch import fetch_items
 
 __all__ = ["notify"]
 

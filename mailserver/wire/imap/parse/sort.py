@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from mailserver.wire.imap.commands import CancelUpdate, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_search import Options, result_options, search_program
-from mailserver.wire.imap.search_commands import CancelUpdate, Sort, SortCriterion, SortKey, Thread, ThreadAlgorithm
+from mailserver.wire.imap.parse.search import Options, result_options, search_program
 
 __all__ = ["cancel_update", "sort", "thread", "uid_sort", "uid_thread"]
 

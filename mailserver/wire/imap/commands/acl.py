@@ -1,4 +1,4 @@
-"""The commands of RFC 4314 as values (see `commands.py`). Identifiers are in their one spelling (`model.rights`)."""
+"""The commands of RFC 4314 as values. Identifiers are in their one spelling (`model.rights`)."""
 
 from __future__ import annotations
 

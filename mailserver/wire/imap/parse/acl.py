@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.rights import RightsChange, parse_identifier, parse_rights
-from mailserver.wire.imap.acl_commands import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
+from mailserver.wire.imap.commands import DeleteAcl, GetAcl, ListRights, MyRights, SetAcl
 from mailserver.wire.imap.lexer import Lexer, ParseError
 
 __all__ = ["delete_acl", "get_acl", "list_rights", "my_rights", "set_acl"]

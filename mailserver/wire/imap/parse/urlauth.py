@@ -1,40 +1,18 @@
-"""RESETKEY, GENURLAUTH and URLFETCH (RFC 4467 §9): values and parsers. URLs stay as they are written (§6)."""
+"""Parsers of RESETKEY, GENURLAUTH and URLFETCH (RFC 4467 §9)."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
+from mailserver.wire.imap.commands import GenUrlAuth, ResetKey, UrlFetch
 from mailserver.wire.imap.lexer import Lexer, ParseError
-from mailserver.wire.imap.parse_catenate import MAX_URL
+from mailserver.wire.imap.parse.catenate import MAX_URL
 
-__all__ = ["GenUrlAuth", "ResetKey", "UrlFetch", "gen_url_auth", "reset_key", "url_fetch"]
+__all__ = ["gen_url_auth", "reset_key", "url_fetch"]
 
 _MAX_URLS: Final = 100
 _MECHANISM = re.compile(r"[A-Z0-9.-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class ResetKey:
-    """Of one mailbox, or (None) of all. Mechanisms in capitals."""
-
-    mailbox: str | None = None
-    mechanisms: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GenUrlAuth:
-    """Pairs of a URL and a mechanism in capitals."""
-
-    urls: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UrlFetch:
-    """Who has such a URL can read what it names."""
-
-    urls: tuple[str, ...] = field(repr=False)
 
 
 def reset_key(lexer: Lexer) -> ResetKey:
