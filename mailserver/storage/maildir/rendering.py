@@ -2,12 +2,14 @@
 
 A folder says which UIDs are still to be looked through (`Folder.unrendered`): all of them when it is looked at for the
 first time, then those that arrive. One batch of one folder at a time in the whole store, and all folders in turn; while
-mail comes in, or somebody waits for the disk or the account, there is a pause before each batch.
+mail comes in, or somebody waits for the disk or the account, or the batch before had to share the processor, there is a
+pause before each batch.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import insort
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,9 @@ _log = structlog.get_logger()
 _BATCH = 16
 _OCTETS = 1 << 20
 _PAUSE = 0.1
+#: A batch took more than so many times the time of the processor that it used, and not only a moment.
+_CROWDED = 2
+_SHORT = 0.005
 #: Spans of UIDs that a folder remembers apart from each other.
 _MAX_SPANS = 50
 
@@ -53,6 +58,8 @@ class Rendering:
         self._folders: dict[Folder, Upkeep] = {}
         self._running = False
         self._stopped = False
+        #: The last batch had to wait for others.
+        self._crowded = False
 
     def queue(self, upkeep: Upkeep, folder: Folder) -> None:
         """Begin with this folder, what arrived there is in the index."""
@@ -82,12 +89,17 @@ class Rendering:
     def _wanted(self, upkeep: Upkeep) -> bool:
         """Has anyone something better to do for the store?"""
         context = self._context
-        return upkeep.wanted or context.reading.busy or context.loop.time() - context.last_arrival < _PAUSE
+        return (
+            self._crowded
+            or upkeep.wanted
+            or context.reading.busy
+            or context.loop.time() - context.last_arrival < _PAUSE
+        )
 
     async def _some(self, upkeep: Upkeep, folder: Folder) -> None:
         low, high = folder.unrendered.pop()
         try:
-            left = await self._context.reading.run(_render_newest, upkeep, folder, low, high)
+            left, self._crowded = await self._context.reading.run(_timed, upkeep, folder, low, high)
         except IndexLost:
             # Whoever looks at the folder next begins with all of it.
             return
@@ -99,6 +111,13 @@ class Rendering:
             insort(folder.unrendered, (low, left))
         if folder.unrendered and not self._stopped:
             self._folders[folder] = upkeep
+
+
+def _timed(upkeep: Upkeep, folder: Folder, low: int, high: int) -> tuple[int, bool]:
+    """As `_render_newest`; and whether most of the time went to others, as when the event loop has much to do."""
+    began, used = time.monotonic(), time.thread_time()
+    left = _render_newest(upkeep, folder, low, high)
+    return left, time.monotonic() - began > _CROWDED * (time.thread_time() - used) + _SHORT
 
 
 def _render_newest(upkeep: Upkeep, folder: Folder, low: int, high: int) -> int:

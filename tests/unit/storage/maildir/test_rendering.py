@@ -142,7 +142,7 @@ async def test_by_the_timer_after_an_upgrade(tmp_path: Path, watched: Watched) -
 
 
 async def test_it_makes_way(account: MaildirAccount, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It pauses before each batch while mail comes in, or somebody waits."""
+    """It pauses before each batch while mail comes in, or others need the processor."""
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -151,6 +151,7 @@ async def test_it_makes_way(account: MaildirAccount, watched: Watched, monkeypat
         await sleep(0)
 
     monkeypatch.setattr(rendering, "_PAUSE", 5.0)
+    monkeypatch.setattr(rendering, "_SHORT", 1e9)
     monkeypatch.setattr(asyncio, "sleep", slept)
     account.context.last_arrival = account.context.loop.time()
     await fill(account)
@@ -159,6 +160,11 @@ async def test_it_makes_way(account: MaildirAccount, watched: Watched, monkeypat
     note_unrendered(account.folders[INBOX], 1, COUNT)
     await fill(account)
     assert pauses[3:] == [0]
+    monkeypatch.setattr(rendering, "_SHORT", -1e9)
+    for _ in range(2):
+        note_unrendered(account.folders[INBOX], 1, COUNT)
+        await fill(account)
+    assert pauses[4:] == [0, 5.0]
 
 
 async def test_it_ends_with_the_store(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
