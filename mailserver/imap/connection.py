@@ -25,6 +25,7 @@ from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
 from mailserver.imap.telling import untold
 from mailserver.model.events import SessionClosed, SessionOpened
+from mailserver.model.progress import Progress
 from mailserver.model.verdict import Defer, Reject
 from mailserver.net.facts import session_facts
 from mailserver.net.listener import Listener
@@ -287,7 +288,7 @@ class ImapProtocol(asyncio.Protocol):
 
     async def _command(self, tag: bytes, name: str, command: object) -> None:
         session, spec = self._session, self._services.commands[name]
-        session.tag, session.progress = tag, None
+        session.tag, session.progress = tag, Progress()
         self._output.untouched, self._working_since = True, self._loop.time()
         if session.selected is not None and session.selected.revoked:
             # Before the command is looked at: it would be answered from a mailbox that is not this user's to see.

@@ -22,6 +22,7 @@ from mailserver.imap.search_index import SearchIndex
 from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import Turn
+from mailserver.model.progress import Progress
 from mailserver.wire.imap.search_keys import (
     All,
     And,
@@ -100,11 +101,13 @@ class Found:
 
 
 async def find(
-    view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None, *, index: SearchIndex | None = None
-) -> Found:
-    """The messages of the view, or of some rows of it, that match; `index` is what plugins know of them."""
+    view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None, *, index: SearchIndex | None = None,
+    progress: Progress | None = None,
+) -> Found:  # fmt: skip
+    """The messages of the view, or of some rows of it, that match; `index` is what plugins know of them,
+    and `progress` tells how far one key of text is."""
     rows = view.rows(range(view.count)) if rows is None else rows
-    evaluation = _Evaluation(view, rows, workers, index)
+    evaluation = _Evaluation(view, rows, TextSearch(view.mailbox, rows.uids, workers, index, progress or Progress()))
     mask = await evaluation.matching(key, _ones(len(rows)))
     return Found(rows, mask.to_bytes(len(rows), "little"), evaluation.scores)
 
@@ -142,10 +145,10 @@ def _cost(key: SearchKey) -> int:
 class _Evaluation:
     """One SEARCH over one state of the mailbox."""
 
-    def __init__(self, view: Selected, rows: Rows, workers: Executor, index: SearchIndex | None) -> None:
+    def __init__(self, view: Selected, rows: Rows, text: TextSearch) -> None:
         self._view = view
         self._rows = rows
-        self._text = TextSearch(view.mailbox, rows.uids, workers, index)
+        self._text = text
         self._turn = Turn()
 
     @property

@@ -16,7 +16,7 @@ import operator
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import compress, filterfalse
@@ -27,6 +27,7 @@ from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
 from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_day
 from mailserver.model.mailbox import Rendered
+from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.search_keys import (
     BodyText,
@@ -61,12 +62,13 @@ class TextSearch:
     """Looks for text in messages of a mailbox, by their ascending UIDs."""
 
     def __init__(
-        self, mailbox: Mailbox, uids: Sequence[int], workers: Executor, index: SearchIndex | None = None
+        self, mailbox: Mailbox, uids: Sequence[int], workers: Executor, index: SearchIndex | None, progress: Progress
     ) -> None:
         self._mailbox = mailbox
         self._uids = uids
         self._workers = workers
         self._index = index
+        self._progress = progress
         self._turn = Turn()
         #: Of messages that were found by similarity: the best of their scores.
         self.scores: dict[int, int] = {}
@@ -121,9 +123,7 @@ class TextSearch:
     async def _by_piece(self, uids: Sequence[int], piece: Rendered, octets: bytes, test: _Test) -> set[int]:
         """By a piece that has these octets if the message matches; the test is for those that have them."""
         found = set()
-        for start in range(0, len(uids), _LOOKED_THROUGH):
-            await self._turn.pass_on()
-            batch = uids[start : start + _LOOKED_THROUGH]
+        async for batch in self._batches(uids, _LOOKED_THROUGH):
             pieces = await self._mailbox.rendered_with(batch, piece, octets)
             found.update(await self._passing(test, pieces.items()))
         return found
@@ -131,9 +131,8 @@ class TextSearch:
     async def _by_all(self, uids: Sequence[int], piece: Rendered, test: _Test) -> set[int]:
         """By a piece of which nothing is known but what the test finds."""
         found = set()
-        for start in range(0, len(uids), _READ):
-            await self._turn.pass_on()
-            pieces = await self._mailbox.rendered(uids[start : start + _READ], (piece,))
+        async for batch in self._batches(uids, _READ):
+            pieces = await self._mailbox.rendered(batch, (piece,))
             found.update(await self._passing(test, [(uid, text) for uid, (text,) in pieces.items()]))
         return found
 
@@ -143,21 +142,30 @@ class TextSearch:
         if is_indexed(key):
             return await self._by_all(uids, Rendered.LISTED_HEADERS, test)
         found = set()
+        self._progress.begin(len(uids))
         async for blocks in self._mailbox.read_many(uids, header_only=True):
             found.update(await self._passing(test, blocks))
+            self._progress.done += len(blocks)
         return found
 
     async def _in_messages(self, needle: Needle, uids: Sequence[int], *, headers: bool) -> set[int]:
         """By reading messages: those that have a place where it may be, up to the last such place."""
         found: set[int] = set()
-        for start in range(0, len(uids), _READ):
-            await self._turn.pass_on()
-            pieces = await self._mailbox.rendered(uids[start : start + _READ], (Rendered.SEARCH_PLACES,))
+        async for batch in self._batches(uids, _READ):
+            pieces = await self._mailbox.rendered(batch, (Rendered.SEARCH_PLACES,))
             where = {uid: needle.where(piece, headers=headers) for uid, (piece,) in pieces.items()}
             sizes = {uid: max([end for _, _, _, end in places]) for uid, places in where.items() if places}
             async for some in self._mailbox.sift(sizes, partial(_is_in, needle, where, pieces)):
                 found.update(some)
         return found
+
+    async def _batches(self, uids: Sequence[int], size: int) -> AsyncIterator[Sequence[int]]:
+        """So many at a time; others get their turn between them."""
+        self._progress.begin(len(uids))
+        for start in range(0, len(uids), size):
+            await self._turn.pass_on()
+            yield uids[start : start + size]
+            self._progress.done = start + size
 
     async def _passing(self, test: _Test, texts: Collection[tuple[int, bytes]]) -> list[int]:
         if not texts:

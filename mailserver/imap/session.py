@@ -31,6 +31,7 @@ from mailserver.imap.watch import Watch
 from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, MailError, NotFound
 from mailserver.model.ids import AccountId
+from mailserver.model.progress import Progress
 from mailserver.model.rights import Acl, Right, Rights
 from mailserver.net.facts import secured
 from mailserver.net.login import LoginService
@@ -153,8 +154,8 @@ class Session:
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.uid_only = self.compressed = False
         self._reach: Reach | None = None
-        #: How far the running command is: what was done, and how much there is (RFC 9585 §4); None: it does not say.
-        self.progress: tuple[int, int] | None = None
+        #: How far the running command is (RFC 9585 §4).
+        self.progress = Progress()
         #: None until NOTIFY was used for the first time.
         self.notifications: News | None = None
         #: What the running command is about to change: its client need not be told (RFC 5465 §5).

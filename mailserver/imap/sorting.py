@@ -12,6 +12,7 @@ from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
 from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import SortField, Unpacked
+from mailserver.model.progress import Progress
 from mailserver.wire.imap.commands import SortCriterion, SortKey
 
 __all__ = ["in_order"]
@@ -33,14 +34,15 @@ def _sent_dates(pieces: Sequence[Unpacked], dates: Sequence[int]) -> list[int]:
 
 
 async def in_order(
-    view: Selected, found: Found, criteria: Sequence[SortCriterion], pieces: SortingPieces
-) -> Sequence[int]:
+    view: Selected, found: Found, criteria: Sequence[SortCriterion], pieces: SortingPieces,
+    progress: Progress | None = None,
+) -> Sequence[int]:  # fmt: skip
     """The places among what was found, sorted. n log n; equal ones stay in the order of the mailbox."""
     key = key_of(view.mailbox, tuple(criteria), found.uids)
     known = pieces.remembered.get(key)
     if known is not None:
         return array("I", known)
-    columns = await _columns(view, found, {criterion.key for criterion in criteria}, pieces)
+    columns = await _columns(view, found, {criterion.key for criterion in criteria}, pieces, progress)
     order = list(range(len(found)))
     # The sort is stable, so what counts least comes first.
     for criterion in reversed(criteria):
@@ -50,7 +52,7 @@ async def in_order(
 
 
 async def _columns(
-    view: Selected, found: Found, keys: set[SortKey], kept: SortingPieces
+    view: Selected, found: Found, keys: set[SortKey], kept: SortingPieces, progress: Progress | None
 ) -> dict[SortKey, Sequence[Any]]:
     columns: dict[SortKey, Sequence[Any]] = {}
     if SortKey.ARRIVAL in keys:
@@ -65,7 +67,7 @@ async def _columns(
     }
     if wanted:
         dates, start = found.dates, 0
-        async for pieces in kept.of(view.mailbox, found.uids):
+        async for pieces in kept.of(view.mailbox, found.uids, progress):
             for column, taken in wanted.values():
                 column.extend(taken(pieces, dates[start : start + len(pieces)]))
             start += len(pieces)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from mailserver.imap.remembered import Remembered
 from mailserver.mime.sorting import EMPTY, Unpacked, unpacked
 from mailserver.model.mailbox import Rendered
+from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
 
 __all__ = ["SortingPieces"]
@@ -36,8 +37,12 @@ class SortingPieces:
         self._octets = 0
         self._kept: OrderedDict[tuple[str, int], dict[int, Unpacked]] = OrderedDict()
 
-    async def of(self, mailbox: Mailbox, uids: Sequence[int]) -> AsyncIterator[list[Unpacked]]:
+    async def of(
+        self, mailbox: Mailbox, uids: Sequence[int], progress: Progress | None = None
+    ) -> AsyncIterator[list[Unpacked]]:
         """Those of these messages, in order, some at a time; one that is gone has nothing in it."""
+        progress = progress or Progress()
+        progress.begin(len(uids))
         for start in range(0, len(uids), _BATCH):
             batch = uids[start : start + _BATCH]
             kept = self._kept.get((mailbox.mailbox_id, mailbox.uid_validity), {})
@@ -48,6 +53,7 @@ class SortingPieces:
                 new = {uid: unpacked(found[uid][0]) for uid in missing if uid in found}
                 self._keep(mailbox, new)
                 pieces = [new.get(uid) if piece is None else piece for uid, piece in zip(batch, pieces, strict=True)]
+            progress.done += len(batch)
             yield [piece or _NOTHING for piece in pieces]
 
     def _keep(self, mailbox: Mailbox, new: dict[int, Unpacked]) -> None:

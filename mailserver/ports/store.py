@@ -13,6 +13,7 @@ implementation. Rules that hold for all:
   folders).
 * Implementations do blocking work in their own bounded threads, whole operations per hop. `table` is only written on
   the event loop. Cancelling a coroutine that changes state does not undo it half way: the operation runs to its end.
+* Where there is a `progress`, its `done` grows by what was done of these messages, if that takes long.
 * Every method may raise `StorageFailure`; others are named.
 """
 
@@ -43,6 +44,7 @@ from mailserver.model.mailbox import (
 )
 from mailserver.model.metadata import Annotations
 from mailserver.model.numset import NumSet
+from mailserver.model.progress import Progress
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange
 
 __all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
@@ -354,7 +356,7 @@ class Mailbox(Protocol):
 
     async def set_flags(
         self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
-        rights: Rights = ALL_RIGHTS,
+        rights: Rights = ALL_RIGHTS, progress: Progress | None = None,
     ) -> FlagResult:  # fmt: skip
         """Change flags, of many messages slice by slice; a message whose flags do not change keeps its MODSEQ, and
         flags that `rights` do not cover stay as they are.
@@ -363,13 +365,14 @@ class Mailbox(Protocol):
         """
         ...
 
-    async def expunge(self, uids: Sequence[int]) -> NumSet:
+    async def expunge(self, uids: Sequence[int], *, progress: Progress | None = None) -> NumSet:
         """Remove these messages for good, whatever their flags; returns those that existed. Durable on return."""
         ...
 
     async def copy(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """Copy with flags and dates, in order, all or none, into a mailbox of this account or another.
 
         The copies are visible on return.
@@ -383,8 +386,9 @@ class Mailbox(Protocol):
         ...
 
     async def move(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """As copy, then expunge here; a crash leaves each message in source or target, never in neither (RFC 9051
         §6.4.8). Within an account never OverQuota: it does not grow, and a full one must be able to fill its Trash."""
         ...

@@ -24,6 +24,7 @@ from mailserver.model.mailbox import (
     SpecialUse,
 )
 from mailserver.model.numset import NumSet
+from mailserver.model.progress import Progress
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, allowed_flags, change_within
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import AccountStore
@@ -285,7 +286,7 @@ class MemoryMailbox:
 
     async def set_flags(
         self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
-        rights: Rights = ALL_RIGHTS,
+        rights: Rights = ALL_RIGHTS, progress: Progress | None = None,
     ) -> FlagResult:  # fmt: skip
         """Change flags; a message whose flags do not change keeps its MODSEQ."""
         self._check()
@@ -308,7 +309,7 @@ class MemoryMailbox:
             self.changed()
         return FlagResult(changed=NumSet.from_numbers(at_uid.keys() - kept), modified=NumSet.from_numbers(kept))
 
-    async def expunge(self, uids: Sequence[int]) -> NumSet:
+    async def expunge(self, uids: Sequence[int], *, progress: Progress | None = None) -> NumSet:
         """Remove these messages for good."""
         return self.remove(uids)
 
@@ -330,14 +331,16 @@ class MemoryMailbox:
         return gone
 
     async def copy(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """Copy with flags and dates, in order, all or none."""
         return await self._copy(uids, destination, self._account.sibling(into), rights, move=False)
 
     async def move(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """As copy, then expunge here. An account does not grow by it, so that a full one can still be tidied up."""
         result = await self._copy(uids, destination, self._account.sibling(into), rights, move=True)
         await self.expunge(result.source)

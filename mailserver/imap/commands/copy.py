@@ -63,7 +63,10 @@ async def _transfer(
     try:
         access = await session.access(command.mailbox, Right.INSERT)
         transfer = view.mailbox.move if move else view.mailbox.copy
-        result = await transfer(uids, access.name, into=access.folders, rights=access.rights)
+        session.progress.begin(len(uids))
+        result = await transfer(
+            uids, access.name, into=access.folders, rights=access.rights, progress=session.progress
+        )
     except NotFound as error:
         if view.mailbox.deleted:
             # Not the destination is lacking.

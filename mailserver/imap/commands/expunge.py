@@ -29,7 +29,8 @@ async def expunge(session: Session, command: commands.Expunge) -> Responses:
         gone = gone[-limit:]
         reached = Reached(limit, gone[0])
     if gone:
-        await view.mailbox.expunge(gone)
+        session.progress.begin(len(gone))
+        await view.mailbox.expunge(gone, progress=session.progress)
         for piece in session.pending():
             yield piece
     # RFC 7162 §3.2.7: only when something was expunged, and after all VANISHED.

@@ -39,6 +39,7 @@ async def fetch(session: Session, command: commands.Fetch) -> Responses:
     if command.vanished and command.changed_since is not None:
         named = _named_uids(session, command)
         yield vanished(await vanished_among(view, named, command.changed_since), earlier=True)
+    session.progress.begin(sum(map(len, spans)))
     plan, tally = make_plan(command.items, uid_only=session.uid_only), Tally()
     try:
         for rows in view.batches(spans, plan.batch):

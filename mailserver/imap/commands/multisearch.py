@@ -73,7 +73,7 @@ async def _find(
     rows, reached = among(view, search.key, message_limit(session))
     if reached is not None:
         partly.append(reached)
-    return await find(view, search.key, session.services.workers, rows, index=index)
+    return await find(view, search.key, session.services.workers, rows, index=index, progress=session.progress)
 
 
 async def _other(session: Session, shown: str, access: Access, search: Search, partly: list[Reached]) -> bytes:

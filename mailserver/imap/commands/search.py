@@ -32,7 +32,7 @@ async def search(session: Session, command: commands.Search) -> Responses:
             return
         index = SearchIndex.of(session, command, view.mailbox)
         rows, reached = among(view, command.key, message_limit(session))
-        found = await find(view, command.key, session.services.workers, rows, index=index)
+        found = await find(view, command.key, session.services.workers, rows, index=index, progress=session.progress)
     results = Results(found, command, command.returns or frozenset({SearchReturn.ALL}))
     if command.returns is None and not session.rev2:
         yield responses.search(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -34,8 +34,8 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         if reached is not None:
             raise Refused(too_many(Reached(reached.limit)))
         index = SearchIndex.of(session, search, view.mailbox)
-        found = await find(view, search.key, session.services.workers, index=index)
-        order = await in_order(view, found, command.criteria, session.services.sorting)
+        found = await find(view, search.key, session.services.workers, index=index, progress=session.progress)
+        order = await in_order(view, found, command.criteria, session.services.sorting, session.progress)
     results = Results(found, search, search.returns or frozenset(), order)
     if search.returns is None:
         yield responses.sort(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -36,9 +36,11 @@ async def store(session: Session, command: commands.Store) -> Responses:
     if command.unchanged_since is not None:
         yield session.enable_condstore()
     untold = view.untold(before.uids)
+    session.progress.begin(len(before))
     result = await view.mailbox.set_flags(
-        before.uids, command.how, command.flags, unchanged_since=command.unchanged_since, rights=rights
-    )
+        before.uids, command.how, command.flags, unchanged_since=command.unchanged_since, rights=rights,
+        progress=session.progress,
+    )  # fmt: skip
     yield view.new_keywords()
     if command.silent:
         if rights.issuperset(FLAG_RIGHTS):

@@ -11,10 +11,8 @@ from mailserver.imap.replies import Responses
 from mailserver.imap.results import BAD_CHARSET
 from mailserver.imap.search import Found, asks_modseq, find
 from mailserver.imap.search_index import SearchIndex
-from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
-from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.imap.thread_tree import Forest, Threadable, by_references, by_subject, thread_lists
 from mailserver.mime.sorting import IDS, SortField
 from mailserver.wire.imap import commands
@@ -40,13 +38,13 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
         yield too_many(Reached(reached.limit))
         return
     index = SearchIndex.of(session, search, view.mailbox)
-    found = await find(view, search.key, session.services.workers, index=index)
+    found = await find(view, search.key, session.services.workers, index=index, progress=session.progress)
     kept = session.services.sorting
     numbers = found.uids if search.uid else found.numbers
     key = key_of(view.mailbox, (command.algorithm, search.uid), found.uids, numbers)
     answer = kept.remembered.get(key)
     if answer is None:
-        forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(view, found, kept)))
+        forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(session, found)))
         answer = await in_slices(_written(forest, numbers))
         kept.remembered.keep(key, answer)
     for start in range(0, len(answer), _PIECE):
@@ -62,9 +60,9 @@ def _written(forest: Forest, numbers: Sequence[int]) -> Generator[None, None, by
     return b"".join(out)
 
 
-async def _threadable(view: Selected, found: Found, kept: SortingPieces) -> Threadable:
+async def _threadable(session: Session, found: Found) -> Threadable:
     messages, dates = Threadable(), found.dates
-    async for pieces in kept.of(view.mailbox, found.uids):
+    async for pieces in session.services.sorting.of(session.view.mailbox, found.uids, session.progress):
         for piece in pieces:
             sent = piece[SortField.SENT]
             messages.sent.append(dates[len(messages.sent)] if sent is None else sent)

@@ -23,7 +23,8 @@ async def close(session: Session, _: commands.Close) -> Responses:
     # RFC 4314 §4: without the right it is closed all the same.
     gone = [] if view.refusal(Right.EXPUNGE) is not None else deleted_uids(view, [range(view.count)])
     if gone:
-        await view.mailbox.expunge(gone)
+        session.progress.begin(len(gone))
+        await view.mailbox.expunge(gone, progress=session.progress)
     await session.unselect()
     # RFC 7162 §3.2.8: no HIGHESTMODSEQ. A client that kept it would never hear of what it was not told yet.
     yield ok("CLOSE completed")

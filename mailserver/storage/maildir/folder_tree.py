@@ -25,6 +25,7 @@ from mailserver.model.errors import (
 )
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
 from mailserver.model.metadata import SPECIAL_USE
+from mailserver.model.progress import Progress
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange, changed_acl, shared_with
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, rows, tree
@@ -198,7 +199,8 @@ class FolderTree:
             # RFC 5464 §4.1
             await self._account.annotate(new, dict(annotations))
         async with self._account.open(INBOX) as inbox:
-            await transfer(self._account, inbox, list(inbox.table.uids), new, self._account, ALL_RIGHTS, move=True)
+            account, uids = self._account, list(inbox.table.uids)
+            await transfer(account, inbox, uids, new, account, ALL_RIGHTS, Progress(), move=True)
 
     async def _rename(self, old: str, new: str) -> None:
         account = self._account

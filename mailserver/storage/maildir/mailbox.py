@@ -14,6 +14,7 @@ from mailserver.model.errors import LimitReached
 from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import CopyResult, FlagResult
 from mailserver.model.numset import NumSet
+from mailserver.model.progress import Progress
 from mailserver.model.rights import ALL_RIGHTS, Rights, change_within
 from mailserver.ports.store import AccountStore
 from mailserver.storage.maildir import rows
@@ -33,17 +34,21 @@ class MaildirMailbox(MailboxReading):
 
     async def set_flags(
         self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], *, unchanged_since: int | None = None,
-        rights: Rights = ALL_RIGHTS,
+        rights: Rights = ALL_RIGHTS, progress: Progress | None = None,
     ) -> FlagResult:  # fmt: skip
         """Change flags; a message whose flags do not change keeps its MODSEQ."""
         self._check()
         if how is not FlagChange.REMOVE:
             self.admit_keywords(flags)
-        return await self._upkeep.context.finish(self._set_all_flags(uids, how, flags, unchanged_since, rights))
+        progress = progress or Progress()
+        return await self._upkeep.context.finish(
+            self._set_all_flags(uids, how, flags, unchanged_since, rights, progress)
+        )
 
     async def _set_all_flags(
-        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None, rights: Rights
-    ) -> FlagResult:
+        self, uids: Sequence[int], how: FlagChange, flags: frozenset[str], unchanged_since: int | None, rights: Rights,
+        progress: Progress,
+    ) -> FlagResult:  # fmt: skip
         changed: list[tuple[int, int]] = []
         modified: list[tuple[int, int]] = []
         # One after the other, so that the loop and other sessions get their turn (ATTACKS H12).
@@ -51,6 +56,7 @@ class MaildirMailbox(MailboxReading):
             result = await self._operate(functools.partial(self._set_flags, some, how, flags, unchanged_since, rights))
             changed += result.changed.ranges
             modified += result.modified.ranges
+            progress.done += len(some)
         return FlagResult(changed=NumSet.from_ranges(changed), modified=NumSet.from_ranges(modified))
 
     async def _set_flags(
@@ -102,17 +108,18 @@ class MaildirMailbox(MailboxReading):
         self._upkeep.note(folder)
         self.changed()
 
-    async def expunge(self, uids: Sequence[int]) -> NumSet:
+    async def expunge(self, uids: Sequence[int], *, progress: Progress | None = None) -> NumSet:
         """Remove these messages for good."""
         self._check()
-        return await self._upkeep.context.finish(self._expunge_all(uids))
+        return await self._upkeep.context.finish(self._expunge_all(uids, progress or Progress()))
 
-    async def _expunge_all(self, uids: Sequence[int]) -> NumSet:
+    async def _expunge_all(self, uids: Sequence[int], progress: Progress) -> NumSet:
         if len(uids) <= _REMOVED_AT_ONCE:
             return await self._operate(functools.partial(self.expunge_held, uids))
         gone: list[tuple[int, int]] = []
         for some in _slices(uids, _REMOVED_AT_ONCE):
             gone += (await self._operate(functools.partial(self.expunge_held, some))).ranges
+            progress.done += len(some)
         return NumSet.from_ranges(gone)
 
     async def expunge_held(self, uids: Sequence[int]) -> NumSet:
@@ -134,24 +141,27 @@ class MaildirMailbox(MailboxReading):
         return gone
 
     async def copy(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """Copy with flags and dates, in order, all or none."""
-        return await self._transfer(uids, destination, into, rights, move=False)
+        return await self._transfer(uids, destination, into, rights, progress, move=False)
 
     async def move(
-        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, *, into: AccountStore | None = None, rights: Rights = ALL_RIGHTS,
+        progress: Progress | None = None,
+    ) -> CopyResult:  # fmt: skip
         """As copy, then expunge here. The account does not grow, so that a full one can still be tidied up."""
-        return await self._transfer(uids, destination, into, rights, move=True)
+        return await self._transfer(uids, destination, into, rights, progress, move=True)
 
     async def _transfer(
-        self, uids: Sequence[int], destination: str, into: AccountStore | None, rights: Rights, *, move: bool
-    ) -> CopyResult:
+        self, uids: Sequence[int], destination: str, into: AccountStore | None, rights: Rights,
+        progress: Progress | None, *, move: bool,
+    ) -> CopyResult:  # fmt: skip
         self._check()
         account = self._account if into is None else self._account.sibling(into)
         return await self._upkeep.context.finish(
-            transfer(self._account, self, uids, destination, account, rights, move=move)
+            transfer(self._account, self, uids, destination, account, rights, progress or Progress(), move=move)
         )
 
     def admit_keywords(self, flags: frozenset[str]) -> None:

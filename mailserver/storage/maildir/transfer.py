@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.mailbox import CopyResult
+from mailserver.model.progress import Progress
 from mailserver.model.rights import Rights, allowed_flags
 from mailserver.net import files
 from mailserver.storage.maildir import pieces, reading, rows
@@ -46,6 +47,7 @@ class _Work:
     uids: list[int]
     flags: list[frozenset[str]]
     dates: list[int]
+    progress: Progress
     first: int = 0
     #: (UID in the source, what it became), and how many UIDs of the target were used up.
     done: list[tuple[int, Arrival]] = field(default_factory=list)
@@ -84,6 +86,7 @@ class _Work:
         further = {}
         present = [one for one in zip(self.uids, self.flags, self.dates, strict=True) if one[0] in found]
         for uid, (old, flags, date) in enumerate(present, self.first):
+            self.progress.done = uid - self.first
             row = found[old]
             stem = stems(row.size, row.wire)
             base = f"{stem},U={uid}{field}"
@@ -122,6 +125,7 @@ class _Way:
     into: MaildirAccount
     target: Folder
     rights: Rights
+    progress: Progress
     move: bool
 
     async def hold(self, operation: Callable[[], Awaitable[CopyResult]]) -> CopyResult:
@@ -144,11 +148,11 @@ class _Way:
 
 async def transfer(
     account: MaildirAccount, box: MaildirMailbox, uids: Sequence[int], destination: str, into: MaildirAccount,
-    rights: Rights, *, move: bool,
+    rights: Rights, progress: Progress, *, move: bool,
 ) -> CopyResult:  # fmt: skip
     """Copy or move messages of an open mailbox to one of `into`; see `ports.store.Mailbox`."""
     target = into.existing(destination)
-    way = _Way(account, box, into, target, rights, move)
+    way = _Way(account, box, into, target, rights, progress, move)
 
     async def operation() -> CopyResult:
         if box.deleted or into.folders.get(target.name) is not target:
@@ -176,7 +180,7 @@ async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
     into.reserve(octets, len(places), enforce=not way.move or into is not account)
     work = _Work(
         upkeep.context, upkeep.index, box.folder, target, [table.uids[at] for at in places],
-        [sets[table.flags[at]] for at in places], [table.dates[at] for at in places],
+        [sets[table.flags[at]] for at in places], [table.dates[at] for at in places], way.progress,
     )  # fmt: skip
     try:
         source_number = await upkeep.transact(box.folder, lambda db, number: number)

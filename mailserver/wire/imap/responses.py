@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mailserver.model.numset import NumSet
+from mailserver.model.progress import Progress
 from mailserver.model.rights import Rights, render_rights
 from mailserver.wire.imap import utf7
 from mailserver.wire.imap.commands import StatusItem
@@ -78,10 +79,10 @@ def status_line(tag: bytes, condition: str, text: str, code: str = "") -> bytes:
     return b"%b %b\r\n" % (tag, _NOT_TEXT.sub("?", line).encode("ascii"))
 
 
-def in_progress(tag: bytes, progress: tuple[int, int] | None) -> bytes:
-    """RFC 9585 §4: what was done of how much; a tag that would end the code is not told."""
+def in_progress(tag: bytes, progress: Progress) -> bytes:
+    """RFC 9585 §4; a tag that would end the code is not told."""
     named = b'"%b"' % tag if b"]" not in tag else b"NIL"
-    done = b"%d %d" % progress if progress is not None and 0 <= progress[0] < progress[1] else b"NIL NIL"
+    done = b"%d %d" % (progress.done, progress.total) if progress.done < progress.total else b"NIL NIL"
     return b"* OK [INPROGRESS (%b %b)] Still working on this\r\n" % (named, done)
 
 

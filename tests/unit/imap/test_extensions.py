@@ -78,11 +78,10 @@ async def test_a_long_command_says_that_it_goes_on(monkeypatch: pytest.MonkeyPat
             connection.check(now + 5)
             connection.check(now + 11)
             connection.check(now + 14)
-            connection.session.progress = (1, 3)  # type: ignore[union-attr]
             connection.check(now + 22)
             gate.set()
-            assert await imap.response_line() == b'* OK [INPROGRESS ("c" NIL NIL)] Still working on this'
-            assert await imap.response_line() == b'* OK [INPROGRESS ("c" 1 3)] Still working on this'
+            for _ in range(2):
+                assert await imap.response_line() == b'* OK [INPROGRESS ("c" 0 1)] Still working on this'
             assert (await imap.response_line()).startswith(b"c OK")
             # Not while it waits for the client, and not when nothing runs.
             imap.writer.write(b"a APPEND INBOX {3}\r\n")
