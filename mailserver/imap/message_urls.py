@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 
-from mailserver.imap.sections import Located, locate_all
+from mailserver.imap.fetch.sections import Located, locate_all
 from mailserver.imap.session import Session
 from mailserver.model.errors import InvalidInput, MailError, NotFound
 from mailserver.model.rights import Right

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mailserver.imap.access import Access
-from mailserver.imap.layout import parents
+from mailserver.imap.access.layout import parents
+from mailserver.imap.access.reach import Access
 from mailserver.imap.session import Session
 from mailserver.imap.slices import Turn
 from mailserver.model.changes import (

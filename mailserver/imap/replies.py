@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum
 
-from mailserver.imap.namespaces import Namespaces
+from mailserver.imap.access.namespaces import Namespaces
 from mailserver.model.errors import (
     AlreadyExists,
     InvalidInput,

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from mailserver.imap.contexts import Contexts
-from mailserver.imap.permissions import Judge, Permissions, everything
+from mailserver.imap.access.permissions import Judge, Permissions, everything
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.rows import Rows
+from mailserver.imap.search.contexts import Contexts
 from mailserver.model.flags import SYSTEM_FLAGS, FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MessageTable

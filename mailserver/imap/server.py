@@ -9,19 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Contribution
-from mailserver.imap.capabilities import capability_list
+from mailserver.imap.access.layout import Layout
+from mailserver.imap.access.namespaces import Namespaces
+from mailserver.imap.capabilities.announced import capability_list
+from mailserver.imap.capabilities.offers import Offers
 from mailserver.imap.commands import COMMANDS
-from mailserver.imap.connection import ImapProtocol
-from mailserver.imap.layout import Layout
+from mailserver.imap.connection.protocol import ImapProtocol
+from mailserver.imap.connection.watch import Watch
+from mailserver.imap.fetch.places import Places
 from mailserver.imap.message_limit import announced
-from mailserver.imap.namespaces import Namespaces
-from mailserver.imap.offers import Offers
-from mailserver.imap.places import Places
 from mailserver.imap.plugin_commands import adapted
+from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.imap.session import AccountCounts, CommandSpec, Services
 from mailserver.imap.settings import ImapSettings
-from mailserver.imap.sorting_pieces import SortingPieces
-from mailserver.imap.watch import Watch
 from mailserver.net.connections import ConnectionTable
 from mailserver.net.listener import Listener
 from mailserver.net.login import LoginService

@@ -1,6 +1,7 @@
 """What one connection may do and has done: its state (RFC 9051 §3), its account, its selected mailbox, what it enabled.
 
-Commands are in `commands/`, one file each; this file knows none of them. How bytes come and go is `connection.py`'s.
+Commands are in `commands/`, one file each; this file knows none of them. How bytes come and go
+is the business of `connection/`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from typing import Any
 
 from mailserver.hooks.contexts import Session as Facts
 from mailserver.hooks.dispatch import Hooks
-from mailserver.imap.access import Access, Reach
-from mailserver.imap.layout import Layout
-from mailserver.imap.namespaces import Namespaces
-from mailserver.imap.offers import Offers, is_off
-from mailserver.imap.places import Places
+from mailserver.imap.access.layout import Layout
+from mailserver.imap.access.namespaces import Namespaces
+from mailserver.imap.access.reach import Access, Reach
+from mailserver.imap.capabilities.offers import Offers, is_off
+from mailserver.imap.connection.watch import Watch
+from mailserver.imap.fetch.places import Places
 from mailserver.imap.replies import Responses
 from mailserver.imap.roles import Connection, Conversation, News
+from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.settings import ImapSettings
-from mailserver.imap.sorting_pieces import SortingPieces
-from mailserver.imap.watch import Watch
 from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, MailError, NotFound
 from mailserver.model.ids import AccountId

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from mailserver.hooks.settings import Duration, Settings
-from mailserver.imap.offers import CLIENT
+from mailserver.imap.capabilities.offers import CLIENT
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import check_address

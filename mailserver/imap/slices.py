@@ -7,11 +7,11 @@ from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["Turn", "in_slices", "sorted_by"]
+__all__ = ["SLICE", "Turn", "in_slices", "sorted_by"]
 
 _T = TypeVar("_T")
 #: Seconds of work after which others get their turn.
-_SLICE = 0.005
+SLICE = 0.005
 #: As many are sorted in one call of C: some milliseconds, for which everybody waits.
 _PIECE = 20_000
 _BUCKET = 5_000
@@ -28,7 +28,7 @@ class Turn:
 
     async def pass_on(self) -> None:
         """Let others have theirs, if this one took long enough."""
-        if self._loop.time() - self._began > _SLICE:
+        if self._loop.time() - self._began > SLICE:
             await asyncio.sleep(0)
             self._began = self._loop.time()
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from mailserver.imap.context_updates import updates
-from mailserver.imap.fetch_unasked import fetched
+from mailserver.imap.fetch.unasked import fetched
 from mailserver.imap.roles import News
+from mailserver.imap.search.updates import updates
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError

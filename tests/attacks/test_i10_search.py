@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from mailserver.imap import search_text, slices
-from mailserver.imap.search import find
+from mailserver.imap import slices
+from mailserver.imap.search import text
+from mailserver.imap.search.evaluate import find
 from mailserver.imap.selected import Selected
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Rendered
@@ -71,8 +72,8 @@ async def _find(view: Selected, key: SearchKey) -> list[int]:
 async def test_text_is_looked_for_in_slices_and_each_message_once(
     view: Selected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_text, "_READ", 10)
-    monkeypatch.setattr(search_text, "_LOOKED_THROUGH", 20)
+    monkeypatch.setattr(text, "_READ", 10)
+    monkeypatch.setattr(text, "_LOOKED_THROUGH", 20)
     box = view.mailbox
     assert isinstance(box, _Box)
     assert await _find(view, BodyText("body 7")) == [8]
@@ -87,7 +88,7 @@ async def test_text_is_looked_for_in_slices_and_each_message_once(
 
 
 async def test_a_search_that_nobody_waits_for_ends(view: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_text, "_READ", 10)
+    monkeypatch.setattr(text, "_READ", 10)
     monkeypatch.setattr(slices, "SLICE", -1.0)
     box = view.mailbox
     assert isinstance(box, _Box)

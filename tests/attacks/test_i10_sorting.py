@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailserver.imap import slices, thread_tree
+from mailserver.imap import slices
 from mailserver.imap.commands import thread
+from mailserver.imap.search import threads
 from mailserver.mime.sorting import MAX_REFERENCES
 from tests.helpers.imap_service import ImapHarness, until
 
@@ -25,17 +26,17 @@ def _message(number: int) -> bytes:
 
 async def test_i10_others_are_served_while_one_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "SLICE", 0.0)
-    monkeypatch.setattr(thread_tree, "_STEPS", MAX_REFERENCES)
+    monkeypatch.setattr(threads, "_STEPS", MAX_REFERENCES)
     async with ImapHarness() as server:
         await server.deliver(*map(_message, range(0, 1_000, 80)))
         async with server.client(select="INBOX") as one, server.client() as other:
             await one.ok("SORT (SUBJECT REVERSE DATE) UTF-8 ALL")
-            threads = asyncio.ensure_future(one.ok("THREAD REFERENCES UTF-8 ALL"))
+            asked = asyncio.ensure_future(one.ok("THREAD REFERENCES UTF-8 ALL"))
             served = 0
-            while not threads.done():
+            while not asked.done():
                 await other.ok("NOOP")
                 served += 1
-            (line,) = (await threads).untagged
+            (line,) = (await asked).untagged
             assert sorted(map(int, line.replace(b"(", b" ").replace(b")", b" ").split()[2:])) == list(range(1, 14))
             assert served > 5
 

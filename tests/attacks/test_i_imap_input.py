@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.imap.patterns import pattern_matcher
+from mailserver.imap.access.patterns import pattern_matcher
 from mailserver.model.numset import MAX_NUMBER, NumSet
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.commands import Fetch, Id, Login, Search, Select, StartTls, Store

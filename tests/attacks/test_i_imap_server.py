@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from mailserver.imap.deflate import Inflater
-from mailserver.imap.output import CHUNK
+from mailserver.imap.connection.deflate import Inflater
+from mailserver.imap.connection.output import CHUNK
 from mailserver.storage.memory_mailbox import MemoryMailbox
 from mailserver.wire.imap.limits import MAX_DISCARD
 from tests.helpers.imap import AsyncImap

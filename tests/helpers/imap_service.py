@@ -12,7 +12,7 @@ from typing import Any, Self
 from mailserver.hooks.contexts import AuthenticateContext, Authenticated, Denied, ScramContext
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Registry
-from mailserver.imap.connection import ImapProtocol
+from mailserver.imap.connection.protocol import ImapProtocol
 from mailserver.imap.server import ImapServer
 from mailserver.imap.settings import ImapSettings
 from mailserver.model.events import Event

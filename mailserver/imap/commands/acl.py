@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.reach import Access
 from mailserver.imap.replies import Completion, Responses, no, ok
 from mailserver.imap.session import Session
 from mailserver.model.rights import ALL_RIGHTS, NO_RIGHTS, Right, Rights, RightsChange, render_rights

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack, aclosing
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.reach import Access
 from mailserver.imap.message_limit import Reached, save_limit, too_many
 from mailserver.imap.message_urls import BadUrl, octets_of
 from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create

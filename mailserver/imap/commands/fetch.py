@@ -4,12 +4,12 @@ PARTIAL: RFC 9394 §3.3; MESSAGELIMIT: RFC 9738)."""
 from __future__ import annotations
 
 from mailserver.imap.commands.select import vanished_among
-from mailserver.imap.fetch_plan import make_plan
-from mailserver.imap.fetch_rows import Tally, fetch_rows
+from mailserver.imap.fetch.answers import Tally, fetch_rows
+from mailserver.imap.fetch.plan import make_plan
+from mailserver.imap.fetch.sections import UnknownEncoding
 from mailserver.imap.message_limit import Reached, completed, highest, message_limit, too_many
 from mailserver.imap.replies import GONE, Responses, bad, no, ok
 from mailserver.imap.rows import cut
-from mailserver.imap.sections import UnknownEncoding
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import commands

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.layout import parents
+from mailserver.imap.access.patterns import pattern_matcher
+from mailserver.imap.access.reach import Access
 from mailserver.imap.commands.metadata import metadata_response
 from mailserver.imap.commands.status import status_response
-from mailserver.imap.layout import parents
-from mailserver.imap.patterns import pattern_matcher
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.imap.slices import Turn

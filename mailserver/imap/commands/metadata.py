@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.reach import Access
 from mailserver.imap.commands.create import VIRTUAL
-from mailserver.imap.filters import VALUES
 from mailserver.imap.replies import Completion, Responses, no, ok
+from mailserver.imap.search.filters import VALUES
 from mailserver.imap.session import Session
 from mailserver.model.changes import MetadataChanged
 from mailserver.model.errors import NotPermitted

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, nullcontext
 
-from mailserver.imap.access import Access
-from mailserver.imap.context_updates import begin, keep
-from mailserver.imap.filters import with_filters
+from mailserver.imap.access.reach import Access
 from mailserver.imap.message_limit import Reached, among, completed, message_limit
 from mailserver.imap.replies import Responses, bad, ok
-from mailserver.imap.results import BAD_CHARSET, Results, saving
-from mailserver.imap.search import Found, asks_modseq, find
-from mailserver.imap.search_index import SearchIndex
+from mailserver.imap.search.evaluate import Found, asks_modseq, find
+from mailserver.imap.search.filters import with_filters
+from mailserver.imap.search.index import SearchIndex
+from mailserver.imap.search.results import BAD_CHARSET, Results, saving
+from mailserver.imap.search.sources import searched
+from mailserver.imap.search.updates import begin, keep
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
-from mailserver.imap.sources import searched
 from mailserver.model.errors import NotFound
 from mailserver.model.rights import Right
 from mailserver.wire.imap import commands

@@ -10,7 +10,7 @@ __all__ = ["namespace"]
 
 
 async def namespace(session: Session, _: commands.Namespace) -> replies.Responses:
-    """The user's own mailboxes, other users', and shared ones (`imap/namespaces.py`)."""
+    """The user's own mailboxes, other users', and shared ones (`imap/access/namespaces.py`)."""
     names = session.services.namespaces
     prefixes = (names.layout.prefix, names.others, names.shared)
     yield responses.namespace(prefixes, names.layout.separator, utf8=session.utf8)

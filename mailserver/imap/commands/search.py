@@ -3,13 +3,13 @@ CONTEXT: RFC 5267; FILTERS: RFC 5466; MESSAGELIMIT: RFC 9738)."""
 
 from __future__ import annotations
 
-from mailserver.imap.context_updates import begin, keep
-from mailserver.imap.filters import with_filters
 from mailserver.imap.message_limit import among, completed, message_limit
 from mailserver.imap.replies import Responses, ok
-from mailserver.imap.results import BAD_CHARSET, Results, saving
-from mailserver.imap.search import asks_modseq, find
-from mailserver.imap.search_index import SearchIndex
+from mailserver.imap.search.evaluate import asks_modseq, find
+from mailserver.imap.search.filters import with_filters
+from mailserver.imap.search.index import SearchIndex
+from mailserver.imap.search.results import BAD_CHARSET, Results, saving
+from mailserver.imap.search.updates import begin, keep
 from mailserver.imap.session import Session
 from mailserver.wire.imap import commands, responses
 from mailserver.wire.imap.commands import SearchReturn

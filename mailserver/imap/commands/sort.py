@@ -3,15 +3,15 @@ MESSAGELIMIT: RFC 9738 §3.3)."""
 
 from __future__ import annotations
 
-from mailserver.imap.context_updates import begin, keep
-from mailserver.imap.filters import with_filters
 from mailserver.imap.message_limit import Reached, among, message_limit, too_many
 from mailserver.imap.replies import Refused, Responses
-from mailserver.imap.results import BAD_CHARSET, Results, saving
-from mailserver.imap.search import asks_modseq, find
-from mailserver.imap.search_index import SearchIndex
+from mailserver.imap.search.evaluate import asks_modseq, find
+from mailserver.imap.search.filters import with_filters
+from mailserver.imap.search.index import SearchIndex
+from mailserver.imap.search.results import BAD_CHARSET, Results, saving
+from mailserver.imap.search.sorting import in_order
+from mailserver.imap.search.updates import begin, keep
 from mailserver.imap.session import Session
-from mailserver.imap.sorting import in_order
 from mailserver.wire.imap import commands, responses
 
 __all__ = ["sort"]

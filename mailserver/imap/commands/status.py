@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.reach import Access
 from mailserver.imap.replies import Responses
 from mailserver.imap.session import Session
 from mailserver.model.flags import DELETED

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from mailserver.imap.filters import with_filters
 from mailserver.imap.message_limit import Reached, among, message_limit, too_many
-from mailserver.imap.remembered import key_of
 from mailserver.imap.replies import Responses
-from mailserver.imap.results import BAD_CHARSET
-from mailserver.imap.search import Found, asks_modseq, find
-from mailserver.imap.search_index import SearchIndex
+from mailserver.imap.search.evaluate import Found, asks_modseq, find
+from mailserver.imap.search.filters import with_filters
+from mailserver.imap.search.index import SearchIndex
+from mailserver.imap.search.remembered import key_of
+from mailserver.imap.search.results import BAD_CHARSET
+from mailserver.imap.search.threads import Forest, Threadable, by_references, by_subject, thread_lists
 from mailserver.imap.session import Session
 from mailserver.imap.slices import in_slices
-from mailserver.imap.thread_tree import Forest, Threadable, by_references, by_subject, thread_lists
 from mailserver.mime.sorting import IDS, SortField
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ThreadAlgorithm

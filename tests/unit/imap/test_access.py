@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mailserver.imap import access
-from mailserver.imap.layout import Layout
-from mailserver.imap.namespaces import Namespaces
+from mailserver.imap.access import reach
+from mailserver.imap.access.layout import Layout
+from mailserver.imap.access.namespaces import Namespaces
 from mailserver.imap.settings import ImapSettings
 from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
@@ -487,15 +487,15 @@ async def test_a_guest_gives_no_special_use() -> None:
 
 
 async def test_list_is_bounded_whoever_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_MOST_SHARERS", 2)
-    monkeypatch.setattr(access, "_MOST_SHARED", 3)
+    monkeypatch.setattr(reach, "_MOST_SHARERS", 2)
+    monkeypatch.setattr(reach, "_MOST_SHARED", 3)
     async with ImapHarness() as server, server.client("ben") as imap:
         for number in range(4):
             account = await server.store.open_account(AccountId(f"user{number}@example.test"))
             for name in ("INBOX", "Sent"):
                 await account.grant(name, "anyone", RightsChange.REPLACE, parse_rights("lr"))
         assert len(await listed(imap)) == 3
-        monkeypatch.setattr(access, "_MOST_SHARED", 30)
+        monkeypatch.setattr(reach, "_MOST_SHARED", 30)
         assert len(await listed(imap)) == 4
         await imap.ok('SELECT "Other Users/user3@example.test/Sent"')
 

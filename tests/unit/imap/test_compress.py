@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.imap.deflate import Deflater, Inflater
-from mailserver.imap.output import CHUNK, Output
+from mailserver.imap.connection.deflate import Deflater, Inflater
+from mailserver.imap.connection.output import CHUNK, Output
 from mailserver.net.settings import TlsSettings
 from mailserver.net.tls import TlsContexts
 from tests.helpers.imap import Closed

@@ -11,8 +11,8 @@ import pytest
 from mailserver.hooks.contexts import ConnectContext
 from mailserver.hooks.imap import ImapCommand, ImapContext, ImapReply
 from mailserver.hooks.registry import Contribution
-from mailserver.imap.connection import ImapProtocol
-from mailserver.imap.watch import INTERVAL
+from mailserver.imap.connection.protocol import ImapProtocol
+from mailserver.imap.connection.watch import INTERVAL
 from mailserver.model.errors import StorageFailure
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.flags import FlagChange

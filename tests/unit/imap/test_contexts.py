@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.imap import context_updates, contexts
-from mailserver.imap.contexts import MAX_CONTEXTS, Context
+from mailserver.imap.search import contexts, updates
+from mailserver.imap.search.contexts import MAX_CONTEXTS, Context
 from mailserver.model.flags import FlagChange
 from mailserver.wire.imap.commands import SortCriterion, SortKey
 from mailserver.wire.imap.search_keys import All
@@ -118,7 +118,7 @@ async def test_a_client_that_listens_knows_what_a_search_would_find() -> None:
 
 async def test_changes_of_many_messages_are_told_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, others get their turn in between (ATTACKS I10)."""
-    for module in (contexts, context_updates):
+    for module in (contexts, updates):
         monkeypatch.setattr(module, "PIECE", 2)
     async with ImapHarness() as server, server.client(select="INBOX") as imap:
         await server.deliver(*[b"\r\n"] * 7)
@@ -137,7 +137,7 @@ async def test_changes_of_many_messages_are_told_in_steps(monkeypatch: pytest.Mo
 
 
 async def test_as_many_as_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_updates, "MAX_SORTED", 2)
+    monkeypatch.setattr(updates, "MAX_SORTED", 2)
     async with ImapHarness() as server:
         await server.deliver(b"\r\n", b"\r\n", b"\r\n")
         async with server.client(select="INBOX") as imap:
@@ -157,7 +157,7 @@ async def test_as_many_as_are_granted(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_results_that_change_by_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 5032 §2: perhaps later, but they are told."""
     now = 2_000_000_000
-    monkeypatch.setattr("mailserver.imap.search.time.time", lambda: float(now))
+    monkeypatch.setattr("mailserver.imap.search.evaluate.time.time", lambda: float(now))
     async with ImapHarness() as server:
         await server.deliver(b"\r\n", date=now - 10)
         async with server.client(select="INBOX") as imap:

@@ -1,4 +1,4 @@
-"""FETCH while others change the mailbox, and reading ahead (imap/fetch_rows.py, imap/ahead.py)."""
+"""FETCH while others change the mailbox, and reading ahead (imap/fetch/)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mailserver.imap.ahead import one_ahead
-from mailserver.imap.fetch_plan import Plan
+from mailserver.imap.fetch.ahead import one_ahead
+from mailserver.imap.fetch.plan import Plan
+from mailserver.imap.fetch.sections import field_filter
 from mailserver.imap.rows import Rows
-from mailserver.imap.sections import field_filter
 from mailserver.model.flags import FlagChange
 from mailserver.ports.clock import SystemClock
 from mailserver.storage.maildir import reading
@@ -91,7 +91,7 @@ async def test_every_answer_is_of_its_own_message_whatever_others_do(
 
 
 async def test_flags_are_those_of_the_moment_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailserver.imap.fetch_rows._LINES", 2)
+    monkeypatch.setattr("mailserver.imap.fetch.answers._LINES", 2)
     async with ImapHarness() as server, server.client() as imap:
         await server.deliver(*[b"Subject: x\r\n\r\n"] * 6)
         await imap.ok("SELECT INBOX")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mailserver.imap import sources
-from mailserver.imap.search import Found
-from mailserver.imap.search import find as really_find
+from mailserver.imap.search import sources
+from mailserver.imap.search.evaluate import Found
+from mailserver.imap.search.evaluate import find as really_find
 from mailserver.model.mailbox import MailboxInfo
 from mailserver.model.rights import NO_RIGHTS, RightsChange, parse_rights
 from mailserver.storage.memory import MemoryStore

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mailserver.hooks.imap import ImapCommand, ImapContext, ImapReply
 from mailserver.hooks.registry import Contribution
-from mailserver.imap.offers import Offers, is_off
+from mailserver.imap.capabilities.offers import Offers, is_off
 from mailserver.imap.settings import ImapSettings
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, PASSWORD, ImapHarness

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.imap.search import find
+from mailserver.imap.search.evaluate import find
 from mailserver.imap.selected import Selected
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from mailserver.imap.remembered import Remembered, key_of
-from mailserver.imap.sorting_pieces import SortingPieces
+from mailserver.imap.search.remembered import Remembered, key_of
+from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import EMPTY, SortField
 from mailserver.model.mailbox import Rendered
 from tests.helpers.imap_service import ImapHarness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailserver.imap.deflate import Deflater
+from mailserver.imap.connection.deflate import Deflater
 
 __all__ = ["CHUNK", "Output"]
 

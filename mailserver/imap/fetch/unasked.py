@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
-from mailserver.imap.fetch_plan import make_plan
-from mailserver.imap.fetch_rows import Tally, fetch_rows
-from mailserver.imap.sections import UnknownEncoding
+from mailserver.imap.fetch.answers import Tally, fetch_rows
+from mailserver.imap.fetch.plan import make_plan
+from mailserver.imap.fetch.sections import UnknownEncoding
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet

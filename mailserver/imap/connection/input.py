@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from mailserver.imap.deflate import Inflater
-from mailserver.imap.output import CHUNK
+from mailserver.imap.connection.deflate import Inflater
+from mailserver.imap.connection.output import CHUNK
 from mailserver.net.settings import LimitsSettings
 from mailserver.wire.imap.connection import ImapConnection
 

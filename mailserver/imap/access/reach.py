@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from mailserver.imap.namespaces import Namespaces
+from mailserver.imap.access.namespaces import Namespaces
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, SEPARATOR, MailboxInfo, check_mailbox_name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, KeysView, Sequence
 
-from mailserver.imap.access import Access
+from mailserver.imap.access.reach import Access
 from mailserver.imap.session import Session
 from mailserver.imap.slices import Turn
 from mailserver.model.errors import LimitReached, NotFound, NotPermitted

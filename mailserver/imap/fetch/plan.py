@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from mailserver.imap.fetch.sections import SectionItem, field_filter, render
 from mailserver.imap.rows import Rows
-from mailserver.imap.sections import SectionItem, field_filter, render
 from mailserver.mime.headers import LISTED_FIELDS
 from mailserver.model.mailbox import Rendered
 from mailserver.wire.imap.dates import format_date_time

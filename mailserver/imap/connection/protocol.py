@@ -15,11 +15,11 @@ from typing import cast
 import structlog
 
 from mailserver.hooks.contexts import ConnectContext
-from mailserver.imap.attention import Attention
-from mailserver.imap.dialogue import Dialogue
-from mailserver.imap.dispatch import BROKEN, may_run, run_command
-from mailserver.imap.input import Input
-from mailserver.imap.output import Output
+from mailserver.imap.connection.attention import Attention
+from mailserver.imap.connection.dialogue import Dialogue
+from mailserver.imap.connection.dispatch import BROKEN, may_run, run_command
+from mailserver.imap.connection.input import Input
+from mailserver.imap.connection.output import Output
 from mailserver.imap.replies import After, Completion, bad
 from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn

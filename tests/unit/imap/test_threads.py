@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.imap import thread_tree
+from mailserver.imap.search import threads
+from mailserver.imap.search.threads import Threadable, Work, by_references, by_subject, thread_lists
 from mailserver.imap.slices import sorted_by
-from mailserver.imap.thread_tree import Threadable, Work, by_references, by_subject, thread_lists
 
 
 @dataclass(slots=True)
@@ -238,7 +238,7 @@ def test_hostile_links_cost_a_bounded_number_of_steps() -> None:
     claims = [Mail(0, [last, 5_000 + number]) for number in some]
     cut = [Mail(5_000 + number) for number in some]
     mail = [*chain, *children, *claims, *cut, *claims]
-    links = thread_tree._Links(len(mail))
+    links = threads._Links(len(mail))
     for _ in links.make(_threadable(mail).ids):
         pass
     assert 0 <= links._patience < 10  # that much work, and no more

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from mailserver.imap.offers import is_off
+from mailserver.imap.capabilities.offers import is_off
 from mailserver.imap.session import CommandSpec, Session
 from mailserver.net.login import LoginService
 

@@ -1,7 +1,7 @@
 """Searches whose results a client keeps, and wants to hear the changes of: RETURN (UPDATE) (RFC 5267 §4.3).
 
 What is expunged is told here, when the client is told of other changes and before the EXPUNGE itself, which may have to
-wait; messages that come, and those that match now or no longer, are `context_updates.py`'s.
+wait; messages that come, and those that match now or no longer, are `updates.py`'s.
 """
 
 from __future__ import annotations

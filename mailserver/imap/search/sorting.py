@@ -6,11 +6,11 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mailserver.imap.remembered import key_of
-from mailserver.imap.search import Found
+from mailserver.imap.search.evaluate import Found
+from mailserver.imap.search.remembered import key_of
+from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import in_slices, sorted_by
-from mailserver.imap.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import SortField, Unpacked
 from mailserver.model.progress import Progress
 from mailserver.wire.imap.commands import SortCriterion, SortKey

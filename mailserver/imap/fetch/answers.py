@@ -12,10 +12,10 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 
-from mailserver.imap.ahead import one_ahead
-from mailserver.imap.fetch_plan import Pieces, Plan, is_whole, make_plan
+from mailserver.imap.fetch.ahead import one_ahead
+from mailserver.imap.fetch.plan import Pieces, Plan, is_whole, make_plan
+from mailserver.imap.fetch.sections import Located, SectionItem, locate_all, render, value_of
 from mailserver.imap.rows import Rows
-from mailserver.imap.sections import Located, SectionItem, locate_all, render, value_of
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError, NotFound

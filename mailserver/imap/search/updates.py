@@ -11,15 +11,15 @@ from bisect import bisect_right
 from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
-from mailserver.imap.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
-from mailserver.imap.fetch_unasked import fetched
+from mailserver.imap.fetch.unasked import fetched
 from mailserver.imap.replies import BadArguments
 from mailserver.imap.rows import Rows
-from mailserver.imap.search import Found, find
+from mailserver.imap.search.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
+from mailserver.imap.search.evaluate import Found, find
+from mailserver.imap.search.sorting import in_order
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
-from mailserver.imap.sorting import in_order
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap.commands import Search, SearchReturn, SortCriterion
 from mailserver.wire.imap.fetch_items import FetchItem

@@ -18,8 +18,8 @@ from itertools import compress
 from types import MappingProxyType
 
 from mailserver.imap.rows import Rows
-from mailserver.imap.search_index import SearchIndex
-from mailserver.imap.search_text import TextKey, TextSearch, is_indexed
+from mailserver.imap.search.index import SearchIndex
+from mailserver.imap.search.text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import Turn
 from mailserver.model.progress import Progress

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mailserver.imap.input import Input
-from mailserver.imap.output import Output
+from mailserver.imap.connection.input import Input
+from mailserver.imap.connection.output import Output
 from mailserver.imap.replies import BadArguments
 from mailserver.wire.imap import responses
 from mailserver.wire.imap.events import BadCommand, ContinuationNeeded, Event, ProtocolClosed, SaslResponse

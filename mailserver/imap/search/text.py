@@ -22,7 +22,7 @@ from functools import partial
 from itertools import compress, filterfalse
 
 from mailserver.hooks.contexts import SearchAnswer
-from mailserver.imap.search_index import SearchIndex
+from mailserver.imap.search.index import SearchIndex
 from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
 from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_day

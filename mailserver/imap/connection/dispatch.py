@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 import structlog
 
-from mailserver.imap.needs import needed
-from mailserver.imap.output import Output
+from mailserver.imap.capabilities.needs import needed
+from mailserver.imap.connection.output import Output
 from mailserver.imap.replies import BadArguments, Completion, Refused, bad, from_error, no
 from mailserver.imap.session import CommandSpec, Session
 from mailserver.imap.slices import Turn

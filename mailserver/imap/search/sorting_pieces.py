@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 
-from mailserver.imap.remembered import Remembered
+from mailserver.imap.search.remembered import Remembered
 from mailserver.mime.sorting import EMPTY, Unpacked, unpacked
 from mailserver.model.mailbox import Rendered
 from mailserver.model.progress import Progress

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from mailserver.imap.replies import BadArguments, no
-from mailserver.imap.search import Found
+from mailserver.imap.search.evaluate import Found
 from mailserver.imap.selected import Selected
 from mailserver.model.numset import NumSet
 from mailserver.wire.imap import responses

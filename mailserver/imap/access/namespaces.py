@@ -6,14 +6,14 @@
 
 The separator is the same everywhere. With `.` it and `/` change places in these names, too, so an address reads
 `ben@example/test`. A foreign mailbox has a *path*, which is its name with `/`: subscriptions keep it. Foreign names are
-not reserved: an own mailbox that is called so stays what it is (`access.py`), but none can be made any more.
+not reserved: an own mailbox that is called so stays what it is (`reach.py`), but none can be made any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from mailserver.imap.layout import Layout
+from mailserver.imap.access.layout import Layout
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import SEPARATOR
 

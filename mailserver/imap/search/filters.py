@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mailserver.imap.needs import needed_by
+from mailserver.imap.capabilities.needs import needed_by
 from mailserver.imap.replies import BadArguments, Refused, no
 from mailserver.imap.session import Session
 from mailserver.imap.uid_only import UID_REQUIRED, names_numbers

@@ -1,0 +1,1 @@
+"""Which mailboxes this user reaches, by what names, and with which rights."""

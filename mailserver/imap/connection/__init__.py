@@ -1,0 +1,1 @@
+"""A connection on the event loop: input, output, one command at a time, waking up and time-outs."""
