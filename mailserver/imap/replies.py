@@ -21,8 +21,8 @@ from mailserver.model.mailbox import check_mailbox_name
 from mailserver.wire.imap.responses import status_line
 
 __all__ = [
-    "GONE", "READ_ONLY", "After", "BadArguments", "Completion", "Output", "Refused", "Responses", "bad", "from_error",
-    "no", "ok", "try_create",
+    "GONE", "READ_ONLY", "After", "BadArguments", "Completion", "Output", "Refused", "Responses", "Untagged", "bad",
+    "from_error", "no", "ok", "try_create",
 ]  # fmt: skip
 
 
@@ -67,8 +67,10 @@ class Completion:
         return status_line(tag, self.status, self.text, self.code)
 
 
-#: Untagged responses as bytes (any number of lines, or parts of a long one, in order), then at most one Completion.
-Output = bytes | Completion
+#: Untagged responses: any number of lines, or parts of a long one; or a list of such, which need not be joined.
+Untagged = bytes | list[bytes]
+#: Untagged responses in order, then at most one Completion.
+Output = Untagged | Completion
 #: What a command handler is; without a Completion at its end the command completed with OK.
 Responses = AsyncGenerator[Output, None]
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from mailserver.imap.fetch.unasked import fetched
+from mailserver.imap.replies import Untagged
 from mailserver.imap.roles import News
 from mailserver.imap.search.updates import updates
 from mailserver.imap.selected import Selected
@@ -20,7 +21,7 @@ __all__ = ["untold"]
 log = structlog.get_logger()
 
 
-async def untold(session: Session, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
+async def untold(session: Session, *, expunges: bool, pushed: bool) -> AsyncIterator[Untagged]:
     """Everything that happened and was not told yet.
 
     Args:
@@ -28,8 +29,8 @@ async def untold(session: Session, *, expunges: bool, pushed: bool) -> AsyncIter
         pushed: no command of the client is the occasion, nor is IDLE.
     """
     if session.notifications is None:
-        for piece in session.pending(expunge=expunges):
-            yield piece
+        for line in session.pending(expunge=expunges):
+            yield line
     try:
         if session.notifications is not None:
             async for piece in _notified(session, session.notifications, expunges=expunges, pushed=pushed):
@@ -42,7 +43,7 @@ async def untold(session: Session, *, expunges: bool, pushed: bool) -> AsyncIter
         log.warning("a notification is lost", session=session.facts.session, detail=error.detail or error.text)
 
 
-async def _notified(session: Session, wanted: News, *, expunges: bool, pushed: bool) -> AsyncIterator[bytes]:
+async def _notified(session: Session, wanted: News, *, expunges: bool, pushed: bool) -> AsyncIterator[Untagged]:
     """What NOTIFY asked for."""
     view = session.selected
     if view is not None and NotifyEvent.MESSAGE_NEW in wanted.events:
@@ -52,14 +53,14 @@ async def _notified(session: Session, wanted: News, *, expunges: bool, pushed: b
         for piece in session.pending(expunge=expunge, flags=NotifyEvent.FLAG_CHANGE in wanted.events):
             yield piece
         if view.last_uid > last and wanted.fetch and not view.revoked:
-            async for piece in _new_messages(session, view, wanted, last):
-                yield piece
+            async for answers in _new_messages(session, view, wanted, last):
+                yield answers
         view.own.clear()
     async for piece in wanted.news():
         yield piece
 
 
-async def _new_messages(session: Session, view: Selected, wanted: News, last: int) -> AsyncIterator[bytes]:
+async def _new_messages(session: Session, view: Selected, wanted: News, last: int) -> AsyncIterator[Untagged]:
     """RFC 5465 §5.2: of those that this client brought here itself it knows enough."""
     new = [uid for span in view.spans_of_uids(NumSet(((last + 1, MAX_NUMBER),))) for uid in view.rows(span).uids]
     async for piece in fetched(session, view, wanted.fetch, [uid for uid in new if uid not in view.own]):

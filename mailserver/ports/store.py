@@ -346,7 +346,7 @@ class Mailbox(Protocol):
         self, uids: Sequence[int], *, header_only: bool = False
     ) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """Whole messages (or their header blocks with the empty line) as presented (CRLF), in the order of `uids`,
-        batch by batch (a batch is one thread hop: at most about 256 KiB or one message). Messages that are gone are
+        batch by batch (a batch is one thread hop: at most about 512 KiB or one message). Messages that are gone are
         left out."""
         ...
 

@@ -1,4 +1,6 @@
-"""What goes out: gathered up to 64 KiB, then handed to the transport, and held back while the client does not read."""
+"""What goes out: gathered up to 64 KiB, then handed to the transport, and held back while the client does not read.
+
+Large parts go to the kernel from where they are (writev); what is encrypted or compressed is copied anyway."""
 
 from __future__ import annotations
 
@@ -10,18 +12,22 @@ __all__ = ["CHUNK", "Output"]
 
 #: Octets that are gathered before they are written, and that may wait in the transport.
 CHUNK = 64 << 10
+#: Octets of a buffer from which it costs less to hand it to the kernel by itself than to copy it.
+_WORTH = 2 << 10
 
 
 class Output:
     """One connection's answers. The connection passes on what its transport says of its buffer."""
 
     __slots__ = (
-        "_busy", "_deflater", "_drained", "_gathered", "_loop", "_paused_at", "_size", "_transport", "untouched",
+        "_busy", "_deflater", "_drained", "_gathered", "_loop", "_paused_at", "_plain", "_size", "_transport",
+        "untouched",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.WriteTransport | None = None
+        self._plain = False
         self._gathered: list[bytes] = []
         self._size = 0
         self._deflater: Deflater | None = None
@@ -36,6 +42,7 @@ class Output:
         self._transport = transport
         if transport is not None:
             transport.set_write_buffer_limits(high=CHUNK)
+            self._plain = transport.get_extra_info("ssl_object") is None
 
     @property
     def held(self) -> int:
@@ -52,21 +59,38 @@ class Output:
         """Whether it is time to flush."""
         return self._size >= CHUNK
 
-    def put(self, data: bytes) -> None:
-        """Gather an answer, or a part of one."""
+    def put(self, data: bytes | list[bytes]) -> None:
+        """Gather an answer, or a part of one, or several."""
         if data:
             self.untouched = False
-            self._gathered.append(data)
-            self._size += len(data)
+            if isinstance(data, bytes):
+                self._gathered.append(data)
+                self._size += len(data)
+            else:
+                self._gathered += data
+                self._size += sum(map(len, data))
 
     def write_out(self) -> None:
         """Hand over what was gathered, without waiting."""
-        gathered, self._gathered, self._size = self._gathered, [], 0
+        gathered, size, self._gathered, self._size = self._gathered, self._size, [], 0
         if gathered and self._transport is not None:
+            if self._plain and self._deflater is None and size >= _WORTH * len(gathered) > _WORTH:
+                self._transport.writelines(gathered)
+                return
+            # TLS would make a record of each buffer.
             data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
             if self._deflater is not None:
                 self._busy, data = True, self._deflater.deflate(data)
             self._transport.write(data)
+
+    def _write_some(self) -> None:
+        gathered, size, count, some = self._gathered, self._size, 0, 0
+        while some < CHUNK:
+            some += len(gathered[count])
+            count += 1
+        self._gathered = gathered[:count]
+        self.write_out()
+        self._gathered, self._size = gathered[count:], size - some
 
     def deflate(self, level: int) -> None:
         """What was gathered goes out as it is; from then on octets are compressed."""
@@ -89,6 +113,10 @@ class Output:
 
     async def flush(self) -> None:
         """Hand over what was gathered, and wait while the client does not read."""
+        while self._deflater is not None and self._size > 2 * CHUNK:
+            # Compressing is work for milliseconds: others get their turn in between.
+            self._write_some()
+            await asyncio.sleep(0)
         self.write_out()
         while self._paused_at:
             self._drained = self._loop.create_future()

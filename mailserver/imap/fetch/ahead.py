@@ -19,6 +19,8 @@ async def one_ahead(batches: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, Non
         try:
             while (batch := await coming) is not None:
                 coming = asyncio.ensure_future(anext(batches, None))
+                # So that the thread has it before what is at hand is made into answers.
+                await asyncio.sleep(0)
                 yield batch
         finally:
             if not coming.done():

@@ -11,10 +11,12 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 
 from mailserver.imap.fetch.ahead import one_ahead
 from mailserver.imap.fetch.plan import Pieces, Plan, is_whole, make_plan
-from mailserver.imap.fetch.sections import Located, SectionItem, locate_all, render, value_of
+from mailserver.imap.fetch.sections import Located, SectionItem, locate_all, opened, render, value_of
+from mailserver.imap.replies import Untagged
 from mailserver.imap.rows import Rows
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
@@ -47,7 +49,7 @@ class Tally:
 
 async def fetch_rows(
     session: Session, plan: Plan, items: Sequence[FetchItem], rows: Rows, tally: Tally
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Untagged]:
     """FETCH responses; messages that went in the meantime are left out, and not counted."""
     # RFC 4314 §4: without the right to set it, \Seen is left as it is.
     if plan.marks_seen and session.view.refusal(Right.SEEN) is None:
@@ -99,7 +101,9 @@ def _matching(rows: Rows, uids: Sequence[int], columns: Pieces) -> tuple[Rows, P
     return rows, [[column[places[uid]] for uid in rows.uids] for column in columns]
 
 
-async def _from_messages(session: Session, plan: Plan, rows: Rows, tally: Tally) -> AsyncIterator[bytes]:
+async def _from_messages(
+    session: Session, plan: Plan, rows: Rows, tally: Tally
+) -> AsyncIterator[Untagged]:
     pieces: Mapping[int, Sequence[bytes]] = {}
     if plan.rendered:
         box = session.view.mailbox
@@ -116,9 +120,12 @@ async def _from_messages(session: Session, plan: Plan, rows: Rows, tally: Tally)
         yield plan.lines(rows, columns, session.view.mailbox.flag_table.rendered)
         return
     for group in _groups(rows, plan):
-        answer = _large if _is_large(group, plan) else _small
-        async for lines in answer(session, plan, group, pieces, tally):
-            yield lines
+        if _is_large(group, plan):
+            async for part in _large(session, plan, group, pieces, tally):
+                yield part
+        else:
+            async for parts in _small(session, plan, group, pieces, tally):
+                yield parts
 
 
 def _shown(session: Session) -> Iterator[FetchAttribute]:
@@ -159,29 +166,50 @@ def _is_large(group: Rows, plan: Plan) -> bool:
 
 async def _small(
     session: Session, plan: Plan, rows: Rows, pieces: Mapping[int, Sequence[bytes]], tally: Tally
-) -> AsyncIterator[bytes]:
-    view, box, modseq = session.view, session.view.mailbox, session.view.mailbox.highest_modseq
-    places = {uid: at for at, uid in enumerate(rows.uids)}
+) -> AsyncIterator[list[bytes]]:
+    view, box, modseq, at = session.view, session.view.mailbox, session.view.mailbox.highest_modseq, 0
     async for batch in one_ahead(box.read_many(rows.uids, header_only=plan.header_only)):
         uids = [uid for uid, _ in batch]
-        some = rows.take([places[uid] for uid in uids])
-        known = zip(*[pieces[uid] for uid in uids], strict=True) if plan.rendered else ()
-        columns: Pieces = [*known, *_values([data for _, data in batch], plan.sections)]
+        values = await _values(session, [data for _, data in batch], plan.sections)
+        stop = bisect_right(rows.uids, uids[-1], at)
+        some, at = rows.part(at, stop), stop
         if box.highest_modseq != modseq:
-            some, columns = _matching(view.live(some), uids, columns)
+            some = view.live(some)
+        known = list(zip(*[pieces[uid] for uid in uids], strict=True)) if plan.rendered else []
+        columns: Pieces = [*known, *chain.from_iterable(values)]
+        if list(some.uids) != uids:
+            some, columns = _matching(some, uids, columns)
         tally.count += len(some)
-        yield plan.lines(some, columns, box.flag_table.rendered)
+        ahead, octets = [*columns[: len(known)], *columns[len(known) :: 2]], columns[len(known) + 1 :: 2]
+        yield plan.answers(some, ahead, octets, box.flag_table.rendered)
 
 
-def _values(messages: Sequence[bytes], sections: Sequence[SectionItem]) -> list[Sequence[bytes]]:
-    """For each section a column of what goes out."""
+async def _values(
+    session: Session, messages: Sequence[bytes], sections: Sequence[SectionItem]
+) -> list[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """For each section what goes out of each message, in two columns (`opened`)."""
     if all(is_whole(item) for item in sections):
-        return [[render(item, data) for data in messages] for item in sections]
+        return [_opened(item, messages) for item in sections]
+    if any(item.part for item in sections):
+        # Taking messages apart is work for milliseconds.
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(session.services.workers, partial(_located, messages, sections))
+    return _located(messages, sections)
+
+
+def _located(
+    messages: Sequence[bytes], sections: Sequence[SectionItem]
+) -> list[tuple[Sequence[bytes], Sequence[bytes]]]:
     located = [locate_all(data, sections) for data in messages]
     return [
-        [render(item, value_of(data, places[at])) for data, places in zip(messages, located, strict=True)]
+        _opened(item, [value_of(data, places[at]) for data, places in zip(messages, located, strict=True)])
         for at, item in enumerate(sections)
     ]
+
+
+def _opened(item: SectionItem, values: Sequence[bytes | None]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    both = [opened(item, value) for value in values]
+    return [ahead for ahead, _ in both], [octets for _, octets in both]
 
 
 async def _large(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from mailserver.imap.fetch.sections import SectionItem, field_filter, render
 from mailserver.imap.rows import Rows
@@ -95,6 +96,8 @@ class Plan:
         whole_only: whether all of them are (parts of) whole messages: their ranges are known without reading.
         lazy: whether all index fields are such as the client does not want to wait for.
         marks_seen: whether an item without PEEK is among them.
+        segments: what a response has up to the octets of each section, and at its end: for `%`, with the columns (of
+            which the message number is the first) from one up to another.
     """
 
     names: list[bytes]
@@ -107,7 +110,7 @@ class Plan:
     lazy: bool
     marks_seen: bool
     lead: bytes
-    template: bytes
+    segments: list[tuple[bytes, int, int]]
 
     @property
     def batch(self) -> int:
@@ -117,8 +120,23 @@ class Plan:
     def lines(self, rows: Rows, pieces: Pieces, flags: Sequence[bytes]) -> bytes:
         """The FETCH responses of these rows. `flags` are the FlagTable's rendered sets."""
         columns = [column(rows, pieces, flags) for column in self.columns]
-        template = self.template
+        template = b"".join([template for template, _, _ in self.segments])
         return b"".join([template % row for row in zip(rows.numbers, *columns, strict=True)])
+
+    def answers(
+        self, rows: Rows, pieces: Pieces, octets: Sequence[Sequence[bytes]], flags: Sequence[bytes]
+    ) -> list[bytes]:
+        """The same with the octets of sections, which go behind their pieces; they are not copied."""
+        columns = [rows.numbers, *[column(rows, pieces, flags) for column in self.columns]]
+        parts: list[Sequence[bytes]] = []
+        for (template, start, stop), values in zip_longest(self.segments, octets):
+            if start < stop:
+                parts.append([template % row for row in zip(*columns[start:stop], strict=True)])
+            else:
+                parts.append([template] * len(rows))
+            if values is not None:
+                parts.append(values)
+        return list(chain.from_iterable(zip(*parts, strict=True)))
 
 
 def make_plan(items: Sequence[FetchItem], *, uid_only: bool = False) -> Plan:
@@ -159,8 +177,20 @@ def make_plan(items: Sequence[FetchItem], *, uid_only: bool = False) -> Plan:
         whole_only=all(is_whole(item) for item in sections),
         lazy=all(item is FetchAttribute.PREVIEW_LAZY for item in items if item in _INDEX or _is_listed(item)),
         marks_seen=any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items),
-        lead=lead, template=lead + b" ".join(names) + b")\r\n",
+        lead=lead, segments=_segments(lead, names, sections_at),
     )  # fmt: skip
+
+
+def _segments(
+    lead: bytes, names: Sequence[bytes], sections_at: Sequence[int]
+) -> list[tuple[bytes, int, int]]:
+    segments, start, text = [], 0, lead
+    for column, (name, section_at) in enumerate(zip(names, sections_at, strict=True), 1):
+        text += name if column == 1 else b" " + name
+        if section_at >= 0:
+            segments.append((text, start, column + 1))
+            start, text = column + 1, b""
+    return [*segments, (text + b")\r\n", start, len(names) + 1)]
 
 
 def _is_listed(item: FetchItem) -> bool:

@@ -17,7 +17,7 @@ from mailserver.model.errors import MailError
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, BodySection, SectionText
 
 __all__ = [
-    "Located", "SectionItem", "UnknownEncoding", "field_filter", "locate_all", "render", "value_of",
+    "Located", "SectionItem", "UnknownEncoding", "field_filter", "locate_all", "opened", "render", "value_of",
 ]  # fmt: skip
 
 SectionItem = BodySection | BinarySection | BinarySize
@@ -79,19 +79,24 @@ def value_of(data: bytes, located: Located) -> bytes | None:
 
 def render(item: SectionItem, value: bytes | None) -> bytes:
     """What stands behind the item's name in the response; `partial` is applied here."""
+    return b"".join(opened(item, value))
+
+
+def opened(item: SectionItem, value: bytes | None) -> tuple[bytes, bytes]:
+    """The same in two: what comes before the octets, and the octets, not copied when they go out as they are."""
     if isinstance(item, BinarySize):
-        return b"%d" % len(value or b"")
+        return b"%d" % len(value or b""), b""
     if value is None:
-        return b"NIL"
+        return b"NIL", b""
     if item.partial is not None:
         start, size = item.partial
         value = value[start : start + size]
     if b"\0" in value:
         if isinstance(item, BinarySection):
-            return b"~{%d}\r\n%b" % (len(value), value)
+            return b"~{%d}\r\n" % len(value), value
         # RFC 9051 §4.3.1: NUL has no place in a literal; with another octet in its place all sizes stay true.
         value = value.replace(b"\0", b"\x80")
-    return b"{%d}\r\n%b" % (len(value), value)
+    return b"{%d}\r\n" % len(value), value
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from mailserver.imap.fetch.answers import Tally, fetch_rows
 from mailserver.imap.fetch.plan import make_plan
 from mailserver.imap.fetch.sections import UnknownEncoding
+from mailserver.imap.replies import Untagged
 from mailserver.imap.selected import Selected
 from mailserver.imap.session import Session
 from mailserver.model.numset import NumSet
@@ -18,7 +19,7 @@ __all__ = ["fetched"]
 
 async def fetched(
     session: Session, view: Selected, items: Sequence[FetchItem], uids: Iterable[int]
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Untagged]:
     """These items of these messages; of what cannot be decoded as the client wants, nothing."""
     plan = make_plan(items, uid_only=session.uid_only)
     for rows in view.batches(view.spans_of_uids(NumSet.from_numbers(uids)), 256):

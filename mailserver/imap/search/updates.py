@@ -12,7 +12,7 @@ from collections import abc
 from collections.abc import AsyncIterator, Iterator
 
 from mailserver.imap.fetch.unasked import fetched
-from mailserver.imap.replies import BadArguments
+from mailserver.imap.replies import BadArguments, Untagged
 from mailserver.imap.rows import Rows
 from mailserver.imap.search.contexts import MAX_CONTEXTS, MAX_SORTED, PIECE, Context, no_updates
 from mailserver.imap.search.evaluate import Found, find
@@ -94,7 +94,7 @@ def _by_time(key: SearchKey) -> bool:
     return isinstance(key, Within)
 
 
-async def updates(session: Session, view: Selected) -> AsyncIterator[bytes]:
+async def updates(session: Session, view: Selected) -> AsyncIterator[Untagged]:
     """Of all contexts; asked after EXISTS and FETCH were told, so that the client knows the messages."""
     turn, shown = Turn(), dict[int, frozenset[FetchItem]]()
     for context in view.contexts:
@@ -111,7 +111,7 @@ async def updates(session: Session, view: Selected) -> AsyncIterator[bytes]:
 
 async def _fetched(
     session: Session, view: Selected, context: Context, uids: list[int], shown: dict[int, frozenset[FetchItem]]
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Untagged]:
     """What the client wants to see of new messages, before it hears that they match (RFC 5465 §7).
 
     Nothing is `shown` twice because of several searches, or because NOTIFY wants it as well (§5.2).

@@ -23,7 +23,7 @@ from mailserver.storage.maildir.sifting import sift_batch
 __all__ = ["MailboxReading"]
 
 _T = TypeVar("_T")
-_FILES_AT_ONCE = 250
+_FILES_AT_ONCE = 500
 _PIECES_AT_ONCE = 1_000
 #: Of so many messages one is asked for: then it costs less to ask for each than to look through all.
 _SPARSE = 16

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.render import render
@@ -22,8 +23,7 @@ __all__ = ["BATCH_OCTETS", "load", "open_message", "read_batch", "read_range", "
 
 BATCH_OCTETS = 1 << 20
 #: Octets of messages, and of one kind of their pieces, that are read at once to be sent.
-_SENT_OCTETS = 256 << 10
-_SENT_PIECES = 512 << 10
+_SENT_OCTETS = _SENT_PIECES = 512 << 10
 _RENDER_BATCH = 50
 _BATCH_MESSAGES = 256
 _FIRST_READ = 16 << 10
@@ -106,6 +106,40 @@ def _load_header(folder: Folder, row: FileRow) -> bytes:
         os.close(fd)
 
 
+@contextmanager
+def _directories(folder: Folder) -> Iterator[tuple[int, int]]:
+    """`cur` and `new`, open while a batch is read: so messages are named by the last component of their paths only."""
+    opened: list[int] = []
+    try:
+        with suppress(FileNotFoundError):
+            # Else the whole folder was moved or deleted, and each message will tell.
+            opened.append(files.open_dir(folder.cur))
+            opened.append(files.open_dir(folder.new))
+        yield (opened[0], opened[1]) if len(opened) == 2 else (-1, -1)
+    finally:
+        for directory in opened:
+            os.close(directory)
+
+
+def _message_in(directories: tuple[int, int], folder: Folder, row: FileRow) -> bytes:
+    """As `load`."""
+    data = files.read_at(directories[row.in_new], row.base + row.info, row.size + 1)
+    if data is None or len(data) != row.size:
+        # Whatever is unusual.
+        return load(folder, row)
+    return data if row.wire == row.size else _BARE_LF.sub(b"\r\n", data)
+
+
+def _header_in(directories: tuple[int, int], folder: Folder, row: FileRow) -> bytes:
+    """As `_load_header`."""
+    data = files.read_at(directories[row.in_new], row.base + row.info, _FIRST_READ)
+    if data is not None and row.wire == row.size and len(data) == min(row.size, _FIRST_READ):
+        end = header_block_end(data)
+        if end < len(data) or end == row.size:
+            return data[:end]
+    return _load_header(folder, row)
+
+
 def read_batch(
     folder: Folder, files_of: Mapping[int, FileRow], uids: Sequence[int], *, header_only: bool, patient: bool
 ) -> tuple[list[tuple[int, bytes]], int]:
@@ -115,20 +149,22 @@ def read_batch(
     """
     out: list[tuple[int, bytes]] = []
     octets = done = 0
-    for uid in uids:
-        row = files_of.get(uid)
-        if row is not None:
-            if out and (octets + (0 if header_only else row.wire) > _SENT_OCTETS or len(out) >= _BATCH_MESSAGES):
-                break
-            try:
-                data = _load_header(folder, row) if header_only else load(folder, row)
-            except FileNotFoundError:
-                if patient:
+    read = _header_in if header_only else _message_in
+    with _directories(folder) as directories:
+        for uid in uids:
+            row = files_of.get(uid)
+            if row is not None:
+                if out and (octets + (0 if header_only else row.wire) > _SENT_OCTETS or len(out) >= _BATCH_MESSAGES):
                     break
-            else:
-                out.append((uid, data))
-                octets += len(data)
-        done += 1
+                try:
+                    data = read(directories, folder, row)
+                except FileNotFoundError:
+                    if patient:
+                        break
+                else:
+                    out.append((uid, data))
+                    octets += len(data)
+            done += 1
     return out, done
 
 

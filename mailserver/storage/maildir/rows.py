@@ -224,14 +224,29 @@ def usage(db: sqlite3.Connection, number: int) -> tuple[int, int]:
 
 def file_rows(db: sqlite3.Connection, number: int, uids: Sequence[int]) -> dict[int, FileRow]:
     """Where these messages are; those that the index does not have are missing."""
-    out, decode = {}, os.fsdecode
-    for key, base, info, in_new, size, wire in select(db, "base, info, in_new, size, wire", "messages", number, uids):
-        uid = key & _UID
-        check_name(uid, base, info)
-        if type(size) is not int or type(wire) is not int or not (0 <= size <= _MAX_SIZE and 0 <= wire <= _MAX_SIZE):
-            raise BadValue(f"the index has a wrong size for UID {uid}")
-        out[uid] = FileRow(uid, decode(base), decode(info), bool(in_new), size, wire)
-    return out
+    found = select(db, "base, info, in_new, size, wire", "messages", number, uids)
+    if not found:
+        return {}
+    keys, bases, infos, in_new, sizes, wires = zip(*found, strict=True)
+    there = [key & _UID for key in keys]
+    _check_names(there, bases, infos)
+    if set(map(type, sizes + wires)) != {int} or min(sizes + wires) < 0 or max(sizes + wires) > _MAX_SIZE:
+        raise BadValue("the index has a wrong size of a message")
+    names = (map(os.fsdecode, bases), map(os.fsdecode, infos))
+    return dict(zip(there, map(FileRow, there, *names, map(bool, in_new), sizes, wires), strict=True))
+
+
+def _check_names(uids: Sequence[int], bases: Sequence[bytes], infos: Sequence[bytes]) -> None:
+    """As `check_name`, of many at once."""
+    try:
+        octets = b"".join(bases) + b"".join(infos)
+        right = b"/" not in octets and b"\0" not in octets
+        right = right and all(b",U=%d," % uid in base for uid, base in zip(uids, bases, strict=True))
+    except TypeError:
+        right = False
+    if not right:
+        for uid, base, info in zip(uids, bases, infos, strict=True):
+            check_name(uid, base, info)
 
 
 def check_name(uid: int, base: bytes, info: bytes) -> None:

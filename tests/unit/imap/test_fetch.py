@@ -1,14 +1,17 @@
-"""FETCH while others change the mailbox, and reading ahead (imap/fetch/)."""
+"""FETCH while others change the mailbox, reading ahead, and what is not copied (imap/fetch/, connection/output.py)."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from mailserver.imap.connection.output import CHUNK, Output
 from mailserver.imap.fetch.ahead import one_ahead
 from mailserver.imap.fetch.plan import Plan
 from mailserver.imap.fetch.sections import field_filter
@@ -128,6 +131,106 @@ async def test_one_batch_is_read_ahead_and_no_more() -> None:
         got.append(number)
         assert begun == list(range(1, min(number + 1, 4) + 1))
     assert (got, closed) == ([1, 2, 3, 4], [True])
+
+
+async def test_the_next_is_begun_before_one_is_handed_out() -> None:
+    begun: list[int] = []
+
+    async def batches() -> AsyncGenerator[int, None]:
+        for number in range(1, 4):
+            begun.append(number)
+            await asyncio.sleep(0)
+            yield number
+
+    async for number in one_ahead(batches()):
+        assert begun[-1] == min(number + 1, 3)
+
+
+class Wire:
+    """A transport that notes what it is given."""
+
+    def __init__(self, *, tls: bool) -> None:
+        self.tls = tls
+        self.calls: list[tuple[str, list[bytes]]] = []
+
+    def get_extra_info(self, name: str) -> object:
+        return object() if self.tls and name == "ssl_object" else None
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        assert high == CHUNK
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(("write", [data]))
+
+    def writelines(self, parts: list[bytes]) -> None:
+        self.calls.append(("writelines", list(parts)))
+
+
+LARGE = b"x" * 9000
+
+
+@pytest.mark.parametrize(
+    ("tls", "parts", "calls"),
+    [
+        (False, [b"a", LARGE, b"b"], [("writelines", [b"a", LARGE, b"b"])]),
+        (False, [b"a", b"b", b"c"], [("write", [b"abc"])]),
+        (False, [LARGE], [("write", [LARGE])]),
+        (True, [b"a", LARGE, b"b"], [("write", [b"a" + LARGE + b"b"])]),
+    ],
+)
+async def test_large_parts_go_out_uncopied_and_small_ones_together(
+    tls: bool, parts: list[bytes], calls: list[tuple[str, list[bytes]]]
+) -> None:
+    output, wire = Output(asyncio.get_running_loop()), Wire(tls=tls)
+    output.attach(cast(asyncio.WriteTransport, wire))
+    output.put(parts)
+    assert (output.waits, output.full) == (True, False)
+    output.write_out()
+    assert wire.calls == calls
+    output.put([LARGE] * 8)
+    assert output.full
+    output.put([])
+    output.deflate(1)
+    output.put([LARGE, LARGE])
+    output.write_out()
+    assert [name for name, _ in wire.calls[1:]] == ["write" if tls else "writelines", "write"]
+    assert len(wire.calls[-1][1][0]) < 1000
+
+
+async def test_what_is_compressed_goes_out_some_at_a_time_and_in_order() -> None:
+    output, wire = Output(asyncio.get_running_loop()), Wire(tls=False)
+    output.attach(cast(asyncio.WriteTransport, wire))
+    output.deflate(1)
+    parts = [b"%d" % n * 9000 for n in range(40)]
+    output.put(parts)
+    await output.flush()
+    assert not output.waits
+    assert len(wire.calls) > 3
+    sent = b"".join(data for _, (data,) in wire.calls)
+    assert zlib.decompressobj(-zlib.MAX_WBITS).decompress(sent) == b"".join(parts)
+
+
+SECTIONS = {
+    b"BODY.PEEK[]": b"BODY[] {%d}\r\n%b",
+    b"BODY.PEEK[2]": b"BODY[2] NIL",
+    b"BODY.PEEK[]<3.4>": b"BODY[]<3> {4}\r\nject",
+    b"BINARY.SIZE[1]": b"BINARY.SIZE[1] 8",
+    b"BINARY.PEEK[1]": b"BINARY[1] ~{8}\r\nte\0xt\0\r\n",
+    b"UID": b"UID 1",
+    b"BODY.PEEK[1]": b"BODY[1] {8}\r\nte\x80xt\x80\r\n",
+}
+
+
+async def test_sections_in_any_order_and_number(store: MemoryStore | MaildirStore) -> None:
+    message = b"Subject: x\r\n\r\nte\0xt\0\r\n"
+    whole = message.replace(b"\0", b"\x80")
+    answers = {**SECTIONS, b"BODY.PEEK[]": SECTIONS[b"BODY.PEEK[]"] % (len(message), whole)}
+    async with ImapHarness(store=store) as server, server.client() as imap:
+        await server.deliver(message)
+        await imap.ok("SELECT INBOX")
+        for order in itertools.islice(itertools.permutations(SECTIONS), 0, None, 97):
+            (line,) = (await imap.ok("FETCH 1 (" + b" ".join(order).decode() + ")")).untagged
+            assert line == b"* 1 FETCH (" + b" ".join(answers[item] for item in order) + b")"
 
 
 async def test_who_stops_early_leaves_nothing_running() -> None:
