@@ -152,7 +152,10 @@ class MailStore(Protocol):
         ...
 
     async def revoke(self, account: AccountId) -> None:
-        """Take this account out of everybody's ACLs, and empty its own: its address may become another person's."""
+        """Take this account out of everybody's ACLs, empty its own, and take back the URLs that it authorized.
+
+        Its address may become another person's.
+        """
         ...
 
     async def remove_account(self, account: AccountId) -> None:

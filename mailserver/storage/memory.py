@@ -168,12 +168,14 @@ class MemoryStore:
         return owner in await self.sharers(account)
 
     async def revoke(self, account: AccountId) -> None:
-        """Take this account out of everybody's ACLs, and empty its own."""
+        """Take this account out of everybody's ACLs, empty its own, and take back its URLs."""
         for name, other in self._accounts.items():
             for mailbox in await other.list_mailboxes():
                 for identifier in mailbox.acl:
                     if name == account or identifier.removeprefix("-") == account:
                         await other.grant(mailbox.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
+        if account in self._accounts:
+            await self._accounts[account].reset_url_keys(None)
 
     async def remove_account(self, account: AccountId) -> None:
         """Delete all mail of an account."""

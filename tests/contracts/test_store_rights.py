@@ -148,6 +148,15 @@ async def test_an_account_that_goes_leaves_no_rights(harness: Harness) -> None:
     assert (await sharers(store, CLEO), await acl(anna, INBOX)) == ([ANNA], {CLEO: LRS})
 
 
+async def test_an_account_that_goes_leaves_no_urls(harness: Harness) -> None:
+    store = harness.store
+    anna, ben = await store.open_account(ANNA), await store.open_account(BEN)
+    kept, lost = [await account.url_key(INBOX, make=True) for account in (anna, ben)]
+    assert kept and lost
+    await store.revoke(BEN)
+    assert (await anna.url_key(INBOX), await ben.url_key(INBOX)) == (kept, None)
+
+
 async def test_naming_an_account_makes_none(harness: Harness) -> None:
     store = harness.store
     await store.open_account(ANNA)

@@ -140,7 +140,7 @@ async def find_shares(store: MaildirStore, shares: Shares) -> None:
 
 
 async def revoke(store: MaildirStore, account: AccountId) -> None:
-    """Take an account out of everybody's ACLs, and empty its own."""
+    """Take an account out of everybody's ACLs, empty its own, and take back its URLs."""
     shares = store.context.shares
     for name in shares.concerned(account):
         try:
@@ -151,6 +151,8 @@ async def revoke(store: MaildirStore, account: AccountId) -> None:
             for identifier in list(folder.state.acl):
                 if name == account or identifier.removeprefix("-") == account:
                     await opened.grant(folder.name, identifier, RightsChange.REPLACE, NO_RIGHTS)
+    with suppress(NotFound):
+        await (await store.existing_account(account)).reset_url_keys(None)
 
 
 def _identifiers(accounts: Iterable[tuple[AccountId, str]]) -> dict[AccountId, frozenset[str]]:
