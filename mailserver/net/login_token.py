@@ -68,7 +68,8 @@ class CertificateExchange:
             return LoginRefused("The answer is not UTF-8", "5.5.2")
         if not user and len(self._session.certificate) == 1:
             user = self._session.certificate[0]
-        if not any(user.casefold() == name.casefold() for name in self._session.certificate):
+        # An rfc822Name is ASCII. Outside of it other letters than these are equal without case, and another account.
+        if not user.isascii() or all(user.lower() != name.lower() for name in self._session.certificate):
             user = ""
         result, _ = await self._judge(
             AuthenticateContext(session=self._session, user=user, password="", mechanism=EXTERNAL)

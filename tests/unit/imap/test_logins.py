@@ -177,7 +177,7 @@ def certified(server: ImapHarness) -> None:
     """What the accounts plugin does."""
 
     def judge(ctx: AuthenticateContext) -> Authenticated | Denied:
-        if ctx.user in ("anna@example.test", "ben@example.test"):
+        if ctx.user in ("anna@example.test", "ben@example.test", "\u212aati@example.test"):
             return Authenticated(account=AccountId(ctx.user))
         return Denied(reason="no account for this certificate")
 
@@ -190,6 +190,7 @@ def certified(server: ImapHarness) -> None:
         (("anna@example.test",), "=", "anna@example.test"),
         (("Anna@example.test",), encoded("anna@example.test"), "anna@example.test"),
         (("anna@example.test",), encoded("ben@example.test"), None),
+        (("kati@example.test",), encoded("\u212aati@example.test"), None),
         (("anna@example.test", "ben@example.test"), "=", None),
         (("anna@example.test", "ben@example.test"), encoded("ben@example.test"), "ben@example.test"),
         (("stranger@example.test",), "=", None),
