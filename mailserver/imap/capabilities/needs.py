@@ -11,7 +11,7 @@ from typing import Any
 
 from mailserver.wire.imap import commands
 from mailserver.wire.imap.commands import ListReturn, ListSelect, Notify, SearchReturn, SortKey, StatusItem
-from mailserver.wire.imap.events import AppendStarted
+from mailserver.wire.imap.events import AppendMessage, AppendStarted
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, FetchAttribute, FetchItem
 from mailserver.wire.imap.search_keys import (
     And,
@@ -28,7 +28,7 @@ from mailserver.wire.imap.search_keys import (
 )
 from mailserver.wire.imap.sequence_set import SavedResult
 
-__all__ = ["needed", "needed_by"]
+__all__ = ["needed", "needed_by", "needed_by_message"]
 
 _FETCH: Mapping[FetchAttribute | type[FetchItem], str] = {
     FetchAttribute.MODSEQ: "CONDSTORE",
@@ -87,11 +87,16 @@ def _fetched(items: Iterable[FetchItem]) -> Iterator[str]:
 
 
 def _append(command: AppendStarted) -> Iterator[str]:
-    if command.message.catenate:
+    return needed_by_message(command.message)
+
+
+def needed_by_message(message: AppendMessage) -> Iterator[str]:
+    """The capabilities that one message of an APPEND belongs to."""
+    if message.catenate:
         yield "CATENATE"
-    if command.message.binary:
+    if message.binary:
         yield "BINARY"
-    if command.message.utf8:
+    if message.utf8:
         yield "UTF8=ACCEPT"
 
 

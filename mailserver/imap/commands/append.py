@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, aclosing
 from mailserver.imap.access.reach import Access
 from mailserver.imap.message_limit import Reached, save_limit, too_many
 from mailserver.imap.message_urls import BadUrl, octets_of
+from mailserver.imap.needs import needed_by_message
 from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
@@ -99,9 +100,10 @@ async def receive(
                 raise Refused(refusal(session, command, error)) from error
             return items
         message = event.message
-        if not session.offers("MULTIAPPEND"):
-            talk.refuse_literal()
-            raise Refused(bad("MULTIAPPEND is not offered here: one message at a time"))
+        for capability in ("MULTIAPPEND", *needed_by_message(message)):
+            if not session.offers(capability):
+                talk.refuse_literal()
+                raise Refused(bad(f"{capability} is not offered here"))
         if len(items) == (limit := save_limit(session)):
             talk.refuse_literal()
             raise Refused(too_many(Reached(limit)))

@@ -146,6 +146,8 @@ async def test_switched_off_for_a_mail_program() -> None:
         ("PREVIEW", "FETCH 1 PREVIEW"),
         ("PREVIEW", "FETCH 1 (FLAGS PREVIEW (LAZY))"),
         ("MULTIAPPEND", "APPEND INBOX {3+}\r\nabc {3+}\r\nabc"),
+        ("CATENATE", "APPEND INBOX {3+}\r\nabc CATENATE (TEXT {3+}\r\nabc)"),
+        ("BINARY", "APPEND INBOX {3+}\r\nabc ~{3+}\r\nabc"),
     ],
 )
 async def test_what_belongs_to_it_is_refused(capability: str, command: str) -> None:
