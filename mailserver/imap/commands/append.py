@@ -9,9 +9,9 @@ import re
 from contextlib import AsyncExitStack, aclosing
 
 from mailserver.imap.access.reach import Access
+from mailserver.imap.capabilities.needs import needed_by_message
 from mailserver.imap.message_limit import Reached, save_limit, too_many
 from mailserver.imap.message_urls import BadUrl, octets_of
-from mailserver.imap.needs import needed_by_message
 from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
