@@ -20,6 +20,7 @@ from mailserver.imap.connection.dialogue import Dialogue
 from mailserver.imap.connection.dispatch import BROKEN, may_run, run_command
 from mailserver.imap.connection.input import Input
 from mailserver.imap.connection.output import Output
+from mailserver.imap.connection.silence import Silence
 from mailserver.imap.replies import After, Completion, bad
 from mailserver.imap.session import Services, Session
 from mailserver.imap.slices import Turn
@@ -46,16 +47,13 @@ __all__ = ["ImapProtocol"]
 
 log = structlog.get_logger()
 
-#: Seconds after which a client hears that its command is still worked on (RFC 9585 §4).
-_SILENCE = 10.0
-
 
 class ImapProtocol(asyncio.Protocol):
     """A connection from its greeting to its end; registers with its listener and with the shared timer."""
 
     __slots__ = (
         "_attention", "_deadline", "_ending", "_idle", "_input", "_listener", "_loop", "_lost", "_output", "_services",
-        "_stirred", "_task", "_transport", "_wire", "_working_since", "session",
+        "_silence", "_stirred", "_task", "_transport", "_wire", "session",
     )  # fmt: skip
 
     def __init__(self, services: Services, listener: Listener) -> None:
@@ -72,7 +70,7 @@ class ImapProtocol(asyncio.Protocol):
         self._idle: tuple[bytes, Completion] | None = None
         self._attention = Attention(self.wake)
         self._deadline = 0.0
-        self._working_since = 0.0
+        self._silence = Silence(self._output)
         self._ending: str | None = None
         self._lost = False
         #: While the task runs: octets came, or something to tell, since it last began to tell.
@@ -184,21 +182,13 @@ class ImapProtocol(asyncio.Protocol):
         elif self._input.too_slow(now, limits):
             log.info("client sends its message too slowly", session=self._session.facts.session)
             self.abort()
-        elif self._task is not None and now - self._working_since >= _SILENCE:
-            self._say_how_far(now)
-        elif now > self._deadline and (self._task is None or self._input.awaited):
+        elif self._task is not None and not self._input.awaited:
+            self._silence.check(self._session, now)
+        elif now > self._deadline:
             # Longer than the half hour that RFC 9051 §5.4 grants, or not logged in in time.
             if self._ending is not None or self._input.awaited:
                 self.abort()
             self.end("Autologout; idle for too long" if self._session.facts.account else "Login took too long")
-
-    def _say_how_far(self, now: float) -> None:
-        """RFC 9585: before a command's first answer only; in the middle of one it would become part of it."""
-        session = self._session
-        if self._output.untouched and not self._input.awaited and session.offers("INPROGRESS") and session.account:
-            self._output.put(responses.in_progress(session.tag, session.progress))
-            self._output.write_out()
-            self._output.untouched, self._working_since = True, now
 
     # --- the task
 
@@ -289,7 +279,7 @@ class ImapProtocol(asyncio.Protocol):
     async def _command(self, tag: bytes, name: str, command: object) -> None:
         session, spec = self._session, self._services.commands[name]
         session.tag, session.progress = tag, Progress()
-        self._output.untouched, self._working_since = True, self._loop.time()
+        self._silence.begins(self._loop.time())
         if session.selected is not None and session.selected.revoked:
             # Before the command is looked at: it would be answered from a mailbox that is not this user's to see.
             self._ending = session.selected.lost

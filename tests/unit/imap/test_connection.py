@@ -74,6 +74,18 @@ async def test_autologout() -> None:
             await user.response_line()
 
 
+async def test_the_time_to_log_in_ends_in_the_middle_of_a_login_too() -> None:
+    async with ImapHarness() as server, server.client(None) as stranger:
+        (connection,) = server.connections
+        stranger.writer.write(b"a AUTHENTICATE PLAIN\r\n")
+        assert (await stranger.response_line()).startswith(b"+")
+        await until(lambda: connection._input.awaited)
+        connection.check(asyncio.get_running_loop().time() + 200)
+        with pytest.raises(Closed):
+            await stranger.response_line()
+        await server.settled()
+
+
 async def test_the_time_to_log_in_is_not_stretched_by_talking() -> None:
     async with ImapHarness() as server, server.client(None) as stranger:
         (connection,) = server.connections

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mailserver.imap import search_text, sorting_pieces
+from mailserver.imap.search import sorting_pieces, text
 from mailserver.net import files
 from mailserver.ports.clock import SystemClock
 from mailserver.storage.maildir import mailbox
@@ -53,7 +53,7 @@ class Gate:
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ImapHarness]:
     """With five messages that are deleted."""
-    for place in ((search_text, "_READ"), (sorting_pieces, "_BATCH"), (mailbox, "_FLAGS_AT_ONCE")):
+    for place in ((text, "_READ"), (sorting_pieces, "_BATCH"), (mailbox, "_FLAGS_AT_ONCE")):
         monkeypatch.setattr(*place, 2)
     monkeypatch.setattr(mailbox, "_REMOVED_AT_ONCE", 2)
     async with (
