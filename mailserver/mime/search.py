@@ -21,7 +21,7 @@ from mailserver.mime.text import decode_transfer, has_padding
 from mailserver.mime.words import codec_of, decode_words
 
 __all__ = [
-    "KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of", "sent_day",
+    "KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of", "sent_days",
 ]  # fmt: skip
 
 #: Fields that are always among the kept ones, in lower case: those that people and mail programs search by.
@@ -106,9 +106,11 @@ def places_in(piece: bytes) -> Iterator[Place]:
     return _PLACE.iter_unpack(piece[_HEAD.size + _HEAD.unpack_from(piece)[1] :])
 
 
-def sent_day(piece: bytes) -> int:
-    """The day that the Date field has, whatever the zone, as `datetime.date.toordinal` counts; 0 without one."""
-    return _HEAD.unpack_from(piece)[0]  # type: ignore[no-any-return]
+def sent_days(pieces: Iterable[bytes]) -> list[int]:
+    """The day that the Date field of each message has, whatever the zone, as `datetime.date.toordinal` counts; 0 where
+    there is none."""
+    unpack = _HEAD.unpack_from
+    return [unpack(piece)[0] for piece in pieces]
 
 
 def _codec(piece: bytes, number: int) -> str:

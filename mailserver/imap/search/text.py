@@ -12,6 +12,7 @@ nobody waits for any more ends.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import operator
 import re
 from array import array
@@ -25,7 +26,7 @@ from mailserver.hooks.contexts import SearchAnswer
 from mailserver.imap.search.index import SearchIndex
 from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
-from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_day
+from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_days
 from mailserver.model.mailbox import Rendered
 from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
@@ -111,7 +112,7 @@ class TextSearch:
                 having = await self._by_piece(uids, Rendered.SEARCH_HEADERS, field_start(key.name), lambda kept: True)
                 return await self._by_lines(key, sorted(having)) if key.text else having
             case DateKey():
-                return await self._by_all(uids, Rendered.SEARCH_PLACES, _day_test(key))
+                return await self._by_day(uids, key)
             case Text():
                 needle = Needle(key.text)
                 found = await self._by_piece(uids, Rendered.SEARCH_HEADERS, needle.kept, needle.is_kept)
@@ -126,6 +127,17 @@ class TextSearch:
         async for batch in self._batches(uids, _LOOKED_THROUGH):
             pieces = await self._mailbox.rendered_with(batch, piece, octets)
             found.update(await self._passing(test, pieces.items()))
+        return found
+
+    async def _by_day(self, uids: Sequence[int], key: DateKey) -> set[int]:
+        # What has no day is no match.
+        asked = key.day.toordinal()
+        first = 1 if key.relation is DateRelation.BEFORE else asked
+        last = {DateRelation.BEFORE: asked - 1, DateRelation.ON: asked}.get(key.relation, datetime.date.max.toordinal())
+        found: set[int] = set()
+        async for there, (pieces,) in self._mailbox.pieces(uids, (Rendered.SEARCH_PLACES,)):
+            found.update([uid for uid, day in zip(there, sent_days(pieces), strict=True) if first <= day <= last])
+            await self._turn.pass_on()
         return found
 
     async def _by_all(self, uids: Sequence[int], piece: Rendered, test: _Test) -> set[int]:
@@ -189,15 +201,3 @@ def _field_test(key: Header) -> _Test:
     pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.MULTILINE | re.IGNORECASE)
     needle = Needle(key.text)
     return lambda lines: any(needle.in_header(match[1]) for match in pattern.finditer(lines))
-
-
-def _day_test(key: DateKey) -> _Test:
-    asked = key.day.toordinal()
-    compare = {DateRelation.BEFORE: operator.lt, DateRelation.ON: operator.eq, DateRelation.SINCE: operator.ge}
-    holds = compare[key.relation]
-
-    def test(piece: bytes) -> bool:
-        day = sent_day(piece)
-        return day > 0 and holds(day, asked)
-
-    return test
