@@ -21,7 +21,8 @@ from mailserver.mime.text import decode_transfer, has_padding
 from mailserver.mime.words import codec_of, decode_words
 
 __all__ = [
-    "KEPT_FIELDS", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in", "places_of", "sent_days",
+    "KEPT_FIELDS", "SENT_ANY", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in",
+    "places_of", "sent_after", "sent_from",
 ]  # fmt: skip
 
 #: Fields that are always among the kept ones, in lower case: those that people and mail programs search by.
@@ -33,8 +34,9 @@ _LARGE = 1 << 20
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _BREAKS = re.compile(r"[\r\n]")
 _SPACE = re.compile(rb"[ \t\r\n]")
-#: The day of the Date field (0: there is none), octets of names of codecs.
-_HEAD = struct.Struct("<IH")
+#: The day of the Date field as `datetime.date.toordinal` counts, whatever the zone (0: there is none); octets of names
+#: of codecs. As octets pieces are in the order of their days.
+_HEAD = struct.Struct(">IH")
 _PLACE = struct.Struct("<BBII")
 _DATE = re.compile(rb"[^:]*+:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})")
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
@@ -106,11 +108,18 @@ def places_in(piece: bytes) -> Iterator[Place]:
     return _PLACE.iter_unpack(piece[_HEAD.size + _HEAD.unpack_from(piece)[1] :])
 
 
-def sent_days(pieces: Iterable[bytes]) -> list[int]:
-    """The day that the Date field of each message has, whatever the zone, as `datetime.date.toordinal` counts; 0 where
-    there is none."""
-    unpack = _HEAD.unpack_from
-    return [unpack(piece)[0] for piece in pieces]
+def sent_from(day: datetime.date) -> bytes:
+    """Pieces of messages that were sent on this day or later are not less than this, others are."""
+    return _HEAD.pack(day.toordinal(), 0)[:4]
+
+
+def sent_after(day: datetime.date) -> bytes:
+    """Pieces of messages that were sent after this day are greater than this, others are less."""
+    return _HEAD.pack(day.toordinal() + 1, 0)[:4]
+
+
+#: Pieces of messages with any date are greater than this.
+SENT_ANY = _HEAD.pack(1, 0)[:4]
 
 
 def _codec(piece: bytes, number: int) -> str:

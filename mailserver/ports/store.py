@@ -336,6 +336,12 @@ class Mailbox(Protocol):
         """As `rendered`, for one field, and only of messages where it has these octets (all, if there are none)."""
         ...
 
+    async def rendered_between(
+        self, uids: Sequence[int], field: Rendered, first: bytes, end: bytes
+    ) -> Collection[int]:
+        """Those of these messages where the field is not less than `first` and less than `end`, octet by octet."""
+        ...
+
     def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
         """The messages (keys of `sizes`) that pass a test, batch by batch (a batch is one thread hop).
 

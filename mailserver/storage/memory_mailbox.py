@@ -227,6 +227,10 @@ class MemoryMailbox:
         """Those pieces that have these octets."""
         return {uid: piece for uid, (piece,) in (await self.rendered(uids, (field,))).items() if octets in piece}
 
+    async def rendered_between(self, uids: Sequence[int], field: Rendered, first: bytes, end: bytes) -> set[int]:
+        """Messages whose piece is within this range."""
+        return {uid for uid, (piece,) in (await self.rendered(uids, (field,))).items() if first <= piece < end}
+
     async def sift(self, sizes: Mapping[int, int], test: Callable[[int, bytes], bool]) -> AsyncIterator[list[int]]:
         """The messages that pass a test, batch by batch."""
         async for batch in self.read_many(list(sizes)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,22 @@ async def test_pieces_with_octets(harness: Harness) -> None:
         await box.expunge([1])
         await _deliver(harness.store, "apple")
         assert sorted(await box.rendered_with([1, 2, 3, 4, 5], Rendered.SEARCH_HEADERS, b"apple")) == [3, 4, 5]
+
+
+async def test_pieces_between(harness: Harness) -> None:
+    account = await harness.store.open_account(ANNA)
+    async with account.open(INBOX) as box:
+        await _deliver(harness.store, "apple", "pear", "pineapple", "apple")
+        apple, pear, pineapple = [(await box.rendered([uid], [Rendered.SEARCH_HEADERS]))[uid][0] for uid in (1, 2, 3)]
+        between = functools.partial(box.rendered_between, field=Rendered.SEARCH_HEADERS)
+        assert await between([1, 2, 3, 4, 77], first=apple, end=pineapple) == {1, 2, 4}
+        assert await between([1, 2, 3, 4], first=pear, end=pear) == set()
+        assert await between([2, 3], first=b"", end=b"\xff") == {2, 3}
+        assert await between([], first=b"", end=b"\xff") == set()
+        await box.copy([2, 3], INBOX)
+        await box.expunge([1, 2])
+        await _deliver(harness.store, "apple")
+        assert await between(range(1, 20), first=apple, end=pineapple) == {4, 5, 7}
 
 
 async def test_messages_that_pass_a_test(harness: Harness) -> None:

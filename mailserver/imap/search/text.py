@@ -12,7 +12,6 @@ nobody waits for any more ends.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import operator
 import re
 from array import array
@@ -26,7 +25,7 @@ from mailserver.hooks.contexts import SearchAnswer
 from mailserver.imap.search.index import SearchIndex
 from mailserver.imap.slices import Turn
 from mailserver.mime.headers import LISTED_FIELDS
-from mailserver.mime.search import KEPT_FIELDS, Needle, Place, field_start, has_field, sent_days
+from mailserver.mime.search import KEPT_FIELDS, SENT_ANY, Needle, Place, field_start, has_field, sent_after, sent_from
 from mailserver.model.mailbox import Rendered
 from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
@@ -51,6 +50,8 @@ _READ = 1_000
 _LISTED = frozenset(name.decode("ascii") for name in LISTED_FIELDS)
 _KEPT = frozenset(name.decode("ascii") for name in KEPT_FIELDS)
 _OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.THREADID}
+#: Greater than every piece that begins with a day.
+_HIGHEST = b"\xff"
 _Test = Callable[[bytes], bool]
 
 
@@ -131,13 +132,14 @@ class TextSearch:
 
     async def _by_day(self, uids: Sequence[int], key: DateKey) -> set[int]:
         # What has no day is no match.
-        asked = key.day.toordinal()
-        first = 1 if key.relation is DateRelation.BEFORE else asked
-        last = {DateRelation.BEFORE: asked - 1, DateRelation.ON: asked}.get(key.relation, datetime.date.max.toordinal())
+        first = SENT_ANY if key.relation is DateRelation.BEFORE else sent_from(key.day)
+        ends = {DateRelation.BEFORE: sent_from, DateRelation.ON: sent_after, DateRelation.SINCE: lambda day: _HIGHEST}
+        end = ends[key.relation](key.day)
         found: set[int] = set()
-        async for there, (pieces,) in self._mailbox.pieces(uids, (Rendered.SEARCH_PLACES,)):
-            found.update([uid for uid, day in zip(there, sent_days(pieces), strict=True) if first <= day <= last])
+        for start in range(0, len(uids), _LOOKED_THROUGH):
             await self._turn.pass_on()
+            some = uids[start : start + _LOOKED_THROUGH]
+            found.update(await self._mailbox.rendered_between(some, Rendered.SEARCH_PLACES, first, end))
         return found
 
     async def _by_all(self, uids: Sequence[int], piece: Rendered, test: _Test) -> set[int]:

@@ -16,7 +16,7 @@ from mailserver.storage.maildir import reading, rows
 from mailserver.storage.maildir.folder import Seen
 from mailserver.storage.maildir.index import IndexLost
 from mailserver.storage.maildir.live_table import LiveTable
-from mailserver.storage.maildir.pieces import pieces_with
+from mailserver.storage.maildir.pieces import pieces_between, pieces_with
 from mailserver.storage.maildir.rows import FileRow
 from mailserver.storage.maildir.sifting import sift_batch
 
@@ -87,6 +87,27 @@ class MailboxReading(LiveTable):
         if lacking:
             made = await self.rendered(lacking, (field,))
             found.update({uid: piece for uid, (piece,) in made.items() if octets in piece})
+        return found
+
+    async def rendered_between(self, uids: Sequence[int], field: Rendered, first: bytes, end: bytes) -> set[int]:
+        """The messages whose field is within this range."""
+        number = await self._indexed()
+        index, run = self._upkeep.index, self._upkeep.context.reading.run
+        wanted = self._present(uids)
+        if not wanted:
+            return set()
+        present = bisect_right(self.table.uids, wanted[-1]) - bisect_left(self.table.uids, wanted[0])
+        found, lacking = set[int](), wanted
+        if present <= _SPARSE * len(wanted):
+            try:
+                found, lacking = await run(
+                    lambda: index.run(lambda db: pieces_between(db, number, wanted, field, (first, end), present))
+                )
+            except IndexLost:
+                return await self.rendered_between(uids, field, first, end)
+        if lacking:
+            made = await self.rendered(lacking, (field,))
+            found.update(uid for uid, (piece,) in made.items() if first <= piece < end)
         return found
 
     def read_many(

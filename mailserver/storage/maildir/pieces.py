@@ -21,8 +21,8 @@ from mailserver.storage.maildir.keys import as_json, key_range, select, select_s
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
 __all__ = [
-    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "newest_lacking", "pieces_with",
-    "read_pieces", "share_pieces", "store_pieces",
+    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "newest_lacking", "pieces_between",
+    "pieces_with", "read_pieces", "share_pieces", "store_pieces",
 ]  # fmt: skip
 
 #: Keys of a folder that are forgotten at once.
@@ -98,10 +98,10 @@ def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Ren
     return column
 
 
-def _shared(field: Rendered) -> str:
+def _shared(field: Rendered, columns: str = "crc, piece") -> str:
     """The pieces of others that copies have, under the keys of the copies."""
     return (
-        "SELECT copies.key AS key, original.crc AS crc, original.piece AS piece"  # noqa: S608
+        f"SELECT copies.key AS key, {columns}"  # noqa: S608
         f" FROM copies CROSS JOIN {PIECE_TABLES[field]} original ON original.key = copies.content"
     )
 
@@ -124,11 +124,36 @@ def pieces_with(
     with decoding():
         found = {key - first: piece for key, crc, piece in rows if key in wanted and zlib.crc32(piece) == crc}
     lacking = [key - first for key, _, _ in rows if key in wanted and key - first not in found]
-    (count,) = db.execute(f"SELECT count(*) {among}", span).fetchone()
-    if count != present:
-        have = {key for (key,) in db.execute(f"SELECT key {among}", span)}
-        lacking += [key - first for key in wanted if key not in have]
+    lacking += _without(db, among, span, wanted, present)
     return found, sorted(lacking)
+
+
+def pieces_between(
+    db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered, limits: tuple[bytes, bytes], present: int
+) -> tuple[set[int], list[int]]:
+    """As `pieces_with`: those messages whose piece is not less than the first of these octets, and less than the other.
+    The pieces are not read, so their checksums are not looked at."""
+    table, first = f"(SELECT key, piece FROM {PIECE_TABLES[field]} UNION ALL {_shared(field, 'piece')})", number << 32  # noqa: S608
+    span = (first | uids[0], first | uids[-1])
+    among = f"FROM {table} WHERE key BETWEEN ? AND ?"
+    rows = db.execute(f"SELECT key - ? {among} AND piece >= ? AND piece < ?", (first, *span, *limits))
+    found = {uid for (uid,) in rows.fetchall()}
+    wanted: Collection[int] = range(span[0], span[1] + 1)
+    if len(uids) < len(wanted):
+        wanted = {first | uid for uid in uids}
+        found.intersection_update(uids)
+    return found, sorted(_without(db, among, span, wanted, present))
+
+
+def _without(
+    db: sqlite3.Connection, among: str, span: tuple[int, int], wanted: Collection[int], present: int
+) -> list[int]:
+    """UIDs of the wanted keys for which there is no piece."""
+    (count,) = db.execute(f"SELECT count(*) {among}", span).fetchone()
+    if count == present:
+        return []
+    have = {key for (key,) in db.execute(f"SELECT key {among}", span)}
+    return [key & 0xFFFFFFFF for key in wanted if key not in have]
 
 
 def store_pieces(

@@ -18,7 +18,7 @@ __all__ = ["PIECE_TABLES", "SCHEMA_VERSION", "STATE_TABLES", "STATE_VERSION", "i
 #: Bump it when the tables of the state change; new columns need a DEFAULT.
 STATE_VERSION = 1
 #: Bump it when what is written into the tables of the cache changes; their columns need no bump.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 STATE_TABLES = {
     "folders": """number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox_id TEXT NOT NULL UNIQUE,
         uid_validity INTEGER NOT NULL, uid_seen INTEGER NOT NULL DEFAULT 1, modseq INTEGER NOT NULL DEFAULT 1,
