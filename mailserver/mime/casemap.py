@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+from mailserver.mime.normal import normalized
 
 __all__ = ["casemap", "casemap_octets"]
 
@@ -27,7 +27,7 @@ def casemap(text: str) -> bytes:
     """The key of a text."""
     if text.isascii():
         return text.upper().encode("ascii")
-    return unicodedata.normalize("NFKD", text.translate(_TITLES)).encode("utf-8", "surrogatepass")
+    return normalized("NFKD", text.translate(_TITLES)).encode("utf-8", "surrogatepass")
 
 
 def casemap_octets(octets: bytes) -> bytes:

@@ -4,8 +4,8 @@ Two pieces of a message: its header fields as people read them, so that an index
 and its places, which say where other header fields and text parts are and how to read them, so that a search reads a
 message only as far as it has text, and decodes only what is not there as it is.
 
-All text is compared without regard to case. Text with encoded words, or beyond ASCII, is compared by Unicode's case
-folding, and octets that must be ASCII, or are compared with ASCII in a charset that contains it, by the case of ASCII.
+All text is compared without regard to case. Text with encoded words, or beyond ASCII, is compared as mime/text.py folds
+it, and octets that must be ASCII, or are compared with ASCII in a charset that contains it, by the case of ASCII.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from mailserver.mime.structure import Message, Part
-from mailserver.mime.text import decode_transfer, has_padding
+from mailserver.mime.text import decode_transfer, fold, has_padding
 from mailserver.mime.words import codec_of, decode_words
 
 __all__ = [
@@ -56,7 +56,7 @@ def kept_headers(message: bytes, root: Message) -> bytes:
     for name, start, end in root.fields:
         if name in KEPT_FIELDS or not _is_plain(message[start:end]):
             raw = message[message.index(b":", start) + 1 : end].rstrip(b"\r\n")
-            value = decode_words(_FOLD.sub(b" ", raw) if b"\n" in raw else raw).casefold()
+            value = fold(decode_words(_FOLD.sub(b" ", raw) if b"\n" in raw else raw))
             if "\n" in value or "\r" in value:
                 value = _BREAKS.sub(" ", value)
             out.append(f"\n{name.decode('utf-8', 'replace')}:{value}")
@@ -198,7 +198,7 @@ class Needle:
     __slots__ = ("_encoded", "_folded", "_octets", "_spaced", "kept")
 
     def __init__(self, text: str) -> None:
-        self._folded = text.casefold()
+        self._folded = fold(text)
         #: Its octets among kept headers.
         self.kept = self._folded.encode("utf-8", "replace")
         self._octets = text.lower().encode("ascii") if text.isascii() else None
@@ -239,7 +239,7 @@ class Needle:
             octets = decode_transfer(octets, b"base64")
         if self._octets is not None and kind & (_ASCII | _ASCII_BASED):
             return self._octets in octets.lower()
-        return self._folded in octets.decode(_codec(piece, codec), "replace").casefold()
+        return self._folded in fold(octets.decode(_codec(piece, codec), "replace"))
 
     def is_kept(self, kept: bytes) -> bool:
         """Whether it is in one of these kept headers, name and value."""
@@ -249,4 +249,4 @@ class Needle:
         """In a field or a header block, which may be folded and have encoded words."""
         if self._octets is not None and _is_plain(block):
             return self._octets in (_FOLD.sub(b" ", block) if self._spaced else block).lower()
-        return self._folded in decode_words(_FOLD.sub(b" ", block)).casefold()
+        return self._folded in fold(decode_words(_FOLD.sub(b" ", block)))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mailserver.mime.headers import field_value, fields, unfold
+from mailserver.mime.normal import normalized
 from mailserver.mime.structure import Message, Part, parse
 from mailserver.mime.words import decode_octets, decode_words
 
@@ -86,5 +87,7 @@ def _fields_text(buf: bytes, found: list[tuple[bytes, int, int]]) -> str:
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared: without regard to case, and to nothing else (RFC 9051 §6.4.4)."""
-    return text.casefold()
+    """The form in which texts are compared: without regard to case (RFC 9051 §6.4.4), and to whether a letter with a
+    mark is written as one character or as two."""
+    folded = text.casefold()
+    return folded if folded.isascii() else normalized("NFC", folded)

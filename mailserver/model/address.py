@@ -102,6 +102,9 @@ class EmailAddress:
             if not _DOT_STRING.fullmatch(local):
                 raise InvalidInput("the local part is not valid", status="5.1.3")
         if not local.isascii():
+            if len(local) > 4 * _MAX_LOCAL:
+                # However it is composed; and normalizing is quadratic.
+                raise InvalidInput("the local part must have 1 to 64 octets", status="5.1.3")
             # U+212A (Kelvin sign) is K in NFC: a character that normalization replaces by another would let two
             # different inputs reach one account (ATTACKS E06).
             if any(unicodedata.normalize("NFC", c) != c for c in local):

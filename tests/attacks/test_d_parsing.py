@@ -102,6 +102,7 @@ REPEATED: dict[str, Callable[[int], bytes]] = {
         b"Content-Transfer-Encoding: quoted-printable\r\nMIME-Version: 1\r\n\r\n" + b" " * n + b"x"
     ),
     "html": lambda n: b"Content-Type: text/html\r\n\r\n" + b"<script><!--<b" * n,
+    "marks": lambda n: b"Subject: a" + "\u0301\u0316".encode() * n,
     "blank lines": lambda n: b"\r\n" + b"\r\n" * n,
 }  # fmt: skip
 

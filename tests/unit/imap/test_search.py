@@ -53,6 +53,7 @@ def _message(subject: str, word: str) -> bytes:
     return f"Subject: {subject}\r\nX-Word: {word}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{word}\r\n".encode()
 
 
+UTF_8 = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
 PART = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/b; name=a.bin\r\n\r\nx\r\n--b--\r\n"
 
 _MESSAGES = st.lists(
@@ -192,6 +193,13 @@ def test_star_is_the_last_message_that_the_client_knows(key: SearchKey) -> None:
         (Header("subject", "two words"), b"Subject: two\r\n\twords\r\n\r\n", True),
         (BodyText("日本"), "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n日本".encode("iso-2022-jp"), True),
         (BodyText("B$"), "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n日本".encode("iso-2022-jp"), False),
+        # One letter, or a letter and what stands above it, as macOS writes names of files.
+        (Header("subject", "gr\u00fcn"), "Subject: GRU\u0308N\r\n\r\n".encode(), True),
+        (Header("subject", "gru\u0308n"), b"Subject: =?utf-8?q?gr=C3=BCn?=\r\n\r\n", True),
+        (BodyText("gr\u00fcn"), UTF_8 + "gru\u0308n".encode(), True),
+        (BodyText("Gru\u0308n"), UTF_8 + "gr\u00fcn".encode(), True),
+        (BodyText("gr\u00fcn"), UTF_8 + b"grun", False),
+        (Text("gr\u00fcn"), b"Content-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?gru=CC=88n?=\r\n\r\nx", True),
         (Text("subject"), b"Subject: x\r\n\r\ny", True),
         (Text("y"), b"\r\ny", True),
         (Text("z"), b"", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +17,12 @@ from mailserver.mime.words import decode_octets, decode_words
 _FOLD = re.compile(rb"\r?\n[ \t]")
 
 
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
+
+
 def _plain_header(text: str, block: bytes) -> bool:
-    return text.casefold() in decode_words(_FOLD.sub(b" ", block)).casefold()
+    return _fold(text) in _fold(decode_words(_FOLD.sub(b" ", block)))
 
 
 def _plain_text(text: str, message: bytes, root: Message, *, headers: bool) -> bool:
@@ -28,7 +33,7 @@ def _plain_text(text: str, message: bytes, root: Message, *, headers: bool) -> b
             octets = decode_transfer(message[part.body : part.end], part.encoding)
             decoded = decode_octets(octets, part.charset)
             # Text in ASCII is compared by the case of ASCII where octets can be compared: no ß is found as ss there.
-            if text.casefold() in decoded.casefold() and (not text.isascii() or text.lower() in _ascii_lower(decoded)):
+            if _fold(text) in _fold(decoded) and (not text.isascii() or text.lower() in _ascii_lower(decoded)):
                 return True
     return False
 
@@ -53,6 +58,7 @@ def _found(text: str, message: bytes, *, headers: bool) -> bool:
 _PIECES = st.sampled_from([
     b"needle", b"NEE", b"dle", b"=6E", b"eedle", b"=\r\n", b"= \r\n", b"=\t\r\n", b" \r\n", b" ", b"\r\n", b"x", b"=",
     b"bmVlZGxl", b"bm Vl\r\nZGxl", "gr\u00fc\u00df".encode(), "gr\u00fcn".encode("latin-1"), b"gr=C3=BC=C3=9F",
+    "gru\u0308n".encode(),
     "gr\u00fc\u00df".encode("iso2022_jp_2", "replace"), b"=?utf-8?q?gr=C3=BC=C3=9F?=", b"=?", b"?=", b"\r\n\t",
 ])  # fmt: skip
 _BODIES = st.lists(_PIECES, max_size=8).map(b"".join)
@@ -65,7 +71,7 @@ _FIELDS = st.lists(
         b"Content-Type: message/rfc822\r\n", b"Content-Type: multipart/mixed; boundary=q\r\n",
         b"Subject: needle\r\n", b"subject : nee\r\n\tdle\r\n", b"Subject: =?utf-8?b?bmVlZGxl?=\r\n",
         b"To: =?iso-8859-1?q?gr=FC=DF?= <a@b.test>\r\n", "Cc: gr\u00fc\u00df\r\n".encode(), b"X-Y: needle\r\n",
-        b"X-B: nee\r\n\tdle\r\n",
+        "Bcc: gru\u0308n\r\n".encode(), b"X-B: nee\r\n\tdle\r\n",
         b"X-Z: =?utf-8?q?nee?=\r\n =?utf-8?q?dle?=\r\n", b"no field with needle\r\n", b"X-A: x\r\n needle\r\n",
     ]),
     max_size=5,
@@ -74,7 +80,9 @@ _PARTS = st.lists(st.tuples(_FIELDS, _BODIES), max_size=3).map(
     lambda parts: b"".join(b"\r\n--q\r\n" + head + b"\r\n" + body for head, body in parts) + b"\r\n--q--\r\n"
 )
 _MESSAGES = st.tuples(_FIELDS, st.one_of(_BODIES, _PARTS)).map(lambda m: m[0] + b"\r\n" + m[1])
-_TEXTS = st.sampled_from(["needle", "NEE", "nee dle", "x", "e", "gr", "gr\u00fc\u00df", "GR\u00dcN", "x-y: needle", ""])
+_TEXTS = st.sampled_from(
+    ["needle", "NEE", "nee dle", "x", "e", "gr", "gr\u00fc\u00df", "GR\u00dcN", "gru\u0308N", "x-y: needle", ""]
+)
 
 
 @given(_MESSAGES, _TEXTS)
