@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from mailserver.net import files
 from mailserver.storage.maildir.names import parse
-from mailserver.storage.maildir.schema import prepare
+from mailserver.storage.maildir.schema import prepare, skip_numbers
 
 __all__ = ["SALVAGED", "UNREADABLE", "finish_salvage", "salvage"]
 
@@ -30,6 +30,8 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 SALVAGED = ".salvaged"
 _MAKING = ".salvaging"
 _MAX_NUMBER = (1 << 31) - 1
+#: More than an account has folders.
+_LOST_NUMBERS = 100_000
 _MAX_KEY = (1 << 63) - 1
 _PIECE = 500
 #: More than microseconds since 1970, from which MODSEQs begin when nothing else tells them.
@@ -173,6 +175,8 @@ def _write(path: str, found: _Found) -> None:
             marks = ", ".join("?" * len(columns.split(",")))
             db.executemany(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", rows)  # noqa: S608
         db.execute("UPDATE folders SET forgotten = -1")
+        # Those of folders that could not be read are not given to others.
+        skip_numbers(db, _LOST_NUMBERS)
         db.execute("COMMIT")
     finally:
         db.close()

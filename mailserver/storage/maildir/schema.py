@@ -8,12 +8,16 @@ the state, and a checksum of the cache's.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import zlib
 
 from mailserver.model.mailbox import Rendered
 
-__all__ = ["PIECE_TABLES", "SCHEMA_VERSION", "STATE_TABLES", "STATE_VERSION", "is_ours", "prepare", "state_version"]
+__all__ = [
+    "PIECE_TABLES", "SCHEMA_VERSION", "STATE_TABLES", "STATE_VERSION", "is_ours", "prepare",
+    "skip_numbers", "state_version",
+]  # fmt: skip
 
 #: Bump it when the tables of the state change; new columns need a DEFAULT.
 STATE_VERSION = 1
@@ -47,6 +51,9 @@ _CACHE_TABLES = dict.fromkeys(PIECE_TABLES.values(), _PIECE) | {
 }
 _CACHE_INDEXES = ("CREATE INDEX copied_contents ON copies (content)",)
 SCHEMA_VERSION = STATE_VERSION << 24 | zlib.crc32(f"{CACHE_VERSION} {_CACHE_TABLES}".encode()) & 0xFFFFFF
+#: A new database begins to number folders anywhere below this: whoever still has a number of the one before it, which
+#: was lost, must not mean another folder by it.
+_FIRST_NUMBER = 1 << 20
 #: The one number that there was before there were two, with the state of version 1.
 _UNDIVIDED = range(3, 10)
 
@@ -74,6 +81,13 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
 
 
+def skip_numbers(db: sqlite3.Connection, count: int) -> None:
+    """Give no folder any of the next `count` numbers."""
+    (highest,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'folders'").fetchone()
+    db.execute("DELETE FROM sqlite_sequence WHERE name = 'folders'")
+    db.execute("INSERT INTO sqlite_sequence VALUES ('folders', ?)", ((highest or 0) + count,))
+
+
 def is_ours(db: sqlite3.Connection) -> bool:
     """Are the tables there that every statement of this version asks for, and whole? Raises sqlite3.Error."""
     tables = STATE_TABLES | _CACHE_TABLES
@@ -95,6 +109,8 @@ def _take_over(db: sqlite3.Connection) -> None:
         if name in there:
             db.execute(f"ALTER TABLE {name} RENAME TO before_{name}")
         db.execute(f"CREATE TABLE {name} ({columns})")
+        if name == "folders" and name not in there:
+            skip_numbers(db, secrets.randbelow(_FIRST_NUMBER))
         if name in there:
             old, new = (_columns(db, table) for table in (f"before_{name}", name))
             both = ", ".join(column for column in new if column in old)

@@ -54,9 +54,15 @@ class _Work:
     taken: int = 0
     made: list[str] = field(default_factory=list)
 
-    def run(self, number: int) -> None:
-        """Link all or nothing, durably. `number`: of the source. Raises OSError, LimitReached, IndexLost."""
+    def run(self, number: int, generation: int) -> None:
+        """Link all or nothing, durably. `number`: of the source, in this generation of the index.
+
+        Raises OSError, LimitReached, IndexLost.
+        """
         found = self.index.run(lambda db: rows.file_rows(db, number, self.uids))
+        if self.index.generation != generation:
+            # Nothing has this number any more, so nothing was found.
+            raise IndexLost(self.index.path)
         if not found:
             return
         try:
@@ -184,7 +190,7 @@ async def _transfer(way: _Way, uids: Sequence[int]) -> CopyResult:
     )  # fmt: skip
     try:
         source_number = await upkeep.transact(box.folder, lambda db, number: number)
-        await upkeep.context.reading.run(work.run, source_number)
+        await upkeep.context.reading.run(work.run, source_number, box.folder.synced)
         if way.move and work.done:
             await _expunge(account, box, work)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import functools
 import os
@@ -18,7 +19,7 @@ from mailserver.model.flags import FLAGGED, SEEN, FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import salvage, schema
+from mailserver.storage.maildir import reading, salvage, schema
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.rebuild import rebuild_account
 from mailserver.storage.maildir.store import MaildirStore
@@ -46,10 +47,10 @@ def query(root: Path, statement: str) -> list[Any]:
         db.close()
 
 
-async def put(store: MaildirStore, name: str) -> None:
+async def put(store: MaildirStore, name: str, mailbox: str = INBOX) -> None:
     async with store.begin() as content:
         await content.write(f"Subject: {name}\r\n\r\nbody\r\n".encode())
-        await store.commit(content, [Target(account=ANNA)])
+        await store.commit(content, [Target(account=ANNA, mailbox=mailbox)])
 
 
 def shown(box: MaildirMailbox) -> dict[int, frozenset[str]]:
@@ -191,6 +192,47 @@ async def test_damage_under_an_open_mailbox_loses_nothing(tmp_path: Path) -> Non
         await account.upkeep.flush()
         names = [path.name for path in (account_path(tmp_path) / "cur").iterdir()]
         assert sorted(name.partition(":")[2] for name in names) == ["2,F", "2,S"]
+
+
+@pytest.mark.parametrize("salvaged", [False, True])
+async def test_numbers_of_a_lost_index_mean_nothing_in_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, salvaged: bool
+) -> None:
+    """Who still has the number of a folder when the index is lost does not read another folder's pieces."""
+    async with open_store(tmp_path) as store:
+        account = await store.open_account(ANNA)
+        await account.create("New")
+        async with account.open(INBOX) as inbox, account.open("Archive") as archive:
+            await put(store, "one")
+            await put(store, "one", "Archive")
+            await inbox.refresh()
+            await archive.refresh()
+            if salvaged:
+                await inbox.set_flags([1], FlagChange.ADD, frozenset({FLAGGED}))
+                highest = "(SELECT max(number) FROM folders)"
+                query(tmp_path, f"UPDATE folders SET uid_validity = 'x' WHERE number = {highest}")
+            # The folder whose number the successor would give to the next one that is looked at.
+            box = archive if salvaged else inbox
+
+            async def lose() -> None:
+                with account.upkeep.index.lock:
+                    account.upkeep.index._lost()
+                await put(store, "other", "New")
+                async with account.open("New") as other:
+                    await other.rendered([1], list(Rendered))
+
+            loop, read = asyncio.get_running_loop(), reading.read_rendered
+
+            def late(*arguments: Any) -> Any:
+                monkeypatch.undo()
+                asyncio.run_coroutine_threadsafe(lose(), loop).result()
+                return read(*arguments)
+
+            monkeypatch.setattr(reading, "read_rendered", late)
+            pieces = await box.rendered([1], [Rendered.ENVELOPE])
+            assert not pieces or b"one" in pieces[1][0]
+            pieces = await box.rendered([1], [Rendered.ENVELOPE])
+            assert b"one" in pieces[1][0]
 
 
 async def test_a_uid_that_is_gone_is_not_given_back_to_a_file(killed: Path) -> None:
