@@ -49,7 +49,8 @@ class TlsSettings(Settings):
     client_ca_file: str = Field(
         "",
         description="Certificates (PEM) of those who make certificates for our users. With it, a client may show one"
-        " when it reads or submits mail, and log in by it (EXTERNAL) as the account that it names. Empty: none.",
+        " when it reads or submits mail, and log in by it (EXTERNAL) as the account that it names."
+        " What is taken out of the file is trusted until the server is started again. Empty: none.",
     )
 
 

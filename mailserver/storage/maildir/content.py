@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import threading
 from pathlib import Path
@@ -32,6 +33,14 @@ class ContentSpace:
         self.per_message = per_message
         self.memory = memory
         self.used = 0
+        #: Of all messages that are being received.
+        self.files = 0
+
+    @property
+    def most_files(self) -> int:
+        """A tenth of what the process may open: one MULTIAPPEND holds up to a thousand messages until its end."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return 1 << 30 if soft == resource.RLIM_INFINITY else max(8, soft // 10)
 
     def open_file(self) -> int:
         """A file without a name, which vanishes with its descriptor."""
@@ -48,7 +57,10 @@ class ContentSpace:
 class MaildirContent:
     """One message. `parts` and then, if `fd` is not None, the file: `parts` holds what is not yet in the file."""
 
-    __slots__ = ("_closed", "_counted", "_guard", "_last", "_space", "_waiting", "bare", "fd", "filed", "parts", "size")
+    __slots__ = (
+        "_closed", "_counted", "_guard", "_has_file", "_last", "_space", "_waiting", "bare", "fd", "filed", "parts",
+        "size",
+    )  # fmt: skip
 
     def __init__(self, space: ContentSpace) -> None:
         self._space = space
@@ -65,7 +77,7 @@ class MaildirContent:
         self._last = -1
         # Held by the thread that writes the file, so that a cancelled task cannot close it under its hands.
         self._guard = threading.Lock()
-        self._closed = False
+        self._closed = self._has_file = False
 
     async def write(self, chunk: bytes) -> None:
         """Append. Raises StorageFailure (disk full)."""
@@ -93,6 +105,11 @@ class MaildirContent:
         self._waiting = 0
         first = self.fd is None
         self._uncount()
+        if not self._has_file:
+            if self._space.files >= self._space.most_files:
+                raise LimitReached("too many messages at once, try again later", status="4.3.2", temporary=True)
+            self._space.files += 1
+            self._has_file = True
         try:
             await self._space.workers.run(self._spill_now, parts)
         except OSError as error:
@@ -137,6 +154,8 @@ class MaildirContent:
             self._closed = True
             if self.fd is not None:
                 os.close(self.fd)
+        self._space.files -= self._has_file
+        self._has_file = False
         self._uncount()
         self.fd = None
         self.parts = []

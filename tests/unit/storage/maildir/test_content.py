@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mailserver.model.errors import StorageFailure
+from mailserver.model.errors import LimitReached, StorageFailure
 from mailserver.storage.maildir.content import ContentSpace, MaildirContent, bare_newlines
 from mailserver.storage.maildir.workers import Workers
 
@@ -51,6 +51,24 @@ async def test_no_memory_left_means_a_file(space: ContentSpace) -> None:
         for content in hoard:
             content.close()
     assert space.used == 0
+
+
+async def test_files_are_left_for_others(space: ContentSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MULTIAPPEND by many sessions opens no more of them than a part (ATTACKS I17)."""
+    monkeypatch.setattr(ContentSpace, "most_files", 3)
+    held = [MaildirContent(space) for _ in range(4)]
+    for content in held[:3]:
+        await content.write(b"x" * 2000)
+        await content.write(b"x" * 300_000)
+    with pytest.raises(LimitReached) as refused:
+        await held[3].write(b"x" * 2000)
+    assert refused.value.temporary and space.files == 3
+    held[0].close()
+    async with MaildirContent(space) as content:
+        await content.write(b"x" * 2000)
+    for content in (*held, *held):
+        content.close()
+    assert space.files == 0
 
 
 async def test_a_full_disk_is_told(space: ContentSpace, monkeypatch: pytest.MonkeyPatch) -> None:
