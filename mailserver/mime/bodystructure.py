@@ -7,16 +7,11 @@ from mailserver.mime.params import Parameters
 from mailserver.mime.quote import nstring, string
 from mailserver.mime.structure import Part
 
-__all__ = ["body_structure", "body_structures"]
+__all__ = ["body_structures"]
 
 _US_ASCII = b'"charset" "us-ascii"'
 # A multipart without parts cannot be written (§9 body-type-mpart); this stands for the part that it lacks.
 _NO_PART = b'("text" "plain" (' + _US_ASCII + b') NIL NIL "7bit" 0 0'
-
-
-def body_structure(buf: bytes, part: Part, extended: bool) -> bytes:
-    """BODYSTRUCTURE (`extended`) or BODY of a part of the message `buf`."""
-    return body_structures(buf, part)[extended]
 
 
 def body_structures(buf: bytes, part: Part) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""The text of a message for SEARCH and previews (RFC 9051 §6.4.4): transfer encodings and charsets undone.
+"""The text of a part of a message: transfer encodings (RFC 2045 §6) and charsets undone.
 
 Nothing raises, every piece is bounded by the size of what comes in, and charsets come from the list in `words.py`.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator
 
-from mailserver.mime.headers import field_value, fields, unfold
 from mailserver.mime.normal import normalized
-from mailserver.mime.structure import Message, Part, parse
-from mailserver.mime.words import decode_octets, decode_words
+from mailserver.mime.structure import Part
+from mailserver.mime.words import decode_octets
 
-__all__ = ["body_text", "decode_transfer", "fold", "has_padding", "header_text", "part_text", "texts"]
+__all__ = ["decode_transfer", "fold", "has_padding", "part_text"]
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 # Only from where a run begins: a long one inside a line is looked at once.
@@ -55,35 +53,6 @@ def part_text(buf: bytes, part: Part, limit: int | None = None) -> str:
     """The text of one text part, from at most `limit` octets of its body."""
     end = part.end if limit is None else min(part.end, part.body + limit)
     return decode_octets(decode_transfer(buf[part.body : end], part.encoding), part.charset)
-
-
-def texts(buf: bytes, root: Message | None = None) -> Iterator[str]:
-    """What BODY searches in, piece by piece: every text part, and the headers of messages within."""
-    root = parse(buf) if root is None else root
-    inner: set[int] = set()
-    for part in root.walk():
-        inner.update(id(child) for child in part.children if part.is_message)
-        if id(part) in inner:
-            yield _fields_text(buf, part.fields)
-        if not part.children and part.media_type.startswith("text/"):
-            yield part_text(buf, part)
-
-
-def body_text(buf: bytes, root: Message | None = None) -> str:
-    """All that BODY searches in, as one text."""
-    return "\n".join(texts(buf, root))
-
-
-def header_text(header: bytes) -> str:
-    """A header block as people read it, one line for each field: what TEXT searches in besides the body."""
-    return _fields_text(header, fields(header))
-
-
-def _fields_text(buf: bytes, found: list[tuple[bytes, int, int]]) -> str:
-    lines = []
-    for name, start, end in found:
-        lines.append(f"{name.decode('latin-1')}: {decode_words(unfold(field_value(buf, start, end)))}")
-    return "\n".join(lines)
 
 
 def fold(text: str) -> str:

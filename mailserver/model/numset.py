@@ -117,10 +117,3 @@ class NumSet:
             if start < stop:
                 out.append(range(start, stop))
         return out
-
-    def select_from(self, ordered: Sequence[int]) -> list[int]:
-        """Those numbers of an ascending sequence that are in this set, ascending."""
-        out: list[int] = []
-        for span in self.indexes_in(ordered):
-            out.extend(ordered[span.start : span.stop])
-        return out

@@ -21,7 +21,7 @@ from mailserver.mime.params import MAX_PARAMS, decoded, parse_type
 from mailserver.mime.preview import preview
 from mailserver.mime.render import render
 from mailserver.mime.structure import MAX_DEPTH, MAX_PARTS, parse
-from mailserver.mime.text import body_text, decode_transfer, header_text
+from mailserver.mime.text import decode_transfer, part_text
 from mailserver.mime.words import decode_octets, decode_words
 from mailserver.model.mailbox import Rendered
 
@@ -47,11 +47,10 @@ def everything(message: bytes) -> None:
     root = parse(message)
     render(message)
     preview(message, root)
-    body_text(message, root)
-    header_text(message)
     parse_date(value(message, b"date") or b"")
     for part in root.walk():
         assert part.media_type is not None
+        part_text(message, part)
         assert part.file_name is None or isinstance(part.file_name, str)
 
 
@@ -306,7 +305,7 @@ def test_d12_only_listed_codecs_are_used(charset: bytes, octets: bytes) -> None:
     assert decode_octets(octets, charset) == octets.decode("utf-8", "replace")
     decode_words(b"=?" + charset[:40] + b"?q?" + octets + b"?=")
     message = b'Content-Type: text/plain; charset="' + charset.replace(b"\r\n", b"") + b'"\r\n\r\n' + octets
-    assert "<script>" not in body_text(message)
+    assert "<script>" not in part_text(message, parse(message))
 
 
 @pytest.mark.parametrize(

@@ -58,20 +58,6 @@ def _theirs(dovecot: DovecotFacts, messages: Sequence[bytes]) -> list[bytes]:
     return [line for line in dovecot.talk(COMMANDS).split(b"\r\n") if line.startswith((b"* SORT", b"* THREAD"))]
 
 
-def _facts(answer: bytes) -> dict[str, str]:
-    """Of a THREAD: what stands above each message, and the messages beside it in the order of the answer."""
-    facts, stack, above = {}, ["root"], "root"
-    for token in re.findall(r"[()]|\d+", answer.decode()):
-        if token == "(":
-            stack.append(above)
-        elif token == ")":
-            above = stack.pop()
-        else:
-            facts[token] = above
-            above = token
-    return facts
-
-
 def differences(ours: bytes, theirs: bytes) -> list[int]:
     """Numbers of messages that stand elsewhere."""
     if not ours.startswith(b"* THREAD"):

@@ -261,12 +261,3 @@ class IndexPool:
         """It is closed."""
         with self._lock:
             self._open.pop(index, None)
-
-    @contextmanager
-    def all_closed(self) -> Iterator[None]:
-        """Close everything at the end of the block."""
-        try:
-            yield
-        finally:
-            for index in list(self._open):
-                index.close()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.mime.bodystructure import body_structure, body_structures
+from mailserver.mime.bodystructure import body_structures
 from mailserver.mime.render import render
 from mailserver.mime.structure import MAX_DEPTH, MAX_PARTS, Part, parse
 from mailserver.model.mailbox import Rendered
@@ -70,7 +70,7 @@ def test_a_message_without_mime_fields_has_no_content_fields() -> None:
 def test_a_type_that_is_none_is_text() -> None:
     for value in (b"text", b"", b"/", b"x/", b"/y", b";charset=utf-8"):
         buf = b"Content-Type: " + value + b"\r\n\r\nbody\r\n"
-        assert body_structure(buf, parse(buf), False) == b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 6 1)'
+        assert body_structures(buf, parse(buf))[0] == b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 6 1)'
 
 
 def test_the_missing_last_boundary() -> None:
@@ -81,7 +81,7 @@ def test_the_missing_last_boundary() -> None:
 
 def test_a_digest_has_messages() -> None:
     buf = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\nbody\r\n--b--"
-    assert body_structure(buf, parse(buf), False) == (
+    assert body_structures(buf, parse(buf))[0] == (
         b'(("message" "rfc822" NIL NIL NIL "7bit" 18 (NIL "x" NIL NIL NIL NIL NIL NIL NIL NIL) '
         b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 4 0) 2) "digest")'
     )
@@ -103,7 +103,7 @@ def test_extension_data() -> None:
         b'Content-Description: a\r\n "b"\r\nContent-MD5: Q2g=\r\nContent-Location: http://x/\r\n'
         b"Content-Disposition: inline\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xc3\xa9\r\n"
     )
-    assert body_structure(buf, parse(buf), True) == (
+    assert body_structures(buf, parse(buf))[1] == (
         b'("TEXT" "Plain" ("Format" "flowed" "x*" "utf-8\'\'%41" "charset" "us-ascii") "<i@d>" "a \\"b\\"" "8bit" 4 1 '
         b'"Q2g=" ("inline" NIL) ("en" "de") "http://x/")'
     )

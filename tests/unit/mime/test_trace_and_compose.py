@@ -7,7 +7,7 @@ from mailserver.mime import compose, trace
 from mailserver.mime.addresses import parse_addresses
 from mailserver.mime.headers import fields, value
 from mailserver.mime.structure import parse
-from mailserver.mime.text import body_text
+from mailserver.mime.text import part_text
 from mailserver.mime.words import decode_words
 
 NOON = 1_795_168_800
@@ -80,4 +80,4 @@ def test_any_text_comes_back(subject: str, name: str, text: str) -> None:
     assert shown.split() == clean.encode("utf-8", "replace").decode().split()
     (author,) = parse_addresses(value(made, b"from") or b"")
     assert (author.mailbox, author.domain) == (b"p", b"x")
-    assert body_text(made, parse(made)).startswith(text.replace("\n", "\r\n").encode("utf-8", "replace").decode())
+    assert part_text(made, parse(made)).startswith(text.replace("\n", "\r\n").encode("utf-8", "replace").decode())
