@@ -87,12 +87,16 @@ class View:
         self.box.told_modseq(self.modseq, sent_modseq.get(validity, 0))
         self.opening, self.fetched_modseq = False, 0
         if self.saved is None or self.saved.uid_validity != validity:
-            if self.earlier or self.resynced:
-                raise Fault("answers to QRESYNC that was not asked for")
+            if self.earlier:
+                raise Fault("VANISHED (EARLIER) that was not asked for")
             self.entries = [Entry() for _ in range(self.exists)]
         else:
             self._resynchronize(self.saved)
         self.entries += [Entry() for _ in range(self.more)]
+        if self.saved is None or self.saved.uid_validity != validity:
+            # Others changed flags after the mailbox was described, and before SELECT was answered.
+            for uid, number in self.numbers.items():
+                self.entries[self._at(number)] = self.resynced[uid]
 
     def _resynchronize(self, saved: Saved) -> None:
         flags: dict[int, Entry] = {
