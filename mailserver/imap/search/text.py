@@ -133,13 +133,12 @@ class TextSearch:
     async def _by_day(self, uids: Sequence[int], key: DateKey) -> set[int]:
         # What has no day is no match.
         first = SENT_ANY if key.relation is DateRelation.BEFORE else sent_from(key.day)
-        ends = {DateRelation.BEFORE: sent_from, DateRelation.ON: sent_after, DateRelation.SINCE: lambda day: _HIGHEST}
-        end = ends[key.relation](key.day)
+        end = _HIGHEST
+        if key.relation is not DateRelation.SINCE:
+            end = sent_from(key.day) if key.relation is DateRelation.BEFORE else sent_after(key.day)
         found: set[int] = set()
-        for start in range(0, len(uids), _LOOKED_THROUGH):
-            await self._turn.pass_on()
-            some = uids[start : start + _LOOKED_THROUGH]
-            found.update(await self._mailbox.rendered_between(some, Rendered.SEARCH_PLACES, first, end))
+        async for batch in self._batches(uids, _LOOKED_THROUGH):
+            found.update(await self._mailbox.rendered_between(batch, Rendered.SEARCH_PLACES, first, end))
         return found
 
     async def _by_all(self, uids: Sequence[int], piece: Rendered, test: _Test) -> set[int]:

@@ -33,7 +33,7 @@ def test_no_piece_is_long(monkeypatch: pytest.MonkeyPatch, convert: object, text
 
     class Counted:
         @staticmethod
-        def normalize(form: str, piece: str) -> str:
+        def normalize(form: Literal["NFC", "NFKD"], piece: str) -> str:
             lengths.append(len(piece))
             return unicodedata.normalize(form, piece)
 
