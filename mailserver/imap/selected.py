@@ -257,7 +257,7 @@ class Selected(Permissions):
         )  # fmt: skip
 
     def pending(
-        self, shown: FlagsShown, *, expunge: bool, flags: bool = True, vanished: bool = False
+        self, shown: FlagsShown, *, expunge: bool, flags: bool = True, vanished: bool = False, pushed: bool = False
     ) -> Iterator[bytes]:
         """Say what happened since the last time, piece by piece.
 
@@ -266,11 +266,12 @@ class Selected(Permissions):
             expunge: False while a FETCH, STORE or SEARCH by sequence number is answered (RFC 9051 §7.5.1).
             flags: False to leave out how flags changed: the client does not want to hear of it.
             vanished: VANISHED instead of EXPUNGE (RFC 7162 §3.2.10).
+            pushed: no command is the occasion: that something has to wait is said only when there is news.
         """
         if not self.has_pending():
             self._told, self.synced = None, self.modseq
             return
-        last = self.last_uid
+        last, modseq = self.last_uid, self.modseq
         if self.rights_pending and self.rights_told():
             # RFC 4314 §5.1.1: what the client may set now.
             yield self.flags_line()
@@ -288,7 +289,7 @@ class Selected(Permissions):
         self._told = None
         if not self.has_pending():
             self.synced = self.modseq
-        elif vanished:
+        elif vanished and not (pushed and self.modseq == modseq):
             # RFC 7162 §6: the client saw MODSEQs above that of what it was not told. If the connection ended now, and
             # it came back with the highest of them, it would never hear of the rest.
             yield b"* OK [HIGHESTMODSEQ %d] Not all is told yet\r\n" % self.synced

@@ -282,12 +282,12 @@ class Session:
             return b""
         return b"* OK [HIGHESTMODSEQ %d] CONDSTORE is on\r\n" % self.selected.modseq
 
-    def pending(self, *, expunge: bool = True, flags: bool = True) -> Iterator[bytes]:
-        """What happened in the selected mailbox since the client was last told; `flags`: how they changed, too."""
+    def pending(self, *, expunge: bool = True, flags: bool = True, pushed: bool = False) -> Iterator[bytes]:
+        """What happened in the selected mailbox since the client was last told (selected.py)."""
         if self.selected is None or self.selected.revoked:
             return iter(())
         return self.selected.pending(
-            self.shown, expunge=expunge, flags=flags, vanished=self.qresync or self.uid_only
+            self.shown, expunge=expunge, flags=flags, vanished=self.qresync or self.uid_only, pushed=pushed
         )  # fmt: skip
 
     def has_news(self) -> bool:

@@ -50,7 +50,8 @@ async def _notified(session: Session, wanted: News, *, expunges: bool, pushed: b
         last = view.last_uid
         # RFC 5465 §6.1.2: SELECTED-DELAYED keeps the meaning of numbers between commands.
         expunge = expunges and not (pushed and wanted.delayed)
-        for piece in session.pending(expunge=expunge, flags=NotifyEvent.FLAG_CHANGE in wanted.events):
+        flags = NotifyEvent.FLAG_CHANGE in wanted.events
+        for piece in session.pending(expunge=expunge, flags=flags, pushed=pushed):
             yield piece
         if view.last_uid > last and wanted.fetch and not view.revoked:
             async for answers in _new_messages(session, view, wanted, last):

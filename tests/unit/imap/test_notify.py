@@ -76,6 +76,21 @@ async def test_selected_delayed_keeps_the_numbers_between_commands() -> None:
         assert await imap.response_line() == b"* 1 EXPUNGE"
 
 
+async def test_selected_delayed_with_qresync_says_once_that_something_waits() -> None:
+    async with ImapHarness() as server, server.client(enable="QRESYNC", select="INBOX") as imap, asyncio.timeout(10):
+        await server.deliver(MESSAGE, MESSAGE)
+        await imap.ok(f"NOTIFY SET (SELECTED-DELAYED ({EVENTS} FlagChange))")
+        await server.expunge(1)
+        assert (await imap.response_line()).startswith(b"* OK [HIGHESTMODSEQ ")
+        await until(lambda: all(connection._task is None for connection in server.connections))
+        assert (await imap.ok("FETCH 2 UID")).untagged[0] == b"* 2 FETCH (UID 2)"
+        await server.flag("2", FlagChange.ADD, "\\Seen")
+        fetch, waits = await lines(imap, 2)
+        assert fetch.startswith(b"* 2 FETCH (UID 2 MODSEQ (") and waits.startswith(b"* OK [HIGHESTMODSEQ ")
+        assert (await imap.ok("NOOP")).untagged == (b"* VANISHED 1",)
+        await quiet(server, imap)
+
+
 @pytest.mark.parametrize("wanted", ["NONE", "SET (selected NONE)", "SET (personal (MailboxName))"])
 async def test_a_snapshot(wanted: str) -> None:
     """RFC 5465 §3.1: whoever does not name the selected mailbox hears nothing of it, with NOOP and IDLE neither."""
