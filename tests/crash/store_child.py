@@ -19,6 +19,7 @@ import structlog
 from mailserver.model.errors import MailError
 from mailserver.model.flags import SEEN, FlagChange
 from mailserver.model.ids import AccountId
+from mailserver.model.rights import RightsChange, parse_rights
 from mailserver.ports.clock import SystemClock
 from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
@@ -26,6 +27,8 @@ from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
 ANNA, BEN = AccountId("anna@example.test"), AccountId("ben@example.test")
+LR = parse_rights("lr")
+NOTE = b"x" * 5_000
 # Work for later is done at the end, so that every run makes the same calls.
 SETTINGS = StorageSettings(commit_threads=1, read_threads=1, flush_delay=10.0, fill_delay=10.0, watch_interval=60.0)
 
@@ -107,6 +110,8 @@ async def everything(root: Path, say: int) -> None:
                     await attempt("replace", replaced(store.replace(inbox, 5, new, draft)))
         except MailError as error:
             ack("refused", "open", error.detail)
+        await attempt("annotate", nothing(anna.annotate("A", {"/private/comment": NOTE})))
+        await attempt("grant", nothing(anna.grant("A", BEN, RightsChange.REPLACE, LR)))
         await attempt("create", nothing(anna.create("New/Sub")))
         await attempt("rename", nothing(anna.rename("A", "B")))
         await attempt("delete", nothing(anna.delete("New/Sub")))

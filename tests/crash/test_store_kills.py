@@ -23,11 +23,13 @@ from typing import Any
 import pytest
 
 from mailserver.model.mailbox import INBOX
+from mailserver.model.metadata import Annotations
+from mailserver.model.rights import Acl
 from mailserver.ports.clock import SystemClock
 from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
-from tests.crash.store_child import ANNA, BEN, deliver, message, prepare
+from tests.crash.store_child import ANNA, BEN, LR, NOTE, deliver, message, prepare
 from tests.helpers.strace import STATE_CHANGING, needs_strace
 
 CHILD = Path(__file__).parent / "store_child.py"
@@ -101,6 +103,8 @@ class State:
     boxes: dict[str, dict[int, tuple[str, frozenset[str]]]] = field(default_factory=dict)
     validity: dict[str, int] = field(default_factory=dict)
     dates: dict[str, int] = field(default_factory=dict)
+    acls: dict[str, Acl] = field(default_factory=dict)
+    notes: dict[str, Annotations] = field(default_factory=dict)
 
     def subjects(self, *names: str) -> list[str]:
         return [subject for name in names for subject, _ in self.boxes.get(name, {}).values()]
@@ -126,6 +130,7 @@ async def look(store: MaildirStore, name: Any) -> State:
             status = await account.status(info.name)
             assert (status.messages, status.uid_next) == (len(found), box.uid_next)
             state.boxes[info.name], state.validity[info.name] = found, box.uid_validity
+            state.acls[info.name], state.notes[info.name] = info.acl, await account.annotations(info.name)
     return state
 
 
@@ -141,6 +146,7 @@ def remove_indexes(root: Path) -> None:
 async def after_restart(root: Path) -> tuple[State, State]:
     async with open_store(root) as store:
         anna, ben = await look(store, ANNA), await look(store, BEN)
+        assert not any(anna.acls.values()) or await store.sharers(BEN) == [ANNA], "a right is found by who has it"
         (uid,) = await deliver(store, "later", Target(account=ANNA))
         assert uid > max(anna.boxes[INBOX], default=0)
     remove_indexes(root)
@@ -190,6 +196,8 @@ def check(root: Path, before: State) -> dict[str, Any]:
     assert {"m5", "r1"} & set(anna.subjects(INBOX)), "a message and its replacement are never both missing"
     if "replace" in acked:
         assert boxes[INBOX][acked["replace"][0]][0] == "r1" and "m5" not in anna.subjects(INBOX)
+    assert anna.notes[name] in ({}, {"/private/comment": NOTE}) and (anna.notes[name] or "annotate" not in acked)
+    assert anna.acls[name] in ({}, {BEN: LR}) and (anna.acls[name] or "grant" not in acked)
     if "create" in acked:
         assert "New" in boxes and ("New/Sub" in boxes) >= ("delete" not in acked and "rename" not in acked)
     if "rename" in acked:
@@ -278,8 +286,10 @@ def test_h01_h09_killed_at_every_call(
     chosen = sampled(places, 6)
     kept = everywhere(used_store, before, chosen, tmp_path, "signal=SIGKILL", {-9})
     # The kills were spread over everything: each operation was promised in some runs and not in others.
-    operations = {"deliver", "append", "store", "copy", "move", "expunge", "replace", "create", "rename", "delete"}
-    assert set(kept) >= operations
+    assert set(kept) >= {
+        "deliver", "append", "store", "copy", "move", "expunge", "replace", "annotate", "grant", "create", "rename",
+        "delete",
+    }  # fmt: skip
     assert all(0 < count < len(chosen) for operation, count in kept.items()), kept
 
 

@@ -9,11 +9,12 @@ import asyncio
 import functools
 import os
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from mailserver.model.changes import MetadataChanged, SubscriptionChanged
-from mailserver.model.errors import InvalidInput, LimitReached, NotFound, OverQuota
+from mailserver.model.errors import InvalidInput, LimitReached, NotFound, OverQuota, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import (
     INBOX,
@@ -42,6 +43,7 @@ from mailserver.storage.observers import Observers
 
 __all__ = ["MaildirAccount"]
 
+_T = TypeVar("_T")
 MAX_SUBSCRIPTIONS = 10_000
 
 
@@ -201,7 +203,13 @@ class MaildirAccount:
     async def annotations(self, name: str | None) -> Annotations:
         """The annotations of a mailbox, or of the account."""
         path = self._annotations_file(None if name is None else self.existing(name))
-        return await self.context.reading.run(load_annotations, path)
+        return await self._read(load_annotations, path)
+
+    async def _read(self, read: Callable[[str], _T], path: str) -> _T:
+        try:
+            return await self.context.reading.run(read, path)
+        except OSError as error:
+            raise StorageFailure("the mailbox cannot be used now, try again later", detail=str(error)) from error
 
     def _annotations_file(self, folder: Folder | None) -> str:
         return f"{self.path}/{ACCOUNT_METADATA}" if folder is None else f"{folder.path}/{METADATA}"
@@ -223,7 +231,7 @@ class MaildirAccount:
     async def url_key(self, name: str, *, make: bool = False) -> bytes | None:
         """The access key of a mailbox."""
         mailbox_id = self.existing(name).state.mailbox_id
-        keys = await self.context.reading.run(load_url_keys, self.path)
+        keys = await self._read(load_url_keys, self.path)
         if mailbox_id in keys or not make:
             return keys.get(mailbox_id)
 

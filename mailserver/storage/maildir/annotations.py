@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 
 
 def read_annotations(path: str) -> dict[str, bytes]:
-    """The annotations of a file; none when it is missing. Raises Damaged."""
+    """The annotations of a file; none when it is missing. Raises Damaged, OSError."""
     try:
         fields = read_checked(path, os.path.basename(path))
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def read_annotations(path: str) -> dict[str, bytes]:
 
 
 def load_annotations(path: str) -> dict[str, bytes]:
-    """As `read_annotations`; a damaged file has none."""
+    """As `read_annotations`; a damaged file has none. Raises OSError."""
     try:
         return read_annotations(path)
     except Damaged as error:

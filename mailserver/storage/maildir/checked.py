@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 
 from mailserver.net import files
 
-__all__ = ["Damaged", "read_checked", "write_checked"]
+__all__ = ["Damaged", "is_of_the_file", "read_checked", "write_checked"]
 
 MAX_SIZE = 1 << 20
 
 
 class Damaged(Exception):
     """The file is there and is not what was written."""
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Is it the file that is bad? Without descriptors or memory, or without permission, a good one is not read either,
+    and nothing must be written in its place."""
+    return error.errno in (errno.EIO, errno.EFBIG)
 
 
 def write_checked(path: str, kind: str, fields: dict[str, str]) -> None:
@@ -23,13 +30,13 @@ def write_checked(path: str, kind: str, fields: dict[str, str]) -> None:
 
 
 def read_checked(path: str, kind: str) -> dict[str, str]:
-    """The fields. Raises FileNotFoundError, Damaged."""
+    """The fields. Raises FileNotFoundError, Damaged, and any other OSError, which says nothing about the file."""
     try:
         data = files.read_file(path, MAX_SIZE)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        raise Damaged(str(error)) from error
+        if is_of_the_file(error):
+            raise Damaged(str(error)) from error
+        raise
     body, mark, digest = data.rpartition(b"sum ")
     if not mark or digest != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise Damaged(f"the checksum of {path} is wrong")

@@ -23,7 +23,7 @@ from mailserver.model.errors import InvalidInput
 from mailserver.model.mailbox import INBOX, SEPARATOR, SpecialUse, check_mailbox_name
 from mailserver.net import files
 from mailserver.storage.maildir import folder_names
-from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
+from mailserver.storage.maildir.checked import Damaged, is_of_the_file, read_checked, write_checked
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_state import FolderState
 from mailserver.wire.imap import utf7
@@ -204,11 +204,13 @@ def _load_folder(name: str, dirname: str, path: str) -> Folder | None:
 
 
 def load_subscriptions(account: str) -> set[str]:
-    """The subscribed names; the empty set when nothing can be read."""
+    """The subscribed names; the empty set when there is no such file, or a bad one. Raises OSError."""
     try:
         text = files.read_file(f"{account}/{SUBSCRIPTIONS}", MAX_SUBSCRIPTIONS_SIZE).decode("utf-8", "replace")
-    except OSError:
-        return set()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or is_of_the_file(error):
+            return set()
+        raise
     lines = text.split("\n")
     if lines[0].startswith("V\t"):
         names = [SEPARATOR.join(_decode(part) for part in line.split("\t")) for line in lines[1:]]

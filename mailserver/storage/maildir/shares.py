@@ -126,14 +126,16 @@ async def find_shares(store: MaildirStore, shares: Shares) -> None:
     """Fill a lost file from all accounts. What changes meanwhile is noted by those who change it, and only added to."""
     run = store.context.reading.run
     try:
-        accounts = await store.accounts()
+        accounts, whole = await store.accounts(), True
         for start in range(0, len(accounts), _AT_ONCE):
             some = [(name, store.path_of(name)) for name in accounts[start : start + _AT_ONCE]]
-            found = await run(_identifiers, some)
+            found, all_read = await run(_identifiers, some)
+            whole = whole and all_read
             for name, identifiers in found.items():
                 shares.note(name, shares.of(name) | identifiers)
             await run(shares.add, found)
-        await run(lambda: shares.add({}, complete=True))
+        # Else at the next start again.
+        await run(lambda: shares.add({}, complete=whole))
     except (MailError, OSError, sqlite3.Error) as error:
         # At the next start again.
         _log.warning("storage.shares_not_found", error=str(error))
@@ -155,14 +157,19 @@ async def revoke(store: MaildirStore, account: AccountId) -> None:
         await (await store.existing_account(account)).reset_url_keys(None)
 
 
-def _identifiers(accounts: Iterable[tuple[AccountId, str]]) -> dict[AccountId, frozenset[str]]:
-    found = {}
+def _identifiers(accounts: Iterable[tuple[AccountId, str]]) -> tuple[dict[AccountId, frozenset[str]], bool]:
+    """Those of each account that has any; and whether all could be read."""
+    found, whole = {}, True
     for name, path in accounts:
         try:
             folders = [folder for _, _, folder in layout.folders_of(path) if folder is not None]
-        except OSError:
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _log.warning("storage.shares_not_read", path=path, error=str(error))
+            whole = False
             continue
         identifiers = frozenset[str]().union(*(shared_with(folder.state.acl) for folder in folders))
         if identifiers:
             found[name] = identifiers
-    return found
+    return found, whole

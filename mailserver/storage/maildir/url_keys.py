@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 def load_url_keys(account: str) -> dict[str, bytes]:
-    """The keys by MAILBOXID."""
+    """The keys by MAILBOXID. Raises OSError."""
     try:
         fields = read_checked(f"{account}/{URL_KEYS}", URL_KEYS)
         return {mailbox_id: bytes.fromhex(key) for mailbox_id, key in fields.items() if mailbox_id != "sum"}
