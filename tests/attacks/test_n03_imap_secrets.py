@@ -58,10 +58,10 @@ async def _answered(imap: AsyncImap, command: str) -> None:
 
 
 async def test_n03_logs_and_events() -> None:
-    server = ImapHarness()
+    server, shown = ImapHarness(), list[str]()
 
     def judge(ctx: AuthenticateContext) -> Authenticated | Denied:
-        assert SECRET not in repr(ctx)
+        shown.append(repr(ctx))
         return Authenticated(account=ANNA) if ctx.token == SECRET else Denied(reason="expired", scope="mail")
 
     server.registry.authenticate(judge, mechanisms=("OAUTHBEARER", "XOAUTH2"))
@@ -78,5 +78,6 @@ async def test_n03_logs_and_events() -> None:
                     await _answered(imap, "SELECT INBOX")
                 await imap.ok("UNAUTHENTICATE")
                 await imap.ok(f'LOGIN anna "{PASSWORD}"')
+    assert len(shown) == 4 and SECRET not in repr(shown)
     assert SECRET not in repr(lines) and PASSWORD not in repr(lines)
     assert SECRET not in repr(server.events) and len(server.events) > 8
