@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from mailserver.imap.fetch.listed import listed_literals
 from mailserver.imap.fetch.sections import SectionItem, field_filter, render
 from mailserver.imap.rows import Rows
 from mailserver.mime.headers import LISTED_FIELDS
@@ -71,15 +72,11 @@ def _piece(at: int) -> _Column:
 
 
 def _listed_header(at: int, item: BodySection) -> _Column:
-    fields = field_filter(item.fields)
     if item.partial is not None:
+        fields = field_filter(item.fields)
         return lambda rows, pieces, rendered: [render(item, fields(piece)) for piece in pieces[at]]
-
-    def column(rows: Rows, pieces: Pieces, rendered: Sequence[bytes]) -> Iterable[object]:
-        headers = [fields(piece) for piece in pieces[at]]
-        return [b"{%d}\r\n%b" % (len(header), header) for header in headers]
-
-    return column
+    literals = listed_literals(item.fields)
+    return lambda rows, pieces, rendered: literals(pieces[at])
 
 
 @dataclass(slots=True)

@@ -17,14 +17,16 @@ from mailserver.model.errors import MailError
 from mailserver.wire.imap.fetch_items import BinarySection, BinarySize, BodySection, SectionText
 
 __all__ = [
-    "Located", "SectionItem", "UnknownEncoding", "field_filter", "locate_all", "opened", "render", "value_of",
+    "MANY_FIELDS", "Located", "SectionItem", "UnknownEncoding", "field_filter", "locate_all", "opened", "render",
+    "value_of",
 ]  # fmt: skip
 
 SectionItem = BodySection | BinarySection | BinarySize
 #: A range of the message (start, end), octets, or None for NIL.
 Located = tuple[int, int] | bytes | None
 
-_MANY_FIELDS = 32
+#: Names for which there is no pattern.
+MANY_FIELDS = 32
 _ENCODINGS = (b"7bit", b"8bit", b"binary", b"quoted-printable", b"base64")
 
 
@@ -107,7 +109,7 @@ def field_filter(names: tuple[str, ...], *, inverse: bool = False) -> Callable[[
     long to compile, and are looked up instead.
     """
     wanted = frozenset(name.encode("utf-8", "replace") for name in names)
-    if len(names) <= _MANY_FIELDS and not inverse:
+    if len(names) <= MANY_FIELDS and not inverse:
         either = b"|".join(re.escape(name) for name in sorted(wanted))
         # It begins with an octet of its own, which is looked for at the speed of memory.
         pattern = re.compile(rb"\n((?i:%b)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+)" % either)

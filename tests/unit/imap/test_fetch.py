@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailserver.imap.connection.output import CHUNK, Output
 from mailserver.imap.fetch.ahead import one_ahead
+from mailserver.imap.fetch.listed import listed_literals
 from mailserver.imap.fetch.plan import Plan
 from mailserver.imap.fetch.sections import field_filter
 from mailserver.imap.rows import Rows
+from mailserver.mime.headers import LISTED_FIELDS, fields, select
 from mailserver.model.flags import FlagChange
 from mailserver.ports.clock import SystemClock
 from mailserver.storage.maildir import reading
@@ -297,6 +301,39 @@ LISTS = {
     "IN-REPLY-TO SENDER MESSAGE-ID CONTENT-TRANSFER-ENCODING REFERENCES X-DRAFT-INFO MAIL-FOLLOWUP-TO MAIL-REPLY-TO "
     "RETURN-PATH",
 }
+
+
+_NAMES = st.sampled_from(["subject", "from", "to", "date", "x-priority", "lines", "list-id", "message-id"]).flatmap(
+    lambda name: st.sampled_from([name, name.upper(), name.title(), f"{name} \t", f"{name}x", f"x{name}"])
+)
+_VALUES = st.text(st.sampled_from("ab: \t\r"), max_size=6).map(str.encode)
+_FOLDS = st.lists(st.tuples(st.sampled_from([b"\r\n ", b"\n\t"]), _VALUES).map(b"".join), max_size=2).map(b"".join)
+_FIELDS = st.tuples(_NAMES.map(str.encode), st.just(b":"), _VALUES, _FOLDS, st.sampled_from([b"\r\n", b"\n"]))
+_ODD = st.sampled_from([b":\r\n", b" x\r\n", b"\0\n", b"no field\r\n"]).map(lambda line: (line,))
+_HEADERS = st.lists(st.one_of(_FIELDS, _FIELDS, _FIELDS, _ODD).map(b"".join), max_size=8).map(b"".join)
+_MESSAGES = st.tuples(_HEADERS, st.sampled_from([b"", b"\r\n", b"\r\ntext"])).map(b"".join)
+#: With these each message of a batch is looked at alone.
+_UNUSUAL = st.sampled_from(
+    [b"Subject: no end", b"Lines: no end", b"Subject: \0\r\n", b"Lines: \0\r\nDate:", b"To:\r\n\t\0\r\n"]
+)
+
+
+@given(st.lists(_MESSAGES, max_size=8), st.lists(_UNUSUAL, max_size=2), st.sampled_from([*LISTS, "few"]))
+def test_fields_of_many_messages_are_those_of_each(messages: list[bytes], unusual: list[bytes], client: str) -> None:
+    messages = [*messages, *unusual, *messages[:1]]
+    names = tuple(dict.fromkeys(LISTS.get(client, "subject from").lower().split()))
+    pieces = [select(message, fields(message), LISTED_FIELDS) for message in messages]
+    headers = [field_filter(names)(piece).replace(b"\0", b"\x80") for piece in pieces]
+    assert listed_literals(names)(pieces) == [b"{%d}\r\n%b" % (len(header), header) for header in headers]
+
+
+async def test_no_literal_has_a_nul(store: MemoryStore | MaildirStore) -> None:
+    async with ImapHarness(store=store) as server, server.client() as imap:
+        await server.deliver(*[b"Subject: a\0b\r\nFrom: x\r\n\r\n"] * 3)
+        await imap.ok("SELECT INBOX")
+        for names in (LISTS["Thunderbird"], "SUBJECT"):
+            for line in (await imap.ok(f"FETCH 1:* (BODY.PEEK[HEADER.FIELDS ({names})])")).untagged:
+                assert b"Subject: a\x80b\r\n" in line and b"\0" not in line
 
 
 @pytest.mark.parametrize("client", LISTS)
