@@ -2,8 +2,8 @@
 
 A folder says which UIDs are still to be looked through (`Folder.unrendered`): all of them when it is looked at for the
 first time, then those that arrive. One batch of one folder at a time in the whole store, and all folders in turn; while
-mail comes in, or somebody waits for the disk or the account, or the batch before had to share the processor, there is a
-pause before each batch.
+mail comes in, or somebody waits for the disk or the account, there is a pause before each batch, and a shorter one when
+the batch before had to share the processor.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _log = structlog.get_logger()
 _BATCH = 16
 _OCTETS = 1 << 20
 _PAUSE = 0.1
+_SHORT_PAUSE = 0.02
 #: A batch took more than so many times the time of the processor that it used, and not only a moment.
 _CROWDED = 2
 _SHORT = 0.005
@@ -80,21 +81,18 @@ class Rendering:
                 folder = next(iter(self._folders))
                 upkeep = self._folders.pop(folder)
                 # Another turn of the loop in any case.
-                await asyncio.sleep(_PAUSE if self._wanted(upkeep) else 0)
+                await asyncio.sleep(self._pause(upkeep))
                 if not self._stopped and upkeep.keeps(folder):
                     await self._some(upkeep, folder)
         finally:
             self._running = False
 
-    def _wanted(self, upkeep: Upkeep) -> bool:
-        """Has anyone something better to do for the store?"""
+    def _pause(self, upkeep: Upkeep) -> float:
+        """For how long others have something better to do."""
         context = self._context
-        return (
-            self._crowded
-            or upkeep.wanted
-            or context.reading.busy
-            or context.loop.time() - context.last_arrival < _PAUSE
-        )
+        if upkeep.wanted or context.reading.busy or context.loop.time() - context.last_arrival < _PAUSE:
+            return _PAUSE
+        return _SHORT_PAUSE if self._crowded else 0
 
     async def _some(self, upkeep: Upkeep, folder: Folder) -> None:
         low, high = folder.unrendered.pop()

@@ -151,6 +151,7 @@ async def test_it_makes_way(account: MaildirAccount, watched: Watched, monkeypat
         await sleep(0)
 
     monkeypatch.setattr(rendering, "_PAUSE", 5.0)
+    monkeypatch.setattr(rendering, "_SHORT_PAUSE", 3.0)
     monkeypatch.setattr(rendering, "_SHORT", 1e9)
     monkeypatch.setattr(asyncio, "sleep", slept)
     account.context.last_arrival = account.context.loop.time()
@@ -164,7 +165,7 @@ async def test_it_makes_way(account: MaildirAccount, watched: Watched, monkeypat
     for _ in range(2):
         note_unrendered(account.folders[INBOX], 1, COUNT)
         await fill(account)
-    assert pauses[4:] == [0, 5.0]
+    assert pauses[4:] == [0, 3.0]
 
 
 async def test_it_ends_with_the_store(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
