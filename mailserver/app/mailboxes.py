@@ -12,7 +12,7 @@ from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MailboxInfo
 from mailserver.model.rights import ANYONE, RightsChange, parse_identifier, parse_rights, render_rights
-from mailserver.storage.maildir import maintenance
+from mailserver.storage.maildir.repair import maintenance
 
 __all__ = ["mailbox_operations"]
 

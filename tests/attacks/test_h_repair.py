@@ -20,9 +20,9 @@ from mailserver.model.errors import StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import maintenance
-from mailserver.storage.maildir.findings import Severity
 from mailserver.storage.maildir.folder_state import MAX_UID
+from mailserver.storage.maildir.repair import maintenance
+from mailserver.storage.maildir.repair.findings import Severity
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.damage import flip, state_field
 from tests.helpers.imap import Closed, Imap

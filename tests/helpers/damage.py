@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mailserver.storage.maildir.checked import read_checked, write_checked
-from mailserver.storage.maildir.findings import Problem
+from mailserver.storage.maildir.repair.findings import Problem
 
 __all__ = ["DAMAGES", "LOSSY", "WORK", "Damage", "flip", "state_field", "unsafe_name"]
 

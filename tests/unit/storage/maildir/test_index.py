@@ -21,7 +21,7 @@ from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
 from mailserver.storage.maildir import reading, salvage, schema
 from mailserver.storage.maildir.mailbox import MaildirMailbox
-from mailserver.storage.maildir.rebuild import rebuild_account
+from mailserver.storage.maildir.repair.rebuild import rebuild_account
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 from tests.helpers.clock import FakeClock

@@ -13,9 +13,10 @@ from mailserver.model.errors import MailError, NotFound
 from mailserver.model.flags import FlagChange
 from mailserver.model.mailbox import Stored
 from mailserver.ports.store import Target
-from mailserver.storage.maildir import dovecot, maintenance
-from mailserver.storage.maildir.findings import Problem
+from mailserver.storage.maildir import dovecot
 from mailserver.storage.maildir.keywords import Keywords
+from mailserver.storage.maildir.repair import maintenance
+from mailserver.storage.maildir.repair.findings import Problem
 from mailserver.storage.maildir.store import MaildirStore
 from tests.helpers.damage import flip
 from tests.helpers.maildir import ANNA, Seen, account_dir, fill, open_store, see

@@ -14,7 +14,7 @@ from mailserver.model.mailbox import INBOX
 from mailserver.model.rights import NO_RIGHTS, RightsChange, parse_rights
 from mailserver.storage.maildir.checked import read_checked
 from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
-from mailserver.storage.maildir.maintenance import rebuild
+from mailserver.storage.maildir.repair.maintenance import rebuild
 from mailserver.storage.maildir.shares import Shares
 from mailserver.storage.maildir.store import MaildirStore
 from tests.helpers.imap_service import until

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mailserver.model.mailbox import QuotaUsage
-from mailserver.storage.maildir import maintenance
 from mailserver.storage.maildir.checked import write_checked
-from mailserver.storage.maildir.findings import Finding, Problem, Severity
-from mailserver.storage.maildir.verify import problems_of_store, verify_account
+from mailserver.storage.maildir.repair import maintenance
+from mailserver.storage.maildir.repair.findings import Finding, Problem, Severity
+from mailserver.storage.maildir.repair.verify import problems_of_store, verify_account
 from tests.helpers.damage import DAMAGES, LOSSY, WORK, unsafe_name
 from tests.helpers.maildir import ANNA, Seen, account_dir, content, fill, open_store, see
 

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable
 from mailserver.net import files
 from mailserver.storage.maildir.folder_state import MAX_UID, STATE_FILE
 from mailserver.storage.maildir.index_contents import FolderContents, MessageRow
-from mailserver.storage.maildir.inspection import ASIDE, SUBS, FolderOnDisk, MessageFile
 from mailserver.storage.maildir.keywords import Keywords
 from mailserver.storage.maildir.names import FileName, is_ours
+from mailserver.storage.maildir.repair.inspection import ASIDE, SUBS, FolderOnDisk, MessageFile
+from mailserver.storage.maildir.repair.verify_folder import ABANDONED, UNSAFE
 from mailserver.storage.maildir.unknown_files import wire_size
-from mailserver.storage.maildir.verify_folder import ABANDONED, UNSAFE
 
 __all__ = ["mend_folder", "mend_layout"]
 

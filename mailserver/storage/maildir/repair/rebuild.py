@@ -28,9 +28,9 @@ from mailserver.storage.maildir.index_contents import (
     connect_readonly,
     read_contents,
 )
-from mailserver.storage.maildir.inspection import Directory, FolderOnDisk, directories, read_folder
-from mailserver.storage.maildir.rebuild_folder import mend_folder, mend_layout
-from mailserver.storage.maildir.rebuild_state import mend_state
+from mailserver.storage.maildir.repair.inspection import Directory, FolderOnDisk, directories, read_folder
+from mailserver.storage.maildir.repair.rebuild_folder import mend_folder, mend_layout
+from mailserver.storage.maildir.repair.rebuild_state import mend_state
 from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
 from mailserver.wire.imap import utf7
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from mailserver.net import files
 from mailserver.storage.maildir import dovecot
 from mailserver.storage.maildir.folder_state import MAX_UID, FolderState
-from mailserver.storage.maildir.inspection import directories, read_folder
 from mailserver.storage.maildir.keywords import Keywords
+from mailserver.storage.maildir.repair.inspection import directories, read_folder
 
 __all__ = ["Exported", "export_dovecot"]
 

@@ -10,11 +10,11 @@ from collections.abc import Collection
 
 from mailserver.storage.maildir.annotations import METADATA, read_annotations
 from mailserver.storage.maildir.checked import Damaged
-from mailserver.storage.maildir.findings import Findings, Problem
 from mailserver.storage.maildir.folder_state import MAX_UID, STATE_FILE
-from mailserver.storage.maildir.inspection import SUBS, FolderOnDisk, MessageFile
 from mailserver.storage.maildir.keywords import JOURNAL, LETTERS_FILE, Keywords
 from mailserver.storage.maildir.names import FLAG_LETTERS, FileName, is_ours
+from mailserver.storage.maildir.repair.findings import Findings, Problem
+from mailserver.storage.maildir.repair.inspection import SUBS, FolderOnDisk, MessageFile
 from mailserver.storage.maildir.unknown_files import wire_size
 
 __all__ = ["ABANDONED", "UNSAFE", "check_annotations", "check_folder", "usage_of"]

@@ -10,9 +10,9 @@ from mailserver.model.mailbox import SpecialUse
 from mailserver.net import files
 from mailserver.storage.maildir.folder_state import MAX_MODSEQ, MAX_UID, STATE_FILE, FolderState
 from mailserver.storage.maildir.index_contents import BAD_VALUE, FolderContents, IndexContents
-from mailserver.storage.maildir.inspection import FolderOnDisk
 from mailserver.storage.maildir.layout import NEW_ACCOUNT, AccountState
 from mailserver.storage.maildir.recover import recovered_state
+from mailserver.storage.maildir.repair.inspection import FolderOnDisk
 
 __all__ = ["mend_state"]
 

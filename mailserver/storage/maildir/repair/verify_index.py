@@ -13,7 +13,6 @@ from typing import Self
 from mailserver.mime.render import render
 from mailserver.model.mailbox import Rendered
 from mailserver.storage.maildir import reading
-from mailserver.storage.maildir.findings import Findings, Problem
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.folder_state import STATE_FILE, FolderState
 from mailserver.storage.maildir.index import INDEX_FILE
@@ -25,11 +24,12 @@ from mailserver.storage.maildir.index_contents import (
     connect_readonly,
     read_contents,
 )
-from mailserver.storage.maildir.inspection import FolderOnDisk, MessageFile
 from mailserver.storage.maildir.keys import key_range
 from mailserver.storage.maildir.keywords import Keywords
 from mailserver.storage.maildir.names import FileName
 from mailserver.storage.maildir.pieces import keys_of_pieces, read_pieces
+from mailserver.storage.maildir.repair.findings import Findings, Problem
+from mailserver.storage.maildir.repair.inspection import FolderOnDisk, MessageFile
 from mailserver.storage.maildir.rows import FileRow
 
 __all__ = ["IndexCheck"]

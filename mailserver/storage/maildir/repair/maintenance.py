@@ -12,13 +12,13 @@ from mailserver.model.errors import MailError, NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import QuotaUsage
 from mailserver.storage.maildir.account import MaildirAccount
-from mailserver.storage.maildir.export import Exported, export_dovecot
-from mailserver.storage.maildir.findings import Finding, Problem
 from mailserver.storage.maildir.folder import Folder
 from mailserver.storage.maildir.keys import key_range
-from mailserver.storage.maildir.rebuild import rebuild_account
+from mailserver.storage.maildir.repair.export import Exported, export_dovecot
+from mailserver.storage.maildir.repair.findings import Finding, Problem
+from mailserver.storage.maildir.repair.rebuild import rebuild_account
+from mailserver.storage.maildir.repair.verify import verify_account
 from mailserver.storage.maildir.store import MaildirStore
-from mailserver.storage.maildir.verify import verify_account
 
 __all__ = ["Adopted", "Rebuilt", "adopt", "export", "rebuild", "verify"]
 

@@ -15,10 +15,10 @@ from mailserver.net import files
 from mailserver.storage.maildir import folder_names, layout, tree
 from mailserver.storage.maildir.annotations import ACCOUNT_METADATA
 from mailserver.storage.maildir.checked import Damaged, read_checked
-from mailserver.storage.maildir.findings import Finding, Findings, Problem, Severity
-from mailserver.storage.maildir.inspection import FolderOnDisk, directories, read_folder
-from mailserver.storage.maildir.verify_folder import check_annotations, check_folder, usage_of
-from mailserver.storage.maildir.verify_index import IndexCheck
+from mailserver.storage.maildir.repair.findings import Finding, Findings, Problem, Severity
+from mailserver.storage.maildir.repair.inspection import FolderOnDisk, directories, read_folder
+from mailserver.storage.maildir.repair.verify_folder import check_annotations, check_folder, usage_of
+from mailserver.storage.maildir.repair.verify_index import IndexCheck
 
 __all__ = ["problems_of_store", "verify_account"]
 
