@@ -234,8 +234,8 @@ class Player:
         if match is None or match[1] in ("CLIENTBUG", "CAPABILITY"):
             return ""
         name, argument = match[1].upper(), match[2]
-        if name == "MAILBOXID":
-            # Dovecot 2.3 shows it in STATUS alone.
+        if name in ("MAILBOXID", "URLMECH"):
+            # Dovecot 2.3 shows the first in STATUS alone, and the second to nobody.
             return ""
         if name in ("UIDVALIDITY", "HIGHESTMODSEQ"):
             self.known["UV" if name == "UIDVALIDITY" else "HM"] = argument
