@@ -73,7 +73,7 @@ async def _loaded(load: Load, name: AccountId) -> MaildirAccount | MailError:
 
 
 async def _find(account: MaildirAccount, target: Target, octets: int) -> Place | None:
-    """A place, or None: not in this account now. Raises NotFound, OverQuota, LimitReached."""
+    """A place, or None: not in this account now. Raises NotFound, OverQuota, LimitReached, StorageFailure."""
     while _gives_places(account):
         try:
             folder = account.folders.get(target.mailbox) or await _destination(account, target)
@@ -81,7 +81,13 @@ async def _find(account: MaildirAccount, target: Target, octets: int) -> Place |
             further: frozenset[str] = frozenset()
             info = None
             if target.flags or not target.into_new:
-                flags, info, further = await _admit(account, folder, target)
+                try:
+                    flags, info, further = await _admit(account, folder, target)
+                except OSError as error:
+                    if _gives_places(account) and account.folders.get(folder.name) is folder:
+                        raise StorageFailure("the keywords cannot be kept now", detail=str(error)) from error
+                    # The folder was deleted or renamed meanwhile.
+                    continue
         except NotFound:
             if account.closed:
                 break
@@ -118,7 +124,7 @@ async def _admit(
 ) -> tuple[frozenset[str], str, frozenset[str]]:
     """The flags a message gets here, what its name says of them, and the keywords that do not fit into the name.
 
-    Raises LimitReached (too many keywords), unless it is a delivery.
+    Raises LimitReached (too many keywords), unless it is a delivery; OSError: the keywords cannot be written there.
     """
     flags = target.flags
     if not flags.issubset(SYSTEM_FLAGS):
@@ -132,8 +138,5 @@ async def _admit(
             flags = flags.intersection(SYSTEM_FLAGS)
     if flags.issubset(SYSTEM_FLAGS):
         return flags, folder.keywords.info(flags), frozenset()
-    try:
-        info = await account.context.reading.run(folder.keywords.info, flags)
-    except OSError as error:
-        raise StorageFailure("the keywords cannot be kept now", detail=str(error)) from error
+    info = await account.context.reading.run(folder.keywords.info, flags)
     return flags, info, folder.keywords.without_letter(flags)

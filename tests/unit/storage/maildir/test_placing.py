@@ -107,3 +107,29 @@ async def test_a_removed_account_in_somebody_s_hands_does_not_stand_in_the_way(t
             await store.existing_account(ANNA)
         assert await store.accounts() == []
     assert (tmp_path / ".server" / "clean").exists()
+
+
+async def test_a_folder_that_is_deleted_while_its_keywords_are_written(
+    store: MaildirStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await store.open_account(ANNA)
+    await account.create("Side")
+    deleting: list[asyncio.Task[None]] = []
+    admit = placing._admit
+
+    async def late(
+        account: MaildirAccount, folder: Folder, target: Target
+    ) -> tuple[frozenset[str], str, frozenset[str]]:
+        deleting.append(asyncio.create_task(account.delete("Side")))
+        while Path(folder.path).exists():  # noqa: ASYNC110, ASYNC240 - nothing tells of it
+            await asyncio.sleep(0)
+        return await admit(account, folder, target)
+
+    monkeypatch.setattr(placing, "_admit", late)
+    async with asyncio.timeout(20), store.begin() as content:
+        await content.write(MESSAGE)
+        with pytest.raises(NotFound):
+            await store.commit_all(
+                ANNA, [(content, Target(account=ANNA, mailbox="Side", flags=frozenset({"work"}), into_new=False))]
+            )
+        await deleting[0]
