@@ -126,9 +126,9 @@ def _compare(
 
 def _row_of(db: sqlite3.Connection, number: int, base: bytes, uid_validity: int) -> tuple[bool, bytes] | None:
     """(in new/, name) of the row of this base, which has its UID in it."""
-    query = "SELECT in_new, base || info FROM messages WHERE key = ? AND base = ?"
+    query = "SELECT in_new, info FROM messages WHERE key = ? AND base = ?"
     row = db.execute(query, (number << 32 | min(_own_uid(base, uid_validity) or 0, _UID), base)).fetchone()
-    return None if row is None else (bool(row[0]), bytes(row[1]))
+    return None if row is None else (bool(row[0]), base + row[1])
 
 
 def _match(

@@ -203,3 +203,25 @@ async def test_what_arrived_is_indexed_and_rendered_later(tmp_path: Path, monkey
         monkeypatch.undo()
         count = account.upkeep.index.run(lambda db: db.execute("SELECT count(*) FROM rendered_envelope").fetchone()[0])
         assert count == 1
+
+
+@pytest.mark.parametrize("linked", [True, False])
+async def test_a_second_file_of_a_known_message_costs_no_index(tmp_path: Path, linked: bool) -> None:
+    """Two names of one file are one message, two files of one base are two; nothing that was known is lost by it."""
+    async with open_store(tmp_path) as store:
+        account = await store.open_account(ANNA)
+        async with account.open(INBOX) as box, store.begin() as content:
+            await content.write(b"Subject: a\r\n\r\n")
+            await store.commit_all(ANNA, [(content, Target(account=ANNA, into_new=False))])
+            await box.refresh()
+            generation = account.upkeep.index.generation
+            (path,) = (folder(tmp_path) / "cur").iterdir()
+            other = path.with_name(path.name.partition(":")[0] + ":2,F")
+            if linked:
+                os.link(path, other)
+            else:
+                other.write_bytes(b"Subject: b\r\n\r\n")
+            await box.refresh()
+            assert account.upkeep.index.generation == generation
+            assert list(box.table.uids) == ([1] if linked else [1, 2])
+            assert await box.read(1) == b"Subject: a\r\n\r\n"
