@@ -135,9 +135,17 @@ def test_u(
     shared_daemon: Daemon, certificates: Certificates, attack: Callable[[Daemon, Certificates], None]
 ) -> None:
     attack(shared_daemon, certificates)
-    oracle = Oracle(shared_daemon, ANNA)
-    attack(shared_daemon, certificates)
-    oracle.check()
+    for last in (False, True):
+        oracle = Oracle(shared_daemon, ANNA)
+        attack(shared_daemon, certificates)
+        try:
+            oracle.check()
+        except AssertionError:
+            # What leaks does so each time; what merely settles somewhere else does not.
+            if last:
+                raise
+        else:
+            break
 
 
 @pytest.fixture
