@@ -35,9 +35,11 @@ const folder = name => {
   const found = [...server().rootFolder.descendants].find(f => f.name == name);
   return found && found.QueryInterface(Ci.nsIMsgImapMailFolder);
 };
-const url = start => new Promise(resolve => start({
+// Of some operations it never tells the end; what is awaited afterwards shows whether they worked.
+const late = new Promise(resolve => setTimeout(resolve, 10000));
+const url = start => Promise.race([late, new Promise(resolve => start({
   QueryInterface: ChromeUtils.generateQI(["nsIUrlListener"]),
-  OnStartRunningUrl() {}, OnStopRunningUrl(_, status) { resolve(status); } }));
+  OnStartRunningUrl() {}, OnStopRunningUrl(_, status) { resolve(status); } }))]);
 const copy = start => new Promise(resolve => start({
   QueryInterface: ChromeUtils.generateQI(["nsIMsgCopyServiceListener"]),
   onStartCopy() {}, onProgress() {}, setMessageKey() {}, getMessageId() { return null; },
