@@ -51,8 +51,8 @@ def synchronize(home: Path) -> Done:
     answered, and `starttls` waits for ever (imaplib2 3.5; with a pause after `self.inq.put(line)` it hangs each time).
     So no thread is in `_reader` then, and one is in `starttls`.
 
-    Once, on a machine that did much else, a thread was in `_reader` all the same: `starttls` had TLS, and waited for the
-    answer to the CAPABILITY behind it. Whose fault that was is not known.
+    Once, on a machine that did much else, a thread was in `_reader` all the same: `starttls` had TLS, and waited for
+    the answer to the CAPABILITY behind it. Whose fault that was is not known.
     """
     hook = home / "hook"
     hook.mkdir(exist_ok=True)
