@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from abc import abstractmethod
 from collections.abc import Callable
 
 from mailserver.model.errors import MailError
@@ -31,13 +32,15 @@ class AuthCommand(CommandBase):
     stream: Stream
     _forget_login: Callable[[], None] | None = None
 
+    @abstractmethod
     async def read_answer(self) -> bytes:
         """The client's next line, without its line end."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def end(self, reason: str) -> None:
         """Say goodbye soon: the account's credentials changed."""
-        raise NotImplementedError
+        ...
 
     async def smtp_AUTH(self, argument: bytes) -> bytes:  # noqa: N802
         """RFC 4954 §4."""

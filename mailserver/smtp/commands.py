@@ -5,6 +5,8 @@ A handler takes the octets behind the verb and returns the reply; the connection
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from mailserver.model.reply import Reply
 from mailserver.smtp.receiver import Receiver, Refusal
 from mailserver.smtp.session import SmtpSession
@@ -25,7 +27,7 @@ _TOO_MANY = Reply(452, "4.5.3", "Too many recipients; send the rest in another t
 _FAR_TOO_MANY = Reply(421, "4.5.3", "Far too many recipients").encode()
 
 
-class CommandBase:
+class CommandBase(ABC):
     """What handlers work with; the connection has it all."""
 
     session: SmtpSession
@@ -39,13 +41,15 @@ class CommandBase:
         self.closing = self.closing or refused.close or refused.reply.code == 421
         return refused.reply.encode()
 
+    @abstractmethod
     def can_start_tls(self) -> bool:
         """Is STARTTLS possible now?"""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def unread(self) -> bool:
         """Did the client send more before it could know our reply?"""
-        raise NotImplementedError
+        ...
 
 
 class Commands(CommandBase):

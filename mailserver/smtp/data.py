@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from mailserver.model.reply import Reply
 from mailserver.net.settings import LimitsSettings
 from mailserver.smtp.commands import CommandBase
@@ -48,9 +50,10 @@ class DataCommands(CommandBase):
     progress: Progress | None
     _intake: Intake | None = None
 
+    @abstractmethod
     def now(self) -> float:
         """Monotonic seconds."""
-        raise NotImplementedError
+        ...
 
     async def smtp_DATA(self, argument: bytes) -> bytes:  # noqa: N802
         """Everything up to CRLF "." CRLF."""

@@ -6,6 +6,7 @@ A method returns None when the command may be obeyed, or the reply that refuses 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -65,7 +66,7 @@ class Refusal:
         self.close = close
 
 
-class Receiver:
+class Receiver(ABC):
     """The policy of one service; `ingress.py` and `submission.py` say what is special."""
 
     service = "smtp"
@@ -140,9 +141,10 @@ class Receiver:
         """May this session send with this envelope sender?"""
         return None
 
+    @abstractmethod
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
         """What becomes of a recipient in a domain that we do not serve?"""
-        raise NotImplementedError
+        ...
 
     def intake(self, session: SmtpSession, transaction: Transaction) -> Intake:
         """Begin to take in the message of a transaction."""

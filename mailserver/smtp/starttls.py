@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from abc import abstractmethod
 from typing import cast
 
 from mailserver.model.reply import Reply
@@ -30,9 +31,10 @@ class StartTls(CommandBase):
     #: None where STARTTLS is not offered.
     starttls: ssl.SSLContext | None
 
+    @abstractmethod
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody is there any more."""
-        raise NotImplementedError
+        ...
 
     async def smtp_STARTTLS(self, argument: bytes) -> bytes:  # noqa: N802
         """RFC 3207. What came in the clear behind it is never read as if it had come through TLS (ATTACKS C01)."""

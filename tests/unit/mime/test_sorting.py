@@ -65,11 +65,20 @@ def test_a_base_subject_is_its_own(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "subject",
-    [b"[a]" * 300_000, b"[fwd: " * 100_000 + b"]" * 100_000, b"re: " * 250_000, b"(fwd)" * 200_000, b"re [a" * 200_000],
+    ("subject", "base", "reply"),
+    [
+        (b"[a]" * 300_000, b"[a]", False),
+        (b"[fwd: " * 100_000 + b"]" * 100_000, b"", True),
+        (b"re: " * 250_000, b"", True),
+        (b"(fwd)" * 200_000, b"", True),
+        (b"re [a" * 200_000, b"re [a" * 200_000, False),
+    ],
+    ids=["blobs", "forwards", "replies", "trailers", "no reply"],
 )
-def test_base_subject_of_long_ones(subject: bytes) -> None:
-    base_subject(subject)  # quadratic work would not end
+def test_base_subject_of_long_ones(subject: bytes, base: bytes, reply: bool) -> None:
+    """As of short ones; quadratic work would not end."""
+    found, is_reply = base_subject(subject)
+    assert (found.encode() if isinstance(found, str) else found) == base and is_reply == reply
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,17 @@ async def test_there_are_not_endlessly_many(directory: SqliteDirectory, monkeypa
         await directory.add_app_password(ANNA, AppPassword.make("c", frozenset(), 5.0)[0])
 
 
-def test_a_database_from_before_gets_the_table(tmp_path: Path) -> None:
+async def test_a_database_from_before_gets_the_table(tmp_path: Path) -> None:
     path = tmp_path / "accounts.db"
-    SqliteDirectory(path, DOMAINS).close()
+    made = SqliteDirectory(path, DOMAINS)
+    await made.add_account(Account(account=ANNA, address=EmailAddress.parse(ANNA), password_hash="x"))
+    made.close()
     old = sqlite3.connect(path)
     old.execute("DROP TABLE app_password")
     old.execute("PRAGMA user_version=1")
     old.close()
-    for _ in range(2):
-        SqliteDirectory(path, DOMAINS).close()
+    for name in ("phone", "laptop"):
+        directory = SqliteDirectory(path, DOMAINS)
+        await directory.add_app_password(ANNA, AppPassword.make(name, frozenset(), 5.0)[0])
+        assert kept(directory)[-1].name == name
+        directory.close()
