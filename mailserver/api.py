@@ -50,6 +50,8 @@ from mailserver.model.changes import (
     RightsChanged,
     SubscriptionChanged,
 )
+from mailserver.model.delivery import Destination, Feedback, Outcome, Result, Success
+from mailserver.model.dns import Answer, MailExchanger, Tlsa
 from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
 from mailserver.model.errors import (
     AlreadyExists,
@@ -63,14 +65,18 @@ from mailserver.model.errors import (
 )
 from mailserver.model.events import (
     Accepted,
+    Attempted,
     Delivered,
     Event,
     LoginFailed,
     LoginSucceeded,
     Queued,
     Refused,
+    Reported,
+    SendingLimited,
     SessionClosed,
     SessionOpened,
+    TlsAttempted,
 )
 from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
 from mailserver.model.password import ScramVerifier
@@ -82,22 +88,25 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Account, Alias, Directory, Domain
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
+from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
-from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, Target
+from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
 
 __all__ = [
-    "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore", "Alias",
-    "AliasMatch", "AlreadyExists", "AppPassword", "Argument", "AuthenticateContext", "Authenticated",
-    "BeforeSendContext", "Body", "Clock", "ConnectContext", "Content", "Defer", "Delivered", "Denied", "Directory",
-    "Domain", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event", "FailedLogins", "HeaderField",
-    "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox",
-    "LoginFailed", "LoginSucceeded", "MailContext", "MailError", "MailQueue", "MailStore", "Mailbox", "MailboxCreated",
-    "MailboxDeleted", "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet",
-    "NotFound", "NotPermitted", "Notify", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
-    "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "Recipient", "Redirect", "Refused", "Registry",
-    "Reject", "Reply", "Resolution", "ResolveContext", "RightsChanged", "Route", "RouteContext", "ScramContext",
-    "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext", "Service", "Session", "SessionClosed",
-    "SessionId", "SessionOpened", "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure",
-    "SubscriptionChanged", "Target", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Unresolvable", "Verdict",
-    "find_address", "is_role", "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "role_target",
+    "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore",
+    "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted", "AuthenticateContext",
+    "Authenticated", "BeforeSendContext", "Body", "Clock", "ConnectContext", "Content", "Defer", "Delivered",
+    "Denied", "Destination", "Directory", "Domain", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event",
+    "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply",
+    "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext",
+    "MailError", "MailExchanger", "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted",
+    "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound",
+    "NotPermitted", "Notify", "Outcome", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
+    "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect",
+    "Refused", "Registry", "Reject", "Reply", "Reported", "Resolution", "ResolveContext", "Resolver", "Result",
+    "RightsChanged", "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext",
+    "SenderContext", "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened",
+    "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Target",
+    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "find_address",
+    "is_role", "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "role_target",
 ]  # fmt: skip

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.reply import Reply
-from mailserver.ports.store import Content
+from mailserver.model.tls_policy import TlsLevel, TlsPolicy
+from mailserver.ports.store import Content, ReadableContent
 
 __all__ = [
     "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "HeloContext",
@@ -237,11 +237,11 @@ class SearchAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeforeSendContext:
-    """A queued message is about to be sent for the first time; `content` is what will go out."""
+    """An attempt to send a queued message begins; `content` is what will go out."""
 
     queue_id: QueueId
     envelope: Envelope
-    content: Content
+    content: ReadableContent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,24 +261,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsPolicyContext:
-    """How well must the connection to `host` for mail of `domain` be protected?"""
+    """How well must the connection to `host` for mail of `domain` be protected?
+
+    `mx_authentic`: DNSSEC proved that `host` is an MX of the domain, or the operator named it (RFC 7672 §2.2.1).
+    """
 
     domain: str
     host: str
-
-
-class TlsLevel(Enum):
-    """What to insist on."""
-
-    NONE = "none"
-    OPPORTUNISTIC = "opportunistic"
-    ENCRYPTED = "encrypted"
-    VERIFIED = "verified"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsPolicy:
-    """The answer; `source` is for the log and for TLSRPT (dane, sts, configuration)."""
-
-    level: TlsLevel
-    source: str = ""
+    port: int = 25
+    mx_authentic: bool = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailserver.model.delivery import Result
 from mailserver.model.ids import AccountId, QueueId, SessionId
+from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused", "SessionClosed",
-    "SessionOpened",
+    "Accepted", "Attempted", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused", "Reported",
+    "SendingLimited", "SessionClosed", "SessionOpened", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -79,6 +81,62 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """An attempt for one recipient of a queued message has ended, and the queue has it in writing.
+
+    `account` is who submitted it, "" for mail of strangers and our own; `next_attempt` is None when there is none.
+    """
+
+    queue_id: QueueId
+    at: float
+    arrived: float
+    sender: str
+    account: str
+    recipient: str
+    attempt: int
+    size: int
+    destination: str
+    result: Result
+    next_attempt: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A delivery status notification about a queued message was put into the queue. `action` is RFC 3464's."""
+
+    queue_id: QueueId
+    report_id: QueueId
+    to: str
+    action: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsAttempted:
+    """A connection to another server got as far as TLS, or should have (RFC 8460 §4).
+
+    `failure` is a result type of RFC 8460 §4.3, "" for success; `tls` is version and cipher.
+    """
+
+    domain: str
+    host: str
+    address: str
+    policy: TlsPolicy
+    tls: str = ""
+    failure: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingLimited:
+    """An alarm: an account met a bound on what it may send. `limit` is the name of the setting."""
+
+    account: AccountId
+    limit: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSucceeded:
     """`mechanism` is the SASL name, or LOGIN for IMAP's command."""
 
@@ -101,4 +159,17 @@ class LoginFailed:
     reason: str
 
 
-Event = SessionOpened | SessionClosed | Accepted | Refused | Delivered | Queued | LoginSucceeded | LoginFailed
+Event = (
+    SessionOpened
+    | SessionClosed
+    | Accepted
+    | Refused
+    | Delivered
+    | Queued
+    | Attempted
+    | Reported
+    | TlsAttempted
+    | SendingLimited
+    | LoginSucceeded
+    | LoginFailed
+)

@@ -47,10 +47,27 @@ from mailserver.model.numset import NumSet
 from mailserver.model.progress import Progress
 from mailserver.model.rights import ALL_RIGHTS, Acl, Rights, RightsChange
 
-__all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "Target"]
+__all__ = ["AccountStore", "Content", "MailStore", "Mailbox", "ReadableContent", "Target"]
 
 
-class Content(Protocol):
+class ReadableContent(Protocol):
+    """The octets of a message, for whoever looks at it or sends it on."""
+
+    @property
+    def size(self) -> int:
+        """Octets in all."""
+        ...
+
+    async def read(self, start: int, size: int) -> bytes:
+        """A range of them. Raises StorageFailure."""
+        ...
+
+    def head(self) -> bytes:
+        """The first octets, at most 1 MiB: the header block of any acceptable message."""
+        ...
+
+
+class Content(ReadableContent, Protocol):
     """A message on its way in. Up to 1 MiB stays in memory; above that it streams to a file of the same file system.
 
     Belongs to one task. It is an async context manager: leaving it without a commit throws the content away. It may be
@@ -65,14 +82,6 @@ class Content(Protocol):
     async def write(self, chunk: bytes) -> None:
         """Append. Raises StorageFailure (disk full), LimitReached (128 MiB of memory in use by all and no file
         possible)."""
-        ...
-
-    async def read(self, start: int, size: int) -> bytes:
-        """A range of what was written (for hooks that look at the message)."""
-        ...
-
-    def head(self) -> bytes:
-        """The first octets, at most 1 MiB: the header block of any acceptable message."""
         ...
 
     async def __aenter__(self) -> Content: ...
