@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.ids import AccountId
 
 __all__ = ["Body", "DsnReturn", "Envelope", "Notify", "Recipient"]
 
@@ -44,7 +45,12 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """`sender` is None for the null reverse-path `<>`; `envelope_id` is ENVID's value, still in xtext."""
+    """`sender` is None for the null reverse-path `<>`; `envelope_id` is ENVID's value, still in xtext.
+
+    `account` is the account of ours that submitted it (`authenticated_as` is only what AUTH= of MAIL claims); `own`
+    means that this server wrote the message: a report, a notice. Neither is ever true of a stranger's mail, so whoever
+    signs in our name may rely on them. `hold_until` (epoch seconds): not to be sent before (RFC 4865).
+    """
 
     sender: EmailAddress | None
     recipients: tuple[Recipient, ...] = ()
@@ -56,3 +62,6 @@ class Envelope:
     envelope_id: str | None = None
     authenticated_as: str | None = None
     extra: tuple[tuple[str, str], ...] = field(default=())
+    account: AccountId | None = None
+    own: bool = False
+    hold_until: float | None = None

@@ -170,6 +170,9 @@ def encode_new(new: New) -> bytes:
         "envid": envelope.envelope_id,
         "auth": envelope.authenticated_as,
         "extra": envelope.extra,
+        "account": envelope.account,
+        "own": envelope.own,
+        "hold_until": envelope.hold_until,
     }
     try:
         payload = orjson.dumps(fields)
@@ -235,6 +238,9 @@ def _new_of(fields: dict[str, Any]) -> New:
         envelope_id=fields["envid"],
         authenticated_as=fields["auth"],
         extra=tuple((name, value) for name, value in fields["extra"]),
+        account=fields.get("account"),
+        own=bool(fields.get("own", False)),
+        hold_until=None if fields.get("hold_until") is None else float(fields["hold_until"]),
     )
     size = fields["size"]
     if not isinstance(size, int) or size < 0:

@@ -115,7 +115,7 @@ class Keeper:
     ) -> None:
         for number, (header, recipients) in enumerate(items):
             queue_id = new_queue_id() if number else message.queue_id
-            envelope = replace(message.envelope, recipients=recipients)
+            envelope = replace(message.envelope, recipients=recipients, account=message.session.account)
             try:
                 await self._queue.inject(queue_id, envelope, message.content, header + fields.transit)
             except MailError as error:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.queue.record import (
     FRAME_SIZE,
     Damaged,
@@ -44,6 +44,9 @@ ENVELOPES = st.builds(
     dsn_return=st.none() | st.sampled_from(DsnReturn),
     envelope_id=XTEXT,
     authenticated_as=st.none() | st.just("a@example.test"),
+    account=st.none() | st.just(AccountId("anna@example.test")),
+    own=st.booleans(),
+    hold_until=st.none() | st.floats(0, 4e9),
     extra=st.lists(st.tuples(st.text("AB", max_size=3), st.text("xyz", max_size=3)), max_size=2).map(tuple),
 )
 ITEMS = st.builds(

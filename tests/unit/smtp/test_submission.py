@@ -39,6 +39,7 @@ async def test_local_recipients_at_once_and_remote_ones_queued() -> None:
         assert [str(recipient.address) for recipient in item.envelope.recipients] == ["x@far.test", "y@else.test"]
         assert item.envelope.recipients[0].notify == {Notify.SUCCESS}
         assert (item.envelope.dsn_return, item.envelope.envelope_id) == (DsnReturn.HEADERS, "abc")
+        assert (item.envelope.account, item.envelope.own) == (ANNA, False)
         for message in (stored, item.message):
             assert message.count(b"Message-ID: <") == 1 and message.count(b"Date: ") == 1
             assert b"with ESMTPA id" in message
