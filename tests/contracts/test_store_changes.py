@@ -63,6 +63,18 @@ async def test_what_is_told_is_visible(harness: Harness) -> None:
     assert seen == [1]
 
 
+async def test_a_look_that_finds_nothing_new_is_told_to_nobody(harness: Harness) -> None:
+    """Else whoever looks because something was told is told again, and looks for ever."""
+    account, changes = await observed(harness)
+    await deliver(harness.store)
+    async with account.open("INBOX") as inbox:
+        changes.clear()
+        # The directory was written to just now, so that its time of change is not trusted: it is read again.
+        await account.status("INBOX")
+        await inbox.refresh()
+    assert changes == []
+
+
 async def test_names_subscriptions_and_rights(harness: Harness) -> None:
     account, changes = await observed(harness)
     await account.create("a/b")

@@ -236,8 +236,8 @@ class ImapProtocol(asyncio.Protocol):
             if self._idle is not None or (self.session is not None and self.session.notifications is not None):
                 self._stirred = False
                 await self._tell(expunges=True, pushed=True)
-                if self._stirred:
-                    # That took a while, and nobody starts a task while this one runs.
+                if self._stirred and not self._output.waits:
+                    # Nobody starts a task while this one runs. Answers go out first: others may stir without end.
                     continue
             if self._output.waits or self._ending is not None:
                 await self._output.flush()

@@ -96,8 +96,9 @@ class LiveTable:
                 touched.append(uid)
         if touched:
             self._log.changed(modseq, sorted(touched))
-        self.remove(synced.gone)
-        self.changed()
+        # Where nothing is other than before nobody hears of it: whoever looks because of that would look for ever.
+        if not self.remove(synced.gone):
+            (self.changed if touched else self._note)()
 
     def remove(self, uids: Collection[int]) -> NumSet:
         """Take messages out of the table; those that were in it."""

@@ -232,6 +232,29 @@ async def test_what_comes_while_something_is_looked_at(monkeypatch: pytest.Monke
         assert (await imap.response_line()).startswith(b"i OK")
 
 
+async def test_an_answer_does_not_wait_until_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(10):
+        await imap.ok(f"NOTIFY SET (personal ({EVENTS}))")
+        account = await server.store.open_account(ANNA)
+        status, busy = type(account).status, True
+        told = 0
+
+        async def while_others_are_busy(self: Any, name: str) -> Any:
+            nonlocal told
+            if busy:
+                told += 1
+                await server.deliver(MESSAGE)
+                await asyncio.sleep(0)
+            return await status(self, name)
+
+        monkeypatch.setattr(type(account), "status", while_others_are_busy)
+        await server.deliver(MESSAGE)
+        await imap.ok("NOOP")
+        busy = False
+        # Not as many as it takes to fill the buffer, about a thousand.
+        assert told < 100
+
+
 async def test_names() -> None:
     async with ImapHarness() as server, server.client() as imap, server.client() as other:
         await imap.ok("NOTIFY SET (personal (MailboxName SubscriptionChange))")
