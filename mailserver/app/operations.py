@@ -59,10 +59,21 @@ class Operations:
             return await hand_in(
                 self._app, text(request.arguments, "account"), texts(request.arguments, "recipients"), body
             )
-        operation = self._table.get(request.command)
+        operation = self._table.get(request.command) or self._contributed(request.command)
         if operation is None:
-            raise ValueError(f"the running server knows no command {request.command!r}; restart it after an upgrade")
+            raise ValueError(
+                f"the server knows no command {request.command!r}: its plugin is switched off, or the server must be"
+                " restarted after an upgrade"
+            )
         return await operation(request.arguments)
+
+    def _contributed(self, name: str) -> Callable[[Arguments], Awaitable[Any]] | None:
+        """Looked up each time, since plugins come and go by a reload."""
+        for contribution in self._app.hooks.contributions("operation"):
+            if contribution.name == name:
+                found: Callable[[Arguments], Awaitable[Any]] = contribution.value
+                return found
+        return None
 
     # accounts
 

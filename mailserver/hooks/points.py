@@ -86,6 +86,7 @@ POINTS = (
     HookPoint("service", Kind.CONTRIBUTE, "ManageSieve"),
     HookPoint("imap_command", Kind.CONTRIBUTE, "IMAP extensions"),
     HookPoint("http_routes", Kind.CONTRIBUTE, "JMAP and webmail"),
+    HookPoint("operation", Kind.CONTRIBUTE, "DKIM keys"),
     HookPoint("cli_command", Kind.CONTRIBUTE, "migration from other servers"),
     HookPoint("sasl_mechanism", Kind.CONTRIBUTE, "Kerberos (GSSAPI)"),
     HookPoint("store", Kind.CONTRIBUTE, "the store for several nodes"),

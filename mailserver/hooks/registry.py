@@ -8,7 +8,7 @@ nothing to wait for (it costs less then, and must not block: it runs on the even
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -58,6 +58,7 @@ Resolve = _Hook[ResolveContext, Resolution | Unresolvable]
 SenderAllowed = _Hook[SenderContext, bool]
 RouteFor = _Hook[RouteContext, Route]
 TlsPolicyFor = _Hook[TlsPolicyContext, TlsPolicy]
+Operation = Callable[[Mapping[str, Any]], Awaitable[Any]]
 Place = _Hook[PlaceContext, Placement]
 Search = _Hook[SearchContext, SearchAnswer]
 
@@ -232,6 +233,14 @@ class Registry:
     def http_routes(self, prefix: str, add: Callable[[Any], None]) -> None:
         """Pages below `prefix`: `add` gets the router when the HTTP service is built."""
         self._contribute("http_routes", prefix, add)
+
+    def operation(self, name: str, fn: Operation) -> None:
+        """What a command or the admin API may ask this plugin to do, by a dotted name such as "dkim.rotate".
+
+        `fn` gets the arguments as JSON values and returns one. It raises MailError or ValueError with words for the
+        operator. The server's own operations cannot be replaced.
+        """
+        self._contribute("operation", name, fn)
 
     def cli_command(self, name: str, command: Any) -> None:
         """A click command of the command line `mailserver`."""

@@ -19,7 +19,8 @@ from click.testing import CliRunner, Result
 
 from mailserver.app.lock import data_lock
 from mailserver.commands import COMMANDS, cli
-from mailserver.commands.options import read_password, show_rows
+from mailserver.commands.engine import perform
+from mailserver.commands.options import Failed, read_password, show_rows
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -396,3 +397,28 @@ def test_an_address_given_to_somebody_else_has_no_rights_of_the_one_before(line:
     assert line.json("mailbox", "shares", "anna@example.test") == []
     line("account", "add", "ben@example.test", stdin="secret\n")
     assert line.json("mailbox", "shares", "ben@example.test") == []
+
+
+def test_a_plugin_can_bring_operations(line: Line) -> None:
+    (line.root / "echo.py").write_text(
+        "from contextlib import asynccontextmanager\nfrom mailserver.api import Plugin, InvalidInput\n"
+        "async def echo(arguments):\n"
+        "    if 'word' not in arguments:\n        raise InvalidInput('a word is missing')\n"
+        "    return {'word': arguments['word']}\n"
+        "@asynccontextmanager\nasync def setup(registry, settings, host):\n"
+        "    registry.operation('echo.word', echo)\n    registry.operation('domain.list', echo)\n    yield\n"
+        "plugin = Plugin(name='echo', setup=setup)\n"
+    )
+    with line.config.open("a") as config:
+        config.write('[plugins.echo]\nfile = "echo.py"\n')
+
+    def ask(operation: str, arguments: dict[str, Any]) -> Any:
+        with cli.make_context("mailserver", ["--config", str(line.config), "domain", "list"]):
+            return perform(operation, arguments)
+
+    assert ask("echo.word", {"word": "hey"}) == {"word": "hey"}
+    with pytest.raises(Failed, match="a word is missing"):
+        ask("echo.word", {})
+    with pytest.raises(Failed, match=r"knows no command 'echo\.sentence'.*plugin"):
+        ask("echo.sentence", {})
+    assert ask("domain.list", {"word": "hey"})[0]["domain"] == "example.test"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -427,6 +427,10 @@ async def test_a_failing_observer_or_sink_disturbs_nobody() -> None:
 # contribute
 
 
+async def look(arguments: Mapping[str, Any]) -> Any:
+    return arguments
+
+
 async def shout(context: ImapContext) -> AsyncIterator[bytes | ImapReply]:
     yield ImapReply("OK", "hey")
 
@@ -436,6 +440,7 @@ def test_contributions_are_found_by_point_in_order() -> None:
     one.http_routes("/a", print)
     two.http_routes("/b", print)
     one.cli_command("x", object())
+    one.operation("one.look", look)
     one.imap_command("XAPPLEPUSH", ImapCommand(run=shout), ("XAPPLEPUSH",))
     one.sasl_mechanism("OAUTHBEARER", print)
     one.store("s3", dict)
@@ -448,7 +453,7 @@ def test_contributions_are_found_by_point_in_order() -> None:
     one.service(Ticker())
     hooks = Hooks([one, two])
     assert [(c.plugin, c.name) for c in hooks.contributions("http_routes")] == [("one", "/a"), ("two", "/b")]
-    for point in ("cli_command", "imap_command", "sasl_mechanism", "store", "service"):
+    for point in ("cli_command", "operation", "imap_command", "sasl_mechanism", "store", "service"):
         assert len(hooks.contributions(point)) == 1
     assert hooks.contributions("nothing") == []
 
