@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailserver.app import logs
 from mailserver.app.build import build
-from mailserver.app.checks import environment_warnings
+from mailserver.app.checks import account_warnings, environment_warnings
 from mailserver.app.load import Loaded
 from mailserver.app.paths import state_dir
 from mailserver.app.run import load_everything
@@ -42,8 +42,8 @@ def check(named: str | None) -> Checked:
         state_dir(scratch).mkdir(parents=True, mode=0o700)
         _copy_accounts(state_dir(loaded.data_dir) / "accounts.db", state_dir(scratch) / "accounts.db")
         config = loaded.config.model_copy(update={"data_dir": str(scratch)})
-        asyncio.run(_build(replace(loaded, config=config)))
-    return Checked(loaded.document.file, environment_warnings(loaded))
+        warnings = asyncio.run(_build(replace(loaded, config=config)))
+    return Checked(loaded.document.file, environment_warnings(loaded) + warnings)
 
 
 def _copy_accounts(source: Path, target: Path) -> None:
@@ -56,6 +56,7 @@ def _copy_accounts(source: Path, target: Path) -> None:
         original.backup(copy)
 
 
-async def _build(loaded: Loaded) -> None:
+async def _build(loaded: Loaded) -> list[str]:
     async with AsyncExitStack() as stack:
-        await build(loaded, stack)
+        app = await build(loaded, stack)
+        return account_warnings(loaded.config, app.directory)

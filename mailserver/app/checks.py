@@ -8,12 +8,14 @@ import pwd
 import stat
 from pathlib import Path
 
+from mailserver.app.config import Config
 from mailserver.app.load import Loaded, Problem
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 from mailserver.net.tls import TlsContexts, check_certificate
+from mailserver.ports.directory import Directory
 
-__all__ = ["environment_problems", "environment_warnings", "our_name"]
+__all__ = ["account_warnings", "environment_problems", "environment_warnings", "our_name"]
 
 
 def environment_problems(loaded: Loaded) -> list[Problem]:
@@ -50,6 +52,15 @@ def environment_warnings(loaded: Loaded) -> list[str]:
     return [
         *found,
         "running as root: a fault in this program would own the machine; give it a user of its own, as systemd/ does",
+    ]
+
+
+def account_warnings(config: Config, directory: Directory) -> list[str]:
+    """Names of accounts in the configuration that are nobody's: whoever gets such an address gets what goes with it."""
+    return [
+        f"imap.quota_administrators: there is no account {name}; make it, or take the name out"
+        for name in config.imap.quota_administrators
+        if directory.account(name) is None
     ]
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from mailserver.app.application import Application
 from mailserver.app.build import build
+from mailserver.app.checks import account_warnings
 from mailserver.app.demo import announce_demo, prepare_demo
 from mailserver.app.health import HealthService, watchdog_interval
 from mailserver.app.load import Loaded
@@ -42,6 +43,8 @@ async def serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *
     async with AsyncExitStack() as stack:
         app = await build(loaded, stack, sockets)
         password = await prepare_demo(app) if demo else None
+        for warning in account_warnings(loaded.config, app.directory):
+            log.warning(warning)
         life = _Life(app, notifier, stop)
         app.store.faults.on_broken = life.disk_broke
         reloader = Reloader(app, notifier)

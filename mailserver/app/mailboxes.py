@@ -12,6 +12,7 @@ from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MailboxInfo
 from mailserver.model.rights import ANYONE, RightsChange, parse_identifier, parse_rights, render_rights
+from mailserver.net.quota import enforce_limits
 from mailserver.storage.maildir.repair import maintenance
 
 __all__ = ["mailbox_operations"]
@@ -34,7 +35,8 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         account = _account(app, arguments)
         app.logins.end_sessions(account, "the mailbox is being rebuilt")
         done = await maintenance.rebuild(app.store, account, full=arguments.get("full") is True)
-        await _set_quota(app, account)
+        # A Maildir whose own file was lost does not know its limits; the directory of accounts does.
+        await enforce_limits(app.directory, app.store, account)
         return {
             "account": account,
             "before": [finding.row() for finding in done.before],
@@ -45,7 +47,7 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         account = _account(app, arguments)
         app.logins.end_sessions(account, "the mailbox is being replaced")
         boxes = await maintenance.adopt(app.store, account)
-        await _set_quota(app, account)
+        await enforce_limits(app.directory, app.store, account)
         return {"account": account, "mailboxes": [asdict(box) for box in boxes]}
 
     async def export(arguments: Mapping[str, Any]) -> Any:
@@ -107,11 +109,3 @@ def _shares(info: MailboxInfo) -> list[dict[str, str]]:
         {"mailbox": info.name, "identifier": identifier, "rights": render_rights(rights)}
         for identifier, rights in sorted(info.acl.items())
     ]
-
-
-async def _set_quota(app: Application, account: AccountId) -> None:
-    """A Maildir whose own file was lost does not know its limits; the directory of accounts does."""
-    entry = app.directory.account(account)
-    if entry is not None:
-        store = await app.store.open_account(account)
-        await store.set_quota(entry.octets_limit, entry.messages_limit)

@@ -18,6 +18,7 @@ from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
+from mailserver.net.quota import enforce_limits, set_limits
 from mailserver.ports.directory import Account, Domain
 from mailserver.wire.control import Request
 
@@ -81,29 +82,28 @@ class Operations:
         address = EmailAddress.parse(text(arguments, "address"))
         self._served(address)
         stored, scram = await self._app.passwords.hash(text(arguments, "password"))
-        octets, messages = number(arguments, "octets"), number(arguments, "messages")
         account = Account(
             account=AccountId(address.key),
             address=address,
             password_hash=stored,
             scram=scram,
-            octets_limit=octets,
-            messages_limit=messages,
+            octets_limit=number(arguments, "octets"),
+            messages_limit=number(arguments, "messages"),
         )
         # Whoever had this address before may have been taken away half, or by hand: rights are not inherited.
         await self._app.store.revoke(account.account)
         await self._app.directory.add_account(account)
-        store = await self._app.store.open_account(account.account)
-        if octets or messages:
-            await store.set_quota(octets, messages)
+        await enforce_limits(self._app.directory, self._app.store, account.account)
         return {"address": str(address)}
 
     async def _account_list(self, arguments: Arguments) -> Any:
         return [_account_row(account) for account in self._app.directory.accounts()]
 
     async def _account_password(self, arguments: Arguments) -> Any:
-        account = self._account(arguments)
+        self._account(arguments)
         stored, scram = await self._app.passwords.hash(text(arguments, "password"))
+        # As it is after the hashing: what else changed meanwhile stays.
+        account = self._account(arguments)
         await self._app.directory.update_account(replace(account, password_hash=stored, scram=scram))
         return {"address": str(account.address)}
 
@@ -130,17 +130,14 @@ class Operations:
 
     async def _account_quota(self, arguments: Arguments) -> Any:
         account = self._account(arguments)
-        store = await self._app.store.open_account(account.account)
-        octets, messages = arguments.get("octets"), arguments.get("messages")
-        if octets is not None or messages is not None:
-            account = replace(
-                account,
-                octets_limit=account.octets_limit if octets is None else number(arguments, "octets"),
-                messages_limit=account.messages_limit if messages is None else number(arguments, "messages"),
-            )
-            await self._app.directory.update_account(account)
-            await store.set_quota(account.octets_limit, account.messages_limit)
-        return {"address": str(account.address), **asdict(await store.quota())}
+        octets, messages = (
+            None if arguments.get(name) is None else number(arguments, name) for name in ("octets", "messages")
+        )
+        if octets is None and messages is None:
+            usage = await (await self._app.store.open_account(account.account)).quota()
+        else:
+            usage = await set_limits(self._app.directory, self._app.store, account.account, octets, messages)
+        return {"address": str(account.address), **asdict(usage)}
 
     async def _account_remove(self, arguments: Arguments) -> Any:
         account = self._account(arguments)

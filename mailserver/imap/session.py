@@ -218,6 +218,11 @@ class Session:
         return self.account
 
     @property
+    def administers_quotas(self) -> bool:
+        """Whether the operator lets this user see and set the limits of all accounts (RFC 9208 §4.1.3)."""
+        return self.account in self.services.settings.quota_administrators
+
+    @property
     def shown(self) -> FlagsShown:
         """What unsolicited FETCH responses show beside FLAGS (RFC 9051 §7.5.2, RFC 7162 §3.2)."""
         return FlagsShown(

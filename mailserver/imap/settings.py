@@ -74,6 +74,11 @@ class ImapSettings(Settings):
     compression_level: int = Field(
         3, ge=1, le=9, description="How well to compress for clients that ask for it (COMPRESS): 1 is fast, 9 slow.",
     )
+    quota_administrators: list[str] = Field(
+        [],
+        description="Accounts that may see and set the limits of every account of this server from their mail program"
+        " (QUOTASET); `mailserver account quota` does the same.",
+    )
     server_comment: str = Field(
         "", max_length=1000, description="A note for users that mail programs can show (METADATA: /shared/comment)."
     )
@@ -124,7 +129,7 @@ class ImapSettings(Settings):
             cls._capabilities(names)
         return table
 
-    @field_validator("shared_accounts", "submission_accounts")
+    @field_validator("shared_accounts", "submission_accounts", "quota_administrators")
     @classmethod
     def _keys(cls, accounts: list[str]) -> list[str]:
         try:

@@ -101,6 +101,11 @@ class Directory(Protocol):
         """Replace what is kept of an account, its app passwords apart. Raises NotFound."""
         ...
 
+    async def set_limits(self, account: AccountId, octets: int | None, messages: int | None) -> None:
+        """Other limits; None leaves one as it is. Everything else of the account stays as it is at that moment, whoever
+        else changes it. Raises NotFound."""
+        ...
+
     async def renew_password(
         self, account: AccountId, stored: str, password_hash: str, scram: ScramVerifier | None
     ) -> None:

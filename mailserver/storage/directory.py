@@ -193,6 +193,21 @@ class SqliteDirectory:
 
         await self._change(prepare, apply)
 
+    async def set_limits(self, account: AccountId, octets: int | None, messages: int | None) -> None:
+        """Other limits, and nothing else. Raises NotFound."""
+        rows: list[Account] = []
+
+        def prepare() -> list[Statement]:
+            old = self._existing(account)
+            rows.append(replace(
+                old,
+                octets_limit=old.octets_limit if octets is None else octets,
+                messages_limit=old.messages_limit if messages is None else messages,
+            ))  # fmt: skip
+            return [(INSERT_ACCOUNT, account_row(rows[0]))]
+
+        await self._change(prepare, lambda: self._stored.accounts.update({account: rows[0]}))
+
     async def renew_password(
         self, account: AccountId, stored: str, password_hash: str, scram: ScramVerifier | None
     ) -> None:

@@ -9,8 +9,12 @@ from urllib.parse import quote
 import pytest
 
 from mailserver.imap.commands import COMMANDS
+from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import ALL_RIGHTS, RightsChange, parse_rights
+from mailserver.ports.directory import Account
+from mailserver.storage.directory import SqliteDirectory
+from mailserver.storage.directory_settings import DomainSettings
 from tests.helpers.imap import AsyncImap
 from tests.helpers.imap_service import ANNA, ImapHarness
 from tests.helpers.maildir import open_store
@@ -113,6 +117,26 @@ async def test_the_same_octets_as_for_a_mailbox_that_is_not_there(shared: str) -
                 for name in MISSING:
                     assert there == await answer(imap, line, name), line
                 assert not any(b"Secret" in got for got in there), line
+
+
+async def test_quota_administrators_learn_nothing_of_mailboxes(tmp_path: Path) -> None:
+    """They have the limits of all accounts, and the rights of everybody else."""
+    directory = SqliteDirectory(tmp_path / "accounts.db", {"example.test": DomainSettings()})
+    for name in (ANNA, BEN):
+        await directory.add_account(Account(account=name, address=EmailAddress.parse(name)))
+    try:
+        async with ImapHarness(imap={"quota_administrators": [BEN]}, directory=directory) as server:
+            await secret(server, "nothing")
+            await directory.set_limits(ANNA, 1 << 20, 10)
+            async with server.client("ben") as imap:
+                for line in LINES:
+                    there = await answer(imap, line, EXISTING)
+                    assert there == await answer(imap, line, MISSING[0]), line
+                    if not line.startswith("GETQUOTAROOT"):
+                        assert there == await answer(imap, line, MISSING[1]), line
+                    assert not any(b"Secret" in got for got in there), line
+    finally:
+        directory.close()
 
 
 async def test_the_owner_itself_is_not_found_in_the_namespace_of_others() -> None:

@@ -5,7 +5,7 @@ Before login a client is told only what it may use then; that also keeps strange
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from mailserver.imap.capabilities.offers import is_off
@@ -40,8 +40,7 @@ def capability_list(
 
     def announce(session: Session) -> str:
         if session.account is not None:
-            # With a plugin that has an index (RFC 6203), and such a plugin may come and go.
-            return left(True, session.off) + (" SEARCH=FUZZY" if session.offers("SEARCH=FUZZY") else "")
+            return " ".join((left(True, session.off), *_for_some(session)))
         names = [left(False, session.off)]
         if session.starttls and session.offers("STARTTLS"):
             names.append("STARTTLS")
@@ -53,3 +52,13 @@ def capability_list(
         return " ".join(names)
 
     return announce
+
+
+def _for_some(session: Session) -> Iterator[str]:
+    """What only some users have, and others at other times."""
+    if session.offers("SEARCH=FUZZY"):
+        # With a plugin that has an index (RFC 6203), and such a plugin may come and go.
+        yield "SEARCH=FUZZY"
+    if session.administers_quotas and session.offers("QUOTASET"):
+        # RFC 9208 §1
+        yield "QUOTASET"

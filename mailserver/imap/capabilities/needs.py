@@ -172,6 +172,12 @@ def needed_by(asked: SearchKey) -> Iterator[str]:
                 keys.append(key.key)
 
 
+def _set_quota(command: commands.SetQuota) -> Iterator[str]:
+    yield "QUOTASET"
+    for resource, _ in command.limits:
+        yield f"QUOTA=RES-{resource}"
+
+
 def _sort(command: commands.Sort) -> Iterator[str]:
     yield from _updates(command.search)
     if command.search.returns is not None:
@@ -218,6 +224,7 @@ _NEEDS: Mapping[type, Callable[[Any], Iterator[str]]] = {
     commands.MultiSearch: _multi_search,
     commands.Search: _search,
     commands.Select: _select,
+    commands.SetQuota: _set_quota,
     commands.Sort: _sort,
     commands.Status: _status,
     commands.Store: _store,

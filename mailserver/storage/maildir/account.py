@@ -338,11 +338,18 @@ class MaildirAccount:
         """Durably set the limits; 0 means none."""
 
         async def operation() -> None:
-            self.state.octets_limit, self.state.messages_limit = octets_limit, messages_limit
-            await self.context.reading.run(self.state.save, self.path)
+            state = self.state
+            before = state.octets_limit, state.messages_limit
+            if before == (octets_limit, messages_limit):
+                return
+            state.octets_limit, state.messages_limit = octets_limit, messages_limit
+            try:
+                await self.context.reading.run(state.save, self.path)
+            except OSError:
+                state.octets_limit, state.messages_limit = before
+                raise
 
-        if (octets_limit, messages_limit) != (self.state.octets_limit, self.state.messages_limit):
-            await self.context.finish(self.upkeep.operate(operation))
+        await self.context.finish(self.upkeep.operate(operation))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

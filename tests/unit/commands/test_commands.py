@@ -234,6 +234,19 @@ def test_check(line: Line) -> None:
     assert not (line.root / "maildir").exists(), "check touched the data"
 
 
+def test_check_warns_of_administrators_that_are_nobody(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret words\n")
+    with line.config.open("a") as file:
+        file.write('[imap]\nquota_administrators = ["anna@example.test", "Zoe@example.test"]\n')
+    done = line("check")
+    assert done.stdout == f"{line.config}: good\n"
+    assert [row for row in done.stderr.splitlines() if "imap." in row] == [
+        "warning: imap.quota_administrators: there is no account zoe@example.test; make it, or take the name out"
+    ]
+    line.config.write_text(line.config.read_text().replace("Zoe@example.test", "Zoe"))
+    assert f"{line.config}:4: imap.quota_administrators: the address has no domain" in line("check", code=2).stderr
+
+
 def test_check_finds_what_clashes_with_the_accounts(line: Line) -> None:
     line("domain", "add", "second.test")
     line("alias", "add", "info@example.test", "a@example.test")

@@ -210,9 +210,11 @@ async def test_what_is_announced_is_documented() -> None:
     """Each name stands in the table of docs/imap.md."""
     text = (Path(__file__).parents[3] / "docs" / "imap.md").read_text("utf-8")
     table = set(re.findall(r"[A-Z][A-Za-z0-9=+-]+", text[text.index("\n| about |") : text.index("\nCAPABILITY is")]))
-    async with ImapHarness() as server, AsyncImap(server.port()) as imap:
+    settings = {"quota_administrators": [ANNA], "jmap_url": "https://mail.example.test/jmap", "message_limit": 1000}
+    async with ImapHarness(imap=settings) as server, AsyncImap(server.port()) as imap:
         announced = imap.greeting.decode().partition("[CAPABILITY ")[2].partition("]")[0].split()
         await imap.ok(f'LOGIN anna "{PASSWORD}"')
         announced += (await imap.ok("CAPABILITY")).untagged[0].decode().split()[2:]
-    names = {re.sub(r"(APPENDLIMIT)=.*", r"\1", name) for name in announced}
+    assert "QUOTASET" in announced
+    names = {re.sub(r"(APPENDLIMIT|MESSAGELIMIT)=.*", r"\1", name) for name in announced}
     assert names - table <= {"IMAP4rev1", "IMAP4rev2"}

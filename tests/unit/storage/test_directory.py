@@ -124,6 +124,7 @@ async def test_what_cannot_be_is_refused(directory: SqliteDirectory) -> None:
         await directory.add_domain(Domain(name="new.test", catch_all="nobody"))
     for missing in (
         directory.update_account(account("x@example.test")),
+        directory.set_limits(AccountId("x@example.test"), 1, 1),
         directory.remove_account(AccountId("x@example.test")),
         directory.remove_alias(address("x@example.test")),
         directory.remove_domain("nowhere.test"),
@@ -176,6 +177,36 @@ async def test_an_update_keeps_address_and_age(directory: SqliteDirectory) -> No
     after = directory.account("anna@example.test")
     assert before is not None
     assert after == replace(before, octets_limit=3)
+
+
+async def test_limits_change_and_nothing_else(directory: SqliteDirectory, tmp_path: Path) -> None:
+    heard: list[AccountId] = []
+    directory.watch(heard.append)
+    await directory.add_account(account(password_hash="$argon2id$x", scram=SCRAM, octets_limit=5, messages_limit=6))
+    key = AccountId("anna@example.test")
+    before = directory.account(key)
+    assert before is not None
+    for given, expected in (((7, None), (7, 6)), ((None, 8), (7, 8)), ((0, 0), (0, 0)), ((1 << 61, 9), (1 << 61, 9))):
+        await directory.set_limits(key, *given)
+        after = replace(before, octets_limit=expected[0], messages_limit=expected[1])
+        assert directory.account(key) == after
+        assert list(directory.accounts()) == [after]
+    assert again(directory, tmp_path).account(key) == after
+    assert heard == []
+
+
+async def test_limits_and_a_password_at_once(directory: SqliteDirectory) -> None:
+    """Neither takes the other back."""
+    anna = account(password_hash="$argon2id$old")
+    await directory.add_account(anna)
+    await asyncio.gather(
+        directory.set_limits(anna.account, 5, None),
+        directory.renew_password(anna.account, "$argon2id$old", "$argon2id$new", SCRAM),
+        directory.set_limits(anna.account, None, 6),
+    )
+    after = directory.account(anna.account)
+    assert after is not None
+    assert (after.octets_limit, after.messages_limit, after.password_hash) == (5, 6, "$argon2id$new")
 
 
 async def test_clashes_are_told_and_can_be_mended(directory: SqliteDirectory, tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Limits: the directory says them, the store enforces them, and both say the same whoever changes them when."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import NotFound, StorageFailure
+from mailserver.model.ids import AccountId
+from mailserver.net.quota import enforce_limits, set_limits
+from mailserver.ports.directory import Account
+from mailserver.ports.store import MailStore
+from mailserver.storage.directory import SqliteDirectory
+from mailserver.storage.directory_settings import DomainSettings
+from mailserver.storage.maildir import layout
+from mailserver.storage.memory import MemoryStore
+from tests.helpers.maildir import ANNA, open_store
+
+
+@pytest.fixture
+async def directory(tmp_path: Path) -> AsyncIterator[SqliteDirectory]:
+    known = SqliteDirectory(tmp_path / "accounts.db", {"example.test": DomainSettings()})
+    await known.add_account(Account(account=ANNA, address=EmailAddress.parse(ANNA)))
+    yield known
+    known.close()
+
+
+@pytest.fixture(params=["memory", "maildir"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MailStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with open_store(tmp_path / "data") as maildir:
+        yield maildir
+
+
+async def both(directory: SqliteDirectory, store: MailStore) -> tuple[int, int]:
+    entry = directory.account(ANNA)
+    assert entry is not None
+    usage = await (await store.open_account(ANNA)).quota()
+    assert (usage.octets_limit, usage.messages_limit) == (entry.octets_limit, entry.messages_limit)
+    return usage.octets_limit, usage.messages_limit
+
+
+async def test_one_limit_or_both(directory: SqliteDirectory, store: MailStore) -> None:
+    usage = await set_limits(directory, store, ANNA, 5, None)
+    assert (usage.octets_limit, usage.messages_limit) == (5, 0) == await both(directory, store)
+    await set_limits(directory, store, ANNA, None, 6)
+    assert await both(directory, store) == (5, 6)
+    await set_limits(directory, store, ANNA, 0, 7)
+    assert await both(directory, store) == (0, 7)
+
+
+async def test_changes_at_once_end_the_same_in_both(directory: SqliteDirectory, store: MailStore) -> None:
+    for count in range(2, 8):
+        # The last one restores what there is now.
+        wanted = [number % count for number in range(1, count + 1)]
+        await asyncio.gather(*(set_limits(directory, store, ANNA, number, number) for number in wanted))
+        assert await both(directory, store) == (0, 0)
+
+
+async def test_nobodys_limits(directory: SqliteDirectory, store: MailStore) -> None:
+    nobody = AccountId("nobody@example.test")
+    with pytest.raises(NotFound):
+        await set_limits(directory, store, nobody, 1, 1)
+    with pytest.raises(NotFound):
+        await enforce_limits(directory, store, nobody)
+
+
+async def test_limits_that_could_not_be_written_are_not_in_force(
+    directory: SqliteDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with open_store(tmp_path / "data") as store:
+        account = await store.open_account(ANNA)
+        await set_limits(directory, store, ANNA, 9, 9)
+        with monkeypatch.context() as patch:
+            patch.setattr(layout.AccountState, "save", full)
+            with pytest.raises(StorageFailure):
+                await set_limits(directory, store, ANNA, 5, 6)
+        usage = await account.quota()
+        assert (usage.octets_limit, usage.messages_limit) == (9, 9)
+        # The same again is written, not taken for what is there already.
+        await set_limits(directory, store, ANNA, 5, 6)
+    async with open_store(tmp_path / "data") as store:
+        assert await both(directory, store) == (5, 6)
