@@ -607,6 +607,13 @@ async def test_quota_counts_octets_and_messages_of_all_folders(harness: Harness)
     assert isinstance(full, OverQuota)
 
 
+async def test_of_limits_that_are_set_at_once_the_last_ones_count(harness: Harness) -> None:
+    account = await harness.store.open_account(ANNA)
+    await asyncio.gather(account.set_quota(5, 5), account.set_quota(0, 0))
+    usage = await account.quota()
+    assert (usage.octets_limit, usage.messages_limit) == (0, 0)
+
+
 async def test_quota_counts_what_is_still_being_committed(harness: Harness) -> None:
     account = await harness.store.open_account(ANNA)
     await account.set_quota(0, 1)

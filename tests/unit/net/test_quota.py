@@ -15,7 +15,7 @@ from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
 from mailserver.ports.directory import Account
-from mailserver.ports.store import MailStore
+from mailserver.ports.store import AccountStore, MailStore
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from mailserver.storage.maildir import layout
@@ -57,12 +57,25 @@ async def test_one_limit_or_both(directory: SqliteDirectory, store: MailStore) -
     assert await both(directory, store) == (0, 7)
 
 
-async def test_changes_at_once_end_the_same_in_both(directory: SqliteDirectory, store: MailStore) -> None:
-    for count in range(2, 8):
-        # The last one restores what there is now.
-        wanted = [number % count for number in range(1, count + 1)]
-        await asyncio.gather(*(set_limits(directory, store, ANNA, number, number) for number in wanted))
-        assert await both(directory, store) == (0, 0)
+async def test_of_changes_at_once_the_last_one_counts(
+    directory: SqliteDirectory, store: MailStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the first one has to wait for the account longer than the second."""
+    reached, go_on, real = asyncio.Event(), asyncio.Event(), store.open_account
+
+    async def slow(account: AccountId) -> AccountStore:
+        if not reached.is_set():
+            reached.set()
+            await go_on.wait()
+        return await real(account)
+
+    monkeypatch.setattr(store, "open_account", slow)
+    first = asyncio.create_task(set_limits(directory, store, ANNA, 1, 1))
+    await reached.wait()
+    await set_limits(directory, store, ANNA, 2, 2)
+    go_on.set()
+    await first
+    assert await both(directory, store) == (2, 2)
 
 
 async def test_nobodys_limits(directory: SqliteDirectory, store: MailStore) -> None:
