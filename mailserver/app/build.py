@@ -58,7 +58,9 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     problems += [loaded.document.located(text) for text in directory.problems]
     if problems:
         raise ConfigurationError(problems)
-    store = await stack.enter_async_context(MaildirStore(loaded.data_dir, config.storage, hostname, clock))
+    store = await stack.enter_async_context(
+        MaildirStore(loaded.data_dir, config.storage, hostname, clock, directory.limits)
+    )
     queue = await stack.enter_async_context(DiskQueue(state / "queue", config.queue, clock))
 
     limits = config.limits

@@ -12,7 +12,6 @@ from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MailboxInfo
 from mailserver.model.rights import ANYONE, RightsChange, parse_identifier, parse_rights, render_rights
-from mailserver.net.quota import enforce_limits
 from mailserver.storage.maildir.repair import maintenance
 
 __all__ = ["mailbox_operations"]
@@ -35,8 +34,6 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         account = _account(app, arguments)
         app.logins.end_sessions(account, "the mailbox is being rebuilt")
         done = await maintenance.rebuild(app.store, account, full=arguments.get("full") is True)
-        # A Maildir whose own file was lost does not know its limits; the directory of accounts does.
-        await enforce_limits(app.directory, app.store, account)
         return {
             "account": account,
             "before": [finding.row() for finding in done.before],
@@ -47,7 +44,6 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         account = _account(app, arguments)
         app.logins.end_sessions(account, "the mailbox is being replaced")
         boxes = await maintenance.adopt(app.store, account)
-        await enforce_limits(app.directory, app.store, account)
         return {"account": account, "mailboxes": [asdict(box) for box in boxes]}
 
     async def export(arguments: Mapping[str, Any]) -> Any:

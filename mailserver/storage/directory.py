@@ -111,6 +111,11 @@ class SqliteDirectory:
         """An account by the key of its address."""
         return self._stored.accounts.get(key)
 
+    def limits(self, account: AccountId) -> tuple[int, int] | None:
+        """Octets and messages, 0 for none; None: there is no such account."""
+        found = self._stored.accounts.get(account)
+        return None if found is None else (found.octets_limit, found.messages_limit)
+
     def accounts(self) -> Sequence[Account]:
         """All, sorted by domain and then by local part."""
         if self._sorted is None:

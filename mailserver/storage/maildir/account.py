@@ -85,7 +85,10 @@ class MaildirAccount:
                 cleaning.clear_temporary(loaded)
             return loaded
 
-        return cls(context, name, path, await context.reading.run(work))
+        loaded = await context.reading.run(work)
+        if (limits := context.limits(name)) is not None:
+            loaded.state.octets_limit, loaded.state.messages_limit = limits
+        return cls(context, name, path, loaded)
 
     @staticmethod
     def sibling(account: object) -> MaildirAccount:

@@ -21,7 +21,7 @@ from mailserver.storage.maildir.shares import Shares
 from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
-__all__ = ["Context"]
+__all__ = ["Context", "LimitsOf"]
 
 if TYPE_CHECKING:
     from mailserver.storage.maildir.account import MaildirAccount
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mailserver.storage.maildir.mailbox import MaildirMailbox
 
 _T = TypeVar("_T")
+LimitsOf = Callable[[AccountId], tuple[int, int] | None]
 #: Of all idle mailboxes together, at about 40 octets each.
 _IDLE_MESSAGES = 250_000
 _BOX = 250
@@ -49,6 +50,8 @@ class Context:
     committer: Committer
     indexes: IndexPool
     shares: Shares
+    #: Octets and messages by the account's entry; None: there is none, and the account's own file counts.
+    limits: LimitsOf
     epoch: int
     #: No account that was removed ever had a higher UIDVALIDITY: who gets its name begins above it.
     validity_floor: int

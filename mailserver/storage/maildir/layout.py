@@ -76,7 +76,7 @@ class AccountState:
 
     @classmethod
     def load(cls, account: str) -> AccountState:
-        """What the file says; a lost file costs the limits, which the directory sets again, and a recount."""
+        """What the file says; a lost file costs the limits, which the directory knows better anyway, and a recount."""
         try:
             fields = read_checked(f"{account}/{ACCOUNT_FILE}", ACCOUNT_FILE)
             return cls(**{name: int(fields.get(name, "0")) for name in cls.__slots__})

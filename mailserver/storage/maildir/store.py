@@ -29,7 +29,7 @@ from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.checked import Damaged, read_checked, write_checked
 from mailserver.storage.maildir.commit import Committer
 from mailserver.storage.maildir.content import ContentSpace, MaildirContent
-from mailserver.storage.maildir.context import Context
+from mailserver.storage.maildir.context import Context, LimitsOf
 from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.intake import Intake
@@ -50,11 +50,16 @@ _WATCHED_AT_ONCE = 500
 class MaildirStore:
     """All accounts' mail below `data_dir`. An async context manager: entering recovers, leaving flushes everything."""
 
-    def __init__(self, data_dir: Path, settings: StorageSettings, hostname: str, clock: Clock) -> None:
+    def __init__(
+        self, data_dir: Path, settings: StorageSettings, hostname: str, clock: Clock, limits: LimitsOf | None = None
+    ) -> None:
+        """`limits`: what the account's entry says, for the directory is right where the account's own file differs:
+        that may be lost, from a backup, or older than a change that was not finished."""
         self._root = os.fspath(data_dir.absolute())
         self._settings = settings
         self._hostname = hostname
         self._clock = clock
+        self._limits = limits or _no_entry
         self._held: weakref.WeakValueDictionary[AccountId, MaildirAccount] = weakref.WeakValueDictionary()
         self._loading: dict[AccountId, asyncio.Task[MaildirAccount]] = {}
         #: One account's highest UIDVALIDITY is written after the other's.
@@ -84,6 +89,7 @@ class MaildirStore:
             committer,
             indexes,
             shares,
+            self._limits,
             epoch,
             validity_floor,
         )
@@ -324,3 +330,7 @@ class MaildirStore:
 
 def _changed(boxes: Sequence[LiveTable]) -> list[LiveTable]:
     return [box for box in boxes if box.looks_changed()]
+
+
+def _no_entry(_: AccountId) -> None:
+    return None

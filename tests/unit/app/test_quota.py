@@ -47,6 +47,13 @@ def test_set_by_imap(make_daemon: Callable[..., Daemon]) -> None:
         assert rcpt(daemon, 3000) == (452, "4.2.2")
         rows = {row["address"]: row for row in daemon.command_json("account", "list")}
         assert (rows[BEN]["octets_limit"], rows[BEN]["messages_limit"]) == (2048, 5)
+        daemon.stop()
+        # The account's own file is lost, and nobody calls for a rebuild.
+        (daemon.data / DOMAIN / "ben" / "mailserver-account").unlink()
+        daemon.start()
+        assert rcpt(daemon, 3000) == (452, "4.2.2")
+        daemon.command("mailbox", "rebuild", BEN)
+        assert rcpt(daemon, 3000) == (452, "4.2.2")
         with Imap(port) as anna:
             assert "QUOTASET" in (anna.login(f"anna@{DOMAIN}", PASSWORD).code("CAPABILITY") or "").split()
             assert anna.ok(f"SETQUOTA {ROOT} ()").untagged == (f"* QUOTA {ROOT} ()".encode(),)

@@ -14,12 +14,15 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
+from mailserver.ports.clock import SystemClock
 from mailserver.ports.directory import Account
 from mailserver.ports.store import AccountStore, MailStore
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from mailserver.storage.maildir import layout
+from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.memory import MemoryStore
+from mailserver.storage.settings import StorageSettings
 from tests.helpers.maildir import ANNA, open_store
 
 
@@ -105,3 +108,16 @@ async def test_limits_that_could_not_be_written_are_not_in_force(
         await set_limits(directory, store, ANNA, 5, 6)
     async with open_store(tmp_path / "data") as store:
         assert await both(directory, store) == (5, 6)
+
+
+async def test_the_directory_is_right_where_the_two_differ(directory: SqliteDirectory, tmp_path: Path) -> None:
+    """After a kill between the two, or with a file from a backup."""
+    async with open_store(tmp_path / "data") as store:
+        await set_limits(directory, store, ANNA, 9, 9)
+    await directory.set_limits(ANNA, 5, 0)
+    async with MaildirStore(tmp_path / "data", StorageSettings(), "mx", SystemClock(), directory.limits) as store:
+        assert await both(directory, store) == (5, 0)
+    # It was written with the rest; and an account that is nobody's keeps what its file says.
+    await directory.remove_account(ANNA)
+    async with MaildirStore(tmp_path / "data", StorageSettings(), "mx", SystemClock(), directory.limits) as store:
+        assert (await (await store.open_account(ANNA)).quota()).octets_limit == 5
