@@ -14,7 +14,10 @@ __all__ = ["MailQueue", "QueuedMessage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedMessage:
-    """One waiting message as `queue list` shows it. Times are epoch seconds; `size` in octets."""
+    """One waiting message as `queue list` shows it. Times are epoch seconds; `size` in octets.
+
+    `next_attempt` and `held_until` (0: not held, infinite: for good) are the earliest of its recipients.
+    """
 
     queue_id: QueueId
     sender: str
@@ -24,6 +27,7 @@ class QueuedMessage:
     next_attempt: float
     attempts: int
     last_error: str = ""
+    held_until: float = 0.0
 
 
 class MailQueue(Protocol):

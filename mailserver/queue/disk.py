@@ -8,8 +8,9 @@ if and only if it is durable; the mirror is only touched on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +24,13 @@ from mailserver.model.ids import QueueId
 from mailserver.ports.clock import Clock
 from mailserver.ports.queue import QueuedMessage
 from mailserver.ports.store import Content
-from mailserver.queue.record import New, State
+from mailserver.queue.codec import FRAME_SIZE, encode
+from mailserver.queue.content import ItemContent, open_content
+from mailserver.queue.mirror import Entry, Mirror, listed
+from mailserver.queue.record import New, Record
 from mailserver.queue.settings import QueueSettings
 from mailserver.queue.spool import Incoming, SetAside, Spool
+from mailserver.queue.state import Item, pack
 
 __all__ = ["DiskQueue"]
 
@@ -36,8 +41,6 @@ _THREADS = 8
 #: Injections that may wait for a thread; each holds up to 1 MiB. Above it a sender is asked to come again.
 _MAX_IN_FLIGHT = 256
 _CHUNK = 1 << 20
-#: What a listing shows of the last reply.
-_ERROR_SHOWN = 200
 
 
 class DiskQueue:
@@ -50,7 +53,9 @@ class DiskQueue:
         self._path = path
         self._settings = settings
         self._clock = clock
-        self._items: dict[QueueId, QueuedMessage] = {}
+        self._mirror = Mirror()
+        self._order: dict[QueueId, asyncio.Lock] = {}
+        self._unwritten: dict[QueueId, bytes] = {}
         self._reserved: set[QueueId] = set()
         self._pending: set[Future[Any]] = set()
         self._closing = False
@@ -60,7 +65,7 @@ class DiskQueue:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._items.clear()
+        self._mirror.clear()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="queue")
         try:
             self._spool = await self._run(lambda: Spool(self._path))
@@ -72,12 +77,14 @@ class DiskQueue:
         except BaseException:
             self._pool.shutdown(wait=True)
             raise
-        for item in found:
-            self._items[item.new.queue_id] = _listed(item.new, item.state)
-            if item.cut:
-                _log.warning("queue.torn_record_cut", queue_id=item.new.queue_id, octets=item.cut)
-            if doubtful := len(item.state.doubtful):
-                _log.warning("queue.possible_duplicate", queue_id=item.new.queue_id, recipients=doubtful)
+        for one in found:
+            queue_id = one.item.queue_id
+            if one.cut:
+                _log.warning("queue.torn_record_cut", queue_id=queue_id, octets=one.cut)
+            if doubtful := sum(state.doubtful for state in one.item.recipients):
+                _log.warning("queue.possible_duplicate", queue_id=queue_id, recipients=doubtful)
+            entry = Entry(one.head, pack(one.item.recipients, one.item.new), one.end)
+            self._mirror.add(queue_id, entry, one.item)
         for thing in aside:
             _log.error("queue.set_aside", name=thing.name, reason=thing.reason)
         self.set_aside = tuple(aside)
@@ -94,7 +101,7 @@ class DiskQueue:
         self._spool.close()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._mirror)
 
     async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
@@ -102,9 +109,9 @@ class DiskQueue:
         Raises StorageFailure, LimitReached (queue full), AlreadyExists (the id): then nothing is kept.
         If the caller is cancelled, the message is kept whole or not at all.
         """
-        if queue_id in self._items or queue_id in self._reserved:
+        if queue_id in self._mirror or queue_id in self._reserved:
             raise AlreadyExists("the queue has a message of this id")
-        if len(self._items) + len(self._reserved) >= self._settings.max_items or len(self._pending) >= _MAX_IN_FLIGHT:
+        if len(self._mirror) + len(self._reserved) >= self._settings.max_items or len(self._pending) >= _MAX_IN_FLIGHT:
             raise LimitReached("the queue is full, try again later", status="4.3.1", temporary=True)
         new = New(
             queue_id=queue_id,
@@ -118,7 +125,8 @@ class DiskQueue:
             incoming = Incoming(self._spool, new)
             head = content.head()
             if len(head) == content.size:
-                await self._run(lambda: _write_and_commit(incoming, header + head), lambda: self._keep(new))
+                write = functools.partial(_write_and_commit, incoming, header + head)
+                await self._run(write, functools.partial(self._keep, new))
             else:
                 try:
                     await self._stream(incoming, content, header, new)
@@ -130,7 +138,77 @@ class DiskQueue:
 
     async def list(self) -> list[QueuedMessage]:
         """Everything that waits, oldest first."""
-        return sorted(self._items.values(), key=lambda item: (item.arrived, item.queue_id))
+        return sorted(map(listed, self.items()), key=lambda message: (message.arrived, message.queue_id))
+
+    def item(self, queue_id: QueueId) -> Item:
+        """One message, as it is now. Raises NotFound."""
+        return self._mirror[queue_id].item()
+
+    def items(self) -> Iterator[Item]:
+        """Every message. Others may come and go meanwhile."""
+        for queue_id in list(self._mirror):
+            if queue_id in self._mirror:
+                yield self._mirror[queue_id].item()
+
+    def watch(self, on_item: Callable[[Item], None]) -> Callable[[], None]:
+        """Call `on_item` on the loop for each message that is durable: soon for those that are there, at once for each
+        new one and each that is found on the disk. Returns the undo."""
+        return self._mirror.watch(on_item)
+
+    async def record(self, queue_id: QueueId, *records: Record, durable: bool = True) -> None:
+        """Write down what happened to a message, in the order of the calls; `item` shows it at once.
+
+        `durable`: on return it is on the disk for good; otherwise it only survives the end of this process.
+
+        Raises NotFound, and StorageFailure: it may not be on the disk. In memory it counts all the same, and it is
+        written with what comes next.
+        """
+        self._mirror.apply(queue_id, records)
+        data = b"".join(map(encode, records))
+        self._unwritten[queue_id] = self._unwritten.get(queue_id, b"") + data
+        async with self._order.setdefault(queue_id, asyncio.Lock()):
+            entry = self._mirror[queue_id]
+            data = self._unwritten.pop(queue_id, b"")
+            try:
+                await self._run(lambda: self._spool.append(queue_id, entry.end, data, sync=durable))
+            except BaseException:
+                self._unwritten[queue_id] = data + self._unwritten.get(queue_id, b"")
+                raise
+            entry.end += len(data)
+
+    async def finish(self, queue_id: QueueId, *records: Record) -> None:
+        """The last result: the message leaves the queue, for good on return.
+
+        `records` are the results that need not be written, since there is nothing any more that they could be about.
+
+        Raises NotFound, and StorageFailure: then it may be there after a crash. If it is still there now, so is the
+        item, with these results, and `finish` may be called again.
+        """
+        self._mirror.apply(queue_id, records)
+        await self._run(lambda: self._spool.remove(queue_id), lambda _: self._forget(queue_id))
+
+    @contextlib.asynccontextmanager
+    async def content(self, queue_id: QueueId) -> AsyncIterator[ItemContent]:
+        """The octets of a message, for several readers at once if need be.
+
+        Raises NotFound, StorageFailure. Content that is not what was accepted is never read to its end: StorageFailure,
+        and the message is set aside.
+        """
+        entry = self._mirror[queue_id]
+        opened = await self._run(lambda: open_content(self._spool.open_item(queue_id), entry.new))
+        try:
+            yield ItemContent(opened, self._run)
+        finally:
+            await self._run(opened.close)
+            if opened.damaged:
+                await self.quarantine(queue_id, "the content is damaged")
+
+    async def quarantine(self, queue_id: QueueId, reason: str) -> None:
+        """Set a message aside for a person to look at: it leaves the queue. Raises NotFound, StorageFailure."""
+        self._mirror[queue_id]
+        await self._run(lambda: self._spool.set_aside(queue_id), lambda _: self._forget(queue_id))
+        self.set_aside += (SetAside(name=f"items/{queue_id}", reason=reason),)
+        _log.error("queue.set_aside", name=f"items/{queue_id}", reason=reason)
 
     async def verify(self) -> tuple[SetAside, ...]:
         """Compare every item's content with its checksum; what is wrong. Reads the whole queue."""
@@ -144,12 +222,17 @@ class DiskQueue:
             if not chunk and position < content.size:
                 raise StorageFailure("the message could not be read back")
             position += len(chunk)
-        await self._run(incoming.commit, lambda: self._keep(new))
+        await self._run(incoming.commit, functools.partial(self._keep, new))
 
-    def _keep(self, new: New) -> None:
-        self._items[new.queue_id] = _listed(new, None)
+    def _keep(self, new: New, head: bytes) -> None:
+        self._mirror.add(new.queue_id, Entry(head, None, FRAME_SIZE + len(head) + new.size))
 
-    def _submit(self, work: Callable[[], _T], then: Callable[[], None] | None = None) -> Future[_T]:
+    def _forget(self, queue_id: QueueId) -> None:
+        self._mirror.remove(queue_id)
+        self._order.pop(queue_id, None)
+        self._unwritten.pop(queue_id, None)
+
+    def _submit(self, work: Callable[[], _T], then: Callable[[_T], None] | None = None) -> Future[_T]:
         if self._closing:
             raise StorageFailure("the server is stopping, try again later")
         future = self._pool.submit(work)
@@ -158,12 +241,12 @@ class DiskQueue:
         def finished() -> None:
             self._pending.discard(future)
             if then is not None and future.exception() is None:
-                then()
+                then(future.result())
 
         future.add_done_callback(lambda _: self._loop.call_soon_threadsafe(finished))
         return future
 
-    async def _run(self, work: Callable[[], _T], then: Callable[[], None] | None = None) -> _T:
+    async def _run(self, work: Callable[[], _T], then: Callable[[_T], None] | None = None) -> _T:
         """Do `work` in a thread; `then` runs on the loop when it succeeded, whether or not anyone still waits."""
         try:
             # The shield: cancelling the waiter must not take a queued piece of work back behind our book-keeping.
@@ -174,25 +257,10 @@ class DiskQueue:
             raise StorageFailure("the queue cannot be written, try again later", detail=str(error)) from error
 
 
-def _write_and_commit(incoming: Incoming, data: bytes) -> None:
+def _write_and_commit(incoming: Incoming, data: bytes) -> bytes:
     try:
         incoming.write(data)
     except BaseException:
         incoming.abort()
         raise
-    incoming.commit()
-
-
-def _listed(new: New, state: State | None) -> QueuedMessage:
-    recipients = new.envelope.recipients
-    waiting = recipients if state is None else tuple(recipients[position] for position in state.waiting)
-    return QueuedMessage(
-        queue_id=new.queue_id,
-        sender="" if new.envelope.sender is None else str(new.envelope.sender),
-        recipients=tuple(str(recipient.address) for recipient in waiting),
-        size=new.size,
-        arrived=new.arrived,
-        next_attempt=new.arrived if state is None else state.next_attempt,
-        attempts=0 if state is None else state.attempts,
-        last_error="" if state is None else state.last_error[:_ERROR_SHOWN],
-    )
+    return incoming.commit()

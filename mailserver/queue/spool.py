@@ -29,7 +29,9 @@ from pathlib import Path
 from mailserver.model.errors import AlreadyExists, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.net.files import make_dir
-from mailserver.queue.record import Damaged, Incomplete, New, State, encode_new, read_new, read_tail, replay
+from mailserver.queue.codec import FRAME_SIZE, Damaged, Incomplete, encode_new, read_new, read_tail
+from mailserver.queue.record import New
+from mailserver.queue.state import Item, apply, beginning
 
 __all__ = ["GroupSync", "Incoming", "Recovered", "SetAside", "Spool"]
 
@@ -44,10 +46,14 @@ _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """A sound item that was found on the disk. `cut` octets of a torn append were removed from its end."""
+    """A sound item that was found on the disk. `cut` octets of a torn append were removed from its end.
 
-    new: New
-    state: State
+    `head` is the payload of NEW, `end` the size of the file.
+    """
+
+    item: Item
+    head: bytes
+    end: int
     cut: int
 
 
@@ -124,10 +130,11 @@ class Incoming:
             self._crc = zlib.crc32(chunk, self._crc)
             self._size += len(chunk)
 
-    def commit(self) -> None:
+    def commit(self) -> bytes:
         """Make the item durable under its name. NEW is written last, so that a file with NEW has its content.
 
-        Raises OSError, StorageFailure, AlreadyExists; then nothing was kept, `abort` has been done.
+        Returns the payload of NEW. Raises OSError, StorageFailure, AlreadyExists; then nothing was kept, `abort` has
+        been done.
         """
         new = self._new
         with self._lock:
@@ -143,6 +150,7 @@ class Incoming:
                 self._end(unlink=True)
                 raise
             self._end(unlink=False)
+            return head[FRAME_SIZE:]
 
     def abort(self) -> None:
         """Throw away what was written."""
@@ -165,10 +173,7 @@ class Incoming:
             # Ids are random: O_EXCL is against our own mistakes, O_NOFOLLOW against what others put there.
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
             self._fd = os.open(self._new.queue_id, flags, _FILE, dir_fd=self._spool.tmp)
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, offset)
-            view, offset = view[written:], offset + written
+        _write_at(self._fd, data, offset)
         return self._fd
 
 
@@ -221,6 +226,30 @@ class Spool:
                 os.unlink(queue_id, dir_fd=self._items)
             raise
 
+    def append(self, queue_id: QueueId, offset: int, data: bytes, *, sync: bool) -> None:
+        """Write records at the end of an item, and sync them or not. Raises OSError: a part of them may stand there."""
+        fd = os.open(queue_id, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._items)
+        try:
+            _write_at(fd, data, offset)
+            if sync:
+                os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, queue_id: QueueId) -> None:
+        """Take an item away for good. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(queue_id, dir_fd=self._items)
+        self._sync_items()
+
+    def open_item(self, queue_id: QueueId) -> int:
+        """A descriptor for reading. Raises OSError, Damaged."""
+        return _open(self._items, queue_id)[0]
+
+    def set_aside(self, queue_id: QueueId) -> None:
+        """Move an item to aside/. Raises OSError."""
+        self._set_aside(self._items, queue_id)
+
     def recover(self) -> tuple[list[Recovered], list[SetAside]]:
         """Read what is there: at start, before anything else. Raises OSError."""
         found: list[Recovered] = []
@@ -270,7 +299,8 @@ class Spool:
             records, sound = read_tail(tail)
             if len(tail) > sound:
                 self._cut(name, end + sound)
-            return Recovered(new=new, state=replay(new, records), cut=len(tail) - sound)
+            item = Item(new=new, recipients=apply(beginning(new), records))
+            return Recovered(item=item, head=begun[FRAME_SIZE:start], end=end + sound, cut=len(tail) - sound)
         finally:
             os.close(fd)
 
@@ -291,6 +321,13 @@ class Spool:
             os.fsync(directory)
         finally:
             os.close(aside)
+
+
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
 
 
 def _open(directory: int, name: str) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mailserver.queue.codec import encode, read_new
 from mailserver.queue.disk import DiskQueue
-from mailserver.queue.record import Dot, encode, read_new
+from mailserver.queue.record import Dot
 from mailserver.queue.settings import QueueSettings
 from tests.crash.queue_child import body
 from tests.helpers.clock import FakeClock

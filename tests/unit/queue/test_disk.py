@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import math
 import os
 import stat
 import threading
@@ -16,12 +17,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.delivery import Outcome, Result
 from mailserver.model.envelope import Envelope, Recipient
-from mailserver.model.errors import AlreadyExists, LimitReached, StorageFailure
+from mailserver.model.errors import AlreadyExists, LimitReached, NotFound, StorageFailure
 from mailserver.model.ids import QueueId, new_queue_id
 from mailserver.ports.queue import MailQueue
+from mailserver.queue.codec import encode, read_new
 from mailserver.queue.disk import DiskQueue
-from mailserver.queue.record import Dot, Fail, Record, Try, encode, read_new
+from mailserver.queue.record import Done, Dot, Fail, Hold, Record, Try
 from mailserver.queue.settings import QueueSettings
 from mailserver.queue.spool import GroupSync, Spool
 from tests.helpers.clock import FakeClock
@@ -265,9 +268,11 @@ def item_with_records(tmp_path: Path) -> bytes:
 
 
 ID = QueueId("0123456789abcdef")
+LATER = Result(outcome=Outcome.DEFERRED, status="4.2.1", reply="450 4.2.1 later")
+NO = Result(outcome=Outcome.FAILED, status="5.1.1", reply="550 no")
 RECORDS: list[Record] = [
-    Try(at=1.0, recipients=(0, 1), next_attempt=1.9e9, reply="450 4.2.1 later"),
-    Fail(at=2.0, recipients=(1,), reply="550 no", status="5.1.1"),
+    Try(at=1.0, recipients=(0, 1), next_attempt=1.9e9, result=LATER),
+    Fail(at=2.0, recipients=(1,), result=NO),
     Dot(at=3.0, recipients=(0,)),
 ]
 
@@ -298,7 +303,7 @@ async def test_g06_cut_at_every_octet(root: Path, item_with_records: bytes) -> N
         for cut in range(len(item_with_records)):
             (root / "items" / ID).write_bytes(item_with_records[:cut])
             found, aside = spool.recover()
-            items = {item.new.queue_id: item for item in found}
+            items = {one.item.queue_id: one for one in found}
             assert items.pop(QueueId(neighbour)).cut == 0
             if cut < content_end:
                 assert items == {}
@@ -307,8 +312,8 @@ async def test_g06_cut_at_every_octet(root: Path, item_with_records: bytes) -> N
             sound = (root / "items" / ID).read_bytes()
             assert item_with_records.startswith(sound)
             assert items[ID].cut == cut - len(sound)
-            again = {item.new.queue_id: item for item in spool.recover()[0]}
-            assert (again[ID].state, again[ID].cut) == (items[ID].state, 0)
+            again = {one.item.queue_id: one for one in spool.recover()[0]}
+            assert (again[ID].item, again[ID].cut) == (items[ID].item, 0)
     finally:
         spool.close()
 
@@ -380,3 +385,63 @@ async def test_nothing_is_taken_after_the_end(root: Path, queue: DiskQueue) -> N
     with pytest.raises(StorageFailure):
         await queue.inject(new_queue_id(), envelope(), BytesContent(MESSAGE))
     await queue.__aenter__()
+
+
+SENT = Result(outcome=Outcome.DELIVERED, status="2.0.0", reply="250 2.0.0 ok")
+
+
+async def test_what_is_recorded_is_seen_at_once_and_after_a_restart(root: Path, queue: DiskQueue) -> None:
+    await queue.inject(ID, envelope("a@x.test", "b@x.test"), BytesContent(MESSAGE))
+    one = queue.record(ID, Dot(at=1.0, recipients=(0, 1)), durable=False)
+    two = queue.record(ID, Done(at=2.0, recipients=(0,), result=SENT))
+    three = queue.record(ID, Try(at=2.0, recipients=(1,), next_attempt=1.9e9, result=LATER), Hold(at=2.0))
+    await asyncio.gather(one, two, three)
+    item = queue.item(ID)
+    assert item.waiting == (1,)
+    assert (item.recipients[1].due, item.recipients[1].attempts) == (math.inf, 1)
+    await queue.__aexit__(None, None, None)
+    await queue.__aenter__()
+    assert queue.item(ID) == item
+    assert list(queue.items()) == [item]
+
+
+async def test_what_is_finished_is_gone(root: Path, queue: DiskQueue) -> None:
+    await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+    await queue.record(ID, Dot(at=1.0, recipients=(0,)), durable=False)
+    await queue.finish(ID, Done(at=2.0, recipients=(0,), result=SENT))
+    assert os.listdir(root / "items") == []
+    assert len(queue) == 0
+    for refused in (queue.finish(ID), queue.record(ID, Hold(at=1.0)), queue.quarantine(ID, "?")):
+        with pytest.raises(NotFound):
+            await refused
+    with pytest.raises(NotFound):
+        queue.item(ID)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 1 << 20, (1 << 20) + 1, (3 << 20) + 7])
+async def test_content_is_read_by_several_at_once(queue: DiskQueue, size: int) -> None:
+    body = os.urandom(size)
+    await queue.inject(ID, envelope(), BytesContent(body), b"H: 1\r\n")
+    whole = b"H: 1\r\n" + body
+    async with queue.content(ID) as one, queue.content(ID) as two:
+        assert (one.size, two.head()) == (len(whole), whole[: 1 << 20])
+        step, parts = 700_000, []
+        for start in range(0, len(whole), step):
+            parts.append(await one.read(start, step))
+            assert await two.read(max(0, len(whole) - start - 9), 9) == whole[max(0, len(whole) - start - 9) :][:9]
+        assert b"".join(parts) == whole
+        assert await one.read(len(whole), 5) == b""
+
+
+async def test_who_watches_is_told_of_every_item(root: Path, queue: DiskQueue) -> None:
+    await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+    await queue.__aexit__(None, None, None)
+    await queue.__aenter__()
+    seen: list[str] = []
+    undo = queue.watch(lambda item: seen.append(item.queue_id))
+    second, third = new_queue_id(), new_queue_id()
+    await queue.inject(second, envelope(), BytesContent(MESSAGE))
+    assert seen == [ID, second]
+    undo()
+    await queue.inject(third, envelope(), BytesContent(MESSAGE))
+    assert seen == [ID, second]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import zlib
 
 import pytest
@@ -7,24 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
 from mailserver.model.ids import AccountId, QueueId
-from mailserver.queue.record import (
+from mailserver.ports.reports import Action
+from mailserver.queue.codec import (
     FRAME_SIZE,
     Damaged,
-    Done,
-    Dot,
-    Fail,
     Incomplete,
-    New,
-    Record,
-    Try,
     encode,
     encode_new,
     read_new,
     read_tail,
-    replay,
 )
+from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
+from mailserver.queue.state import apply, beginning
 
 ADDRESSES = st.sampled_from(
     ["a@x.test", '"odd \\" local"@x.test', "grüße@xn--bcher-kva.test", "x@[192.0.2.1]", "y@[IPv6:2001:db8::1]"]
@@ -60,12 +58,39 @@ ITEMS = st.builds(
 TIMES = st.floats(0, 4e9)
 POSITIONS = st.lists(st.integers(0, 4), max_size=5, unique=True).map(tuple)
 REPLIES = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
+
+
+def results(outcome: Outcome) -> st.SearchStrategy[Result]:
+    return st.builds(
+        Result,
+        outcome=st.just(outcome),
+        status=st.sampled_from(["2.0.0", "4.4.1", "5.1.1"]),
+        reply=REPLIES,
+        code=st.sampled_from([0, 250, 451, 550]),
+        remote=st.sampled_from(["", "mx.other.test"]),
+        address=st.sampled_from(["", "192.0.2.1"]),
+        tls=st.sampled_from(["", "TLSv1.3 TLS_AES_256_GCM_SHA384"]),
+        policy=st.sampled_from(["", "dane"]),
+        success=st.sampled_from(Success),
+    )
+
+
 RECORDS = st.one_of(
-    st.builds(Try, at=TIMES, recipients=POSITIONS, next_attempt=TIMES, reply=REPLIES),
+    st.builds(
+        Try, at=TIMES, recipients=POSITIONS, next_attempt=TIMES, result=results(Outcome.DEFERRED),
+        doubtful=st.booleans(),
+    ),
     st.builds(Dot, at=TIMES, recipients=POSITIONS),
-    st.builds(Done, at=TIMES, recipients=POSITIONS, reply=REPLIES),
-    st.builds(Fail, at=TIMES, recipients=POSITIONS, reply=REPLIES, status=st.just("5.1.1")),
-)
+    st.builds(Done, at=TIMES, recipients=POSITIONS, result=results(Outcome.DELIVERED)),
+    st.builds(Fail, at=TIMES, recipients=POSITIONS, result=results(Outcome.FAILED)),
+    st.builds(Hold, at=TIMES, recipients=POSITIONS, until=st.none() | TIMES),
+    st.builds(Free, at=TIMES, recipients=POSITIONS),
+    st.builds(Plan, at=TIMES, recipients=POSITIONS, next_attempt=TIMES),
+    st.builds(
+        Told, at=TIMES, recipients=POSITIONS, action=st.sampled_from(Action),
+        report_id=st.none() | st.just(QueueId("0123456789abcdeg")),
+    ),
+)  # fmt: skip
 
 
 def simple(recipients: int = 3) -> New:
@@ -155,41 +180,66 @@ def test_zeros_after_a_power_loss_are_a_torn_tail() -> None:
 
 
 def test_f02_a_reply_cannot_forge_structure() -> None:
-    forged = encode(Done(at=1.0, recipients=(0, 1, 2), reply="250 ok")).decode("latin-1")
+    sent = Result(outcome=Outcome.DELIVERED, status="2.0.0", reply="250 ok")
+    forged = encode(Done(at=1.0, recipients=(0, 1, 2), result=sent)).decode("latin-1")
     reply = "550 no\r\n" + forged + "\x00\n\u2028 \udc80"
-    records, _ = read_tail(encode(Try(at=2.0, recipients=(0,), next_attempt=3.0, reply=reply)))
+    later = Result(outcome=Outcome.DEFERRED, status="4.0.0", reply=reply, remote=reply, tls=reply)
+    records, _ = read_tail(encode(Try(at=2.0, recipients=(0,), next_attempt=3.0, result=later)))
     assert [type(record) for record in records] == [Try]
-    assert replay(simple(), records).waiting == (0, 1, 2)
+    assert all(state.waiting for state in apply(beginning(simple()), records))
 
 
 def test_a_very_long_reply_is_cut() -> None:
-    records, _ = read_tail(encode(Try(at=2.0, recipients=(0,), next_attempt=3.0, reply="x" * 100_000)))
+    later = Result(outcome=Outcome.DEFERRED, status="4.0.0", reply="x" * 100_000)
+    records, _ = read_tail(encode(Try(at=2.0, recipients=(0,), next_attempt=3.0, result=later)))
     assert isinstance(records[0], Try)
-    assert len(records[0].reply) == 1000
+    assert len(records[0].result.reply) == 1000
 
 
-def test_replay_of_nothing_waits_for_everyone_at_once() -> None:
-    state = replay(simple(), [])
-    assert state.waiting == (0, 1, 2)
-    assert (state.attempts, state.next_attempt, state.last_error, state.doubtful) == (0, 100.0, "", ())
+def old_frame(kind: bytes, payload: bytes) -> bytes:
+    crc = zlib.crc32(payload, zlib.crc32(kind + struct.pack(">I", len(payload))))
+    return struct.pack(">4s4sII", b"\xf5MQ\n", kind, len(payload), crc) + payload
 
 
-def test_replay_adds_up() -> None:
-    state = replay(
-        simple(),
-        [
-            Dot(at=110.0, recipients=(0, 1)),
-            Done(at=111.0, recipients=(0,), reply="250 ok"),
-            Try(at=111.0, recipients=(1,), next_attempt=400.0, reply="450 later"),
-            Fail(at=112.0, recipients=(2,), reply="550 no", status="5.1.1"),
-        ],
+def test_files_of_the_first_format_are_read() -> None:
+    """As they were written before results, holds and accounts were in them: every field there, a reply alone."""
+    new, _ = read_new(
+        old_frame(
+            b"NEW ",
+            b'{"id":"0123456789abcdef","arrived":100.5,"size":5,"crc":"3610a686","sender":"s@example.test",'
+            b'"recipients":[["r@example.test",["FAILURE"],"rfc822;x"],["q@example.test",[],null]],'
+            b'"declared_size":null,"body":"8BITMIME","smtputf8":false,"require_tls":true,"ret":"HDRS","envid":"E1",'
+            b'"auth":null,"extra":[["MT","1"]]}',
+        ),
+        whole=True,
     )
-    assert state.waiting == (1,)
-    assert (state.attempts, state.next_attempt, state.last_error) == (1, 400.0, "550 no")
-    assert state.doubtful == ()
-
-
-def test_a_dot_without_a_result_is_doubtful() -> None:
-    state = replay(simple(), [Dot(at=110.0, recipients=(0, 2)), Done(at=111.0, recipients=(2,), reply="250 ok")])
-    assert state.waiting == (0, 1)
-    assert state.doubtful == (0,)
+    assert (new.queue_id, new.arrived, new.size, new.crc) == ("0123456789abcdef", 100.5, 5, 0x3610A686)
+    assert new.envelope == Envelope(
+        sender=EmailAddress.parse("s@example.test"),
+        recipients=(
+            Recipient(
+                address=EmailAddress.parse("r@example.test"), notify=frozenset({Notify.FAILURE}),
+                original_recipient="rfc822;x",
+            ),
+            Recipient(address=EmailAddress.parse("q@example.test")),
+        ),
+        body=Body.EIGHT_BIT_MIME, require_tls=True, dsn_return=DsnReturn.HEADERS, envelope_id="E1",
+        extra=(("MT", "1"),),
+    )  # fmt: skip
+    tail = (
+        old_frame(b"DOT ", b'{"at":1.0,"to":[0,1]}')
+        + old_frame(b"TRY ", b'{"at":2.0,"to":[0],"reply":"450 later","next":300.0}')
+        + old_frame(b"DONE", b'{"at":2.0,"to":[1],"reply":"250 ok"}')
+        + old_frame(b"FAIL", b'{"at":3.0,"to":[0],"reply":"550 no","status":"5.1.1"}')
+    )
+    records, sound = read_tail(tail)
+    assert sound == len(tail)
+    assert records == [
+        Dot(at=1.0, recipients=(0, 1)),
+        Try(
+            at=2.0, recipients=(0,), next_attempt=300.0,
+            result=Result(outcome=Outcome.DEFERRED, status="4.0.0", reply="450 later"),
+        ),
+        Done(at=2.0, recipients=(1,), result=Result(outcome=Outcome.DELIVERED, status="2.0.0", reply="250 ok")),
+        Fail(at=3.0, recipients=(0,), result=Result(outcome=Outcome.FAILED, status="5.1.1", reply="550 no")),
+    ]  # fmt: skip
