@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import imaplib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from imapclient import IMAPClient
+from imapclient.imapclient import Quota
 from pydantic import ValidationError
 
 from mailserver.imap.settings import ImapSettings
@@ -264,6 +268,26 @@ async def test_disabled_accounts_have_limits_too(server: ImapHarness, directory:
         assert await told(anna, f"SETQUOTA {ROOT} (MESSAGE 5)") == [f"* QUOTA {ROOT} (MESSAGE 0 5)"]
         entry = directory.account(BEN)
         assert entry is not None and not entry.enabled
+
+
+async def test_client_libraries_of_administrators(server: ImapHarness, directory: SqliteDirectory) -> None:
+    root = f"#user/{BEN}"
+
+    def use(port: int) -> None:
+        with IMAPClient("127.0.0.1", port, ssl=False) as imap:
+            imap.plain_login("anna", PASSWORD)
+            assert imap.has_capability("QUOTASET")
+            roots, quotas = imap.get_quota_root(f'"Other Users/{BEN}/INBOX"')
+            assert (roots.quota_roots, quotas) == ([root], [])
+            wanted = [Quota(root, "STORAGE", 0, 512), Quota(root, "MESSAGE", 0, 7)]
+            assert imap.set_quota(wanted) == wanted
+        with imaplib.IMAP4("127.0.0.1", port) as plain:
+            plain.login("anna", PASSWORD)
+            assert plain.getquota(root) == ("OK", [f'"{root}" (STORAGE 0 512 MESSAGE 0 7)'.encode()])
+            assert plain.setquota(root, "(MESSAGE 8)") == ("OK", [f'"{root}" (MESSAGE 0 8)'.encode()])
+
+    await asyncio.to_thread(use, server.port())
+    assert await limits(directory, server) == (0, 8)
 
 
 @pytest.mark.parametrize(
