@@ -12,6 +12,7 @@ from mailserver.imap.settings import ImapSettings
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import AuthSettings, DnsSettings, LimitsSettings, TlsSettings
+from mailserver.outbound.settings import SendingSettings
 from mailserver.queue.settings import QueueSettings
 from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
 from mailserver.storage.directory_settings import DomainSettings
@@ -70,6 +71,7 @@ class Config(Settings):
     auth: AuthSettings = Field(AuthSettings(), description="How users prove who they are.")
     dns: DnsSettings = Field(DnsSettings(), description="Name resolution.")
     queue: QueueSettings = Field(QueueSettings(), description="Mail that waits to be sent.")
+    sending: SendingSettings = Field(SendingSettings(), description="How mail is given to other servers.")
     limits: LimitsSettings = Field(LimitsSettings(), description="Bounds of every resource.")
     storage: StorageSettings = Field(StorageSettings(), description="How mail is kept on disk.")
     log: LogSettings = Field(LogSettings(), description="The log on standard error.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ContentCheck", "DotReader", "stuff"]
+__all__ = ["ContentCheck", "DotReader", "Stuffer", "stuff"]
 
 _END = b"\r\n.\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -19,6 +19,23 @@ def stuff(content: bytes) -> bytes:
     """Content (CRLF lines) as it goes over the wire in DATA, with the end mark."""
     stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
     return stuffed + (b".\r\n" if not content or content.endswith(b"\r\n") else _END)
+
+
+class Stuffer:
+    """The same for content that comes in pieces cut at any place. All its line ends are CRLF."""
+
+    def __init__(self) -> None:
+        self._line_begins = True
+
+    def feed(self, octets: bytes, *, last: bool = False) -> bytes:
+        """What goes out for this piece; behind the `last` one, which is not empty, the end mark."""
+        out = octets.replace(b"\n.", b"\n..")
+        if self._line_begins and octets.startswith(b"."):
+            out = b"." + out
+        self._line_begins = octets.endswith(b"\n") if octets else self._line_begins
+        if not last:
+            return out
+        return out + (b".\r\n" if self._line_begins else _END)
 
 
 class DotReader:

@@ -1,0 +1,254 @@
+"""One attempt of one message at one destination: hosts in order, transactions until every recipient has its result."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from mailserver.model.delivery import Feedback, Outcome, Result, Success
+from mailserver.outbound.connection import CHUNK, ConnectionBroken
+from mailserver.outbound.content import OutgoingContent
+from mailserver.outbound.opening import Host, HostFailed, OpenConnection, refused
+from mailserver.outbound.outcomes import judge, too_many_recipients
+from mailserver.outbound.settings import SendingSettings
+from mailserver.ports.delivery import DeliveryReport, Job
+from mailserver.wire.dotstuff import Stuffer, stuff
+from mailserver.wire.smtp_client.commands import Demands, mail_command, obstacle, rcpt_command
+from mailserver.wire.smtp_client.transaction import Transaction
+
+__all__ = ["Attempt"]
+
+_log = structlog.get_logger()
+
+#: How bad news is: the worst of an attempt is its feedback.
+_WORSE = (Feedback.FINE, Feedback.UNREACHABLE, Feedback.BUSY, Feedback.BLOCKED)
+
+Connect = Callable[[Host, bool], Awaitable[OpenConnection]]
+Release = Callable[[OpenConnection], None]
+
+
+class Attempt:
+    """Gathers results. `connect` gives a connection to a host, a used one unless told not to; `release` takes it."""
+
+    def __init__(
+        self, job: Job, content: OutgoingContent, settings: SendingSettings, connect: Connect, release: Release
+    ) -> None:
+        self._job = job
+        self._content = content
+        self._settings = settings
+        self._connect = connect
+        self._release = release
+        self._demands = _demands(job, content)
+        self._results: list[Result | None] = [None] * len(job.envelope.recipients)
+        self._waiting = list(range(len(job.envelope.recipients)))
+        self._feedback = Feedback.FINE
+
+    async def run(self, hosts: Sequence[Host]) -> DeliveryReport:
+        """Try the hosts. Raises MailError: the content cannot be read."""
+        failures: list[tuple[Host, HostFailed]] = []
+        for host in hosts:
+            try:
+                await self._at(host)
+                break
+            except HostFailed as error:
+                _log.info("send.host_failed", queue_id=self._job.queue_id, host=host.name, address=error.address,
+                          reason=error.text)  # fmt: skip
+                failures.append((host, error))
+        else:
+            self._settle(failures)
+        return DeliveryReport(
+            results=tuple(result for result in self._results if result is not None), feedback=self._feedback
+        )
+
+    async def _at(self, host: Host) -> None:
+        """Everything that still waits, over as many connections as it takes. Raises HostFailed: nothing was said to
+        MAIL here yet."""
+        fresh = False
+        while self._waiting:
+            connection = await self._connect(host, fresh)
+            refusal = obstacle(self._demands, connection.features)
+            if refusal is not None:
+                self._release(connection)
+                raise HostFailed(refusal.text, refusal.status, permanent=True, feedback=Feedback.FINE,
+                                 address=connection.address)  # fmt: skip
+            fresh = True
+            try:
+                while self._waiting and await self._transact(connection):
+                    pass
+            except BaseException:
+                connection.wire.abort("The attempt has ended")
+                raise
+            self._release(connection)
+
+    async def _transact(self, connection: OpenConnection) -> bool:
+        """One transaction for some of those who wait. False: this connection takes no more."""
+        chosen = self._choose(connection)
+        if not chosen:
+            return False
+        envelope, features, wire = self._job.envelope, connection.features, connection.wire
+        reused = connection.reused
+        mail = mail_command(envelope, self._demands, features)
+        utf8 = features.smtputf8 and (self._demands.smtputf8 or self._demands.utf8_header)
+        transaction = Transaction(
+            mail, [rcpt_command(envelope.recipients[index], features, smtputf8=utf8) for index in chosen], features,
+            self._content.size, together=self._content.size <= self._settings.together, reset=connection.reset,
+        )  # fmt: skip
+        connection.transactions += 1
+        connection.domains.update(envelope.recipients[index].address.domain for index in chosen)
+        try:
+            await self._dialogue(connection, transaction, chosen)
+        except ConnectionBroken as error:
+            if reused and error.silent and not transaction.ended:
+                return False  # It was closed while nobody looked: this says nothing about the message.
+            if not transaction.heard and not transaction.ended:
+                raise HostFailed(error.text, error.status, address=connection.address) from None
+            self._lost(connection, transaction, chosen, error)
+            return False
+        finally:
+            wire.leave(transaction)
+        connection.reset = not transaction.clean
+        if transaction.closing is not None and not transaction.heard:
+            if reused:
+                return False  # It had enough of this connection, which says nothing about the message either.
+            raise refused(transaction.stage, transaction.closing, connection.address)
+        self._take(connection, transaction, chosen)
+        return wire.usable
+
+    def _choose(self, connection: OpenConnection) -> list[int]:
+        """Whom this transaction is for, within the bounds of the server (RFC 9422 §4) and ours."""
+        features = connection.features
+        if features.messages and connection.transactions >= features.messages:
+            return []
+        most = self._settings.recipients_per_message
+        if features.recipients:
+            most = min(most, features.recipients)
+        if not features.domains:
+            return self._waiting[:most]
+        known, chosen = set(connection.domains), list[int]()
+        for index in self._waiting:
+            domain = self._job.envelope.recipients[index].address.domain
+            if len(chosen) < most and (domain in known or len(known) < features.domains):
+                known.add(domain)
+                chosen.append(index)
+        return chosen
+
+    async def _dialogue(self, connection: OpenConnection, transaction: Transaction, chosen: Sequence[int]) -> None:
+        wire, content = connection.wire, self._content
+        if transaction.together:
+            octets = await content.read(0, content.size)
+            await self._job.about_to_end(chosen)
+            await wire.run(transaction, octets)
+            return
+        await wire.run(transaction)
+        if not transaction.due:
+            return
+        accepted = [chosen[index] for index in transaction.accepted]
+        if content.size <= CHUNK:
+            octets = await content.read(0, content.size)
+            await self._job.about_to_end(accepted)
+            if not transaction.chunking:
+                octets = stuff(octets)
+            await wire.run(transaction, transaction.chunk_header() + octets)
+            return
+        await self._stream(connection, transaction, accepted)
+
+    async def _stream(self, connection: OpenConnection, transaction: Transaction, accepted: Sequence[int]) -> None:
+        """A large message, piece by piece, as fast as the server takes it."""
+        wire, content = connection.wire, self._content
+        wire.write(transaction.chunk_header())
+        stuffing = None if transaction.chunking else Stuffer()
+        at = 0
+        while transaction.due:
+            octets = await content.read(at, CHUNK)
+            at += len(octets)
+            last = at >= content.size
+            if stuffing is not None:
+                octets = stuffing.feed(octets, last=last)
+            if last:
+                await self._job.about_to_end(accepted)
+                await wire.run(transaction, octets)
+                return
+            wire.write(octets)
+            await wire.drained()
+
+    def _take(self, connection: OpenConnection, transaction: Transaction, chosen: Sequence[int]) -> None:
+        """The replies become results; whoever was too many for this transaction waits for the next."""
+        for place, index in enumerate(chosen):
+            answer = transaction.answer(place)
+            if answer is None:
+                continue
+            stage, reply = answer
+            judgement = judge(stage, reply)
+            self._note(judgement.feedback)
+            if transaction.accepted and place not in transaction.accepted and too_many_recipients(reply):
+                continue
+            self._settle_one(index, self._result(
+                connection, judgement.outcome, judgement.status, str(reply), reply.code
+            ))  # fmt: skip
+
+    def _lost(
+        self, connection: OpenConnection, transaction: Transaction, chosen: Sequence[int], error: ConnectionBroken
+    ) -> None:
+        """The connection broke in the middle: what was refused stays refused, everyone else waits for better times."""
+        for place, index in enumerate(chosen):
+            answer = transaction.answer(place)
+            if answer is not None and not answer[1].positive:
+                judgement = judge(*answer)
+                result = self._result(connection, judgement.outcome, judgement.status, str(answer[1]), answer[1].code)
+            else:
+                words = error.text
+                if transaction.ended:
+                    words += "; the message may have arrived, and arrive once more"
+                result = self._result(connection, Outcome.DEFERRED, error.status, words)
+            self._settle_one(index, result)
+        if transaction.ended:
+            # RFC 1047: nobody can know. The message keeps its Message-ID, so the reader's program may.
+            _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.host.name,
+                         address=connection.address, recipients=len(chosen))  # fmt: skip
+        for index in list(self._waiting):
+            self._settle_one(index, self._result(connection, Outcome.DEFERRED, error.status, error.text))
+
+    def _settle(self, failures: Sequence[tuple[Host, HostFailed]]) -> None:
+        """No host took it: the last one that may say something else tomorrow decides, else the last."""
+        for _, error in failures:
+            self._note(error.feedback)
+        host, error = next((pair for pair in reversed(failures) if not pair[1].permanent), failures[-1])
+        for index in list(self._waiting):
+            self._settle_one(index, Result(
+                outcome=Outcome.FAILED if error.permanent else Outcome.DEFERRED,
+                status=("5" if error.permanent else "4") + error.status[1:],
+                reply=error.text[:1000], code=error.code, remote=host.name, address=error.address,
+                policy=host.policy.source,
+            ))  # fmt: skip
+
+    def _settle_one(self, index: int, result: Result) -> None:
+        self._results[index] = result
+        if index in self._waiting:
+            self._waiting.remove(index)
+
+    def _result(
+        self, connection: OpenConnection, outcome: Outcome, status: str, reply: str, code: int = 0
+    ) -> Result:
+        return Result(
+            outcome=outcome, status=status, reply=reply, code=code, remote=connection.host.name,
+            address=connection.address, tls=connection.tls, policy=connection.host.policy.source,
+            success=Success.PASSED_ON if connection.features.dsn else Success.RELAYED,
+        )  # fmt: skip
+
+    def _note(self, feedback: Feedback) -> None:
+        if _WORSE.index(feedback) > _WORSE.index(self._feedback):
+            self._feedback = feedback
+
+
+def _demands(job: Job, content: OutgoingContent) -> Demands:
+    envelope = job.envelope
+    local_parts = [recipient.address.local for recipient in envelope.recipients]
+    if envelope.sender is not None:
+        local_parts.append(envelope.sender.local)
+    # Domains are in A-labels here; what is left to be internationalized are local parts (RFC 6531 §3.2).
+    utf8_address = not all(local.isascii() for local in local_parts)
+    return Demands(
+        size=content.size, eight_bit=content.eight_bit, utf8_header=content.utf8_header,
+        smtputf8=utf8_address or (envelope.smtputf8 and content.utf8_header), require_tls=envelope.require_tls,
+    )  # fmt: skip
