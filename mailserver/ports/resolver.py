@@ -42,3 +42,11 @@ class Resolver(Protocol):
     async def txt(self, name: str) -> Answer[bytes]:
         """The strings of each record joined."""
         ...
+
+    async def ptr(self, address: str) -> Answer[str]:
+        """The names of an IP literal, in lower case; nobody has proved that they lead back to it."""
+        ...
+
+    async def query(self, name: str, kind: str) -> Answer[str]:
+        """Records of any type (CAA, SOA, NS, TYPE65280, …) as a zone file would have them (RFC 1035 §5.1, RFC 3597)."""
+        ...
