@@ -20,10 +20,10 @@ from mailserver.model.errors import MailError
 from mailserver.model.flags import SEEN, FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.rights import RightsChange, parse_rights
+from mailserver.net.workers import Workers
 from mailserver.ports.clock import SystemClock
 from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
-from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
 ANNA, BEN = AccountId("anna@example.test"), AccountId("ben@example.test")

@@ -21,11 +21,11 @@ import structlog
 
 from mailserver.model.errors import StorageFailure
 from mailserver.net import files
+from mailserver.net.faults import Faults
+from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
-from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.job import Job, Place
 from mailserver.storage.maildir.names import NameMaker
-from mailserver.storage.maildir.workers import Workers
 
 __all__ = ["Committer"]
 

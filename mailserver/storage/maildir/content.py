@@ -11,7 +11,7 @@ from types import TracebackType
 
 from mailserver.model.errors import LimitReached, StorageFailure
 from mailserver.net import files
-from mailserver.storage.maildir.workers import Workers
+from mailserver.net.workers import Workers
 
 __all__ = ["ContentSpace", "MaildirContent", "bare_newlines"]
 

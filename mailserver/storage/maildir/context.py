@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from mailserver.model.ids import AccountId
+from mailserver.net.faults import Faults
+from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.storage.maildir.commit import Committer
-from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.names import NameMaker
 from mailserver.storage.maildir.rendering import Rendering
 from mailserver.storage.maildir.shares import Shares
-from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
 __all__ = ["Context", "LimitsOf"]

@@ -24,7 +24,7 @@ import structlog
 
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.flags import normalize_flag
-from mailserver.storage.maildir.faults import Faults
+from mailserver.net.faults import Faults
 from mailserver.storage.maildir.salvage import UNREADABLE, finish_salvage, salvage
 from mailserver.storage.maildir.schema import is_ours, prepare
 

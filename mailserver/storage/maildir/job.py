@@ -11,8 +11,8 @@ from typing import Protocol
 from mailserver.model.errors import LimitReached, MailError
 from mailserver.model.ids import AccountId
 from mailserver.net import files
+from mailserver.net.faults import Faults
 from mailserver.storage.maildir.content import MaildirContent
-from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.folder import Arrival, Folder
 from mailserver.storage.maildir.names import NameMaker
 

@@ -22,6 +22,8 @@ from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
 from mailserver.model.rights import identifiers_of
 from mailserver.net import files
+from mailserver.net.faults import Faults
+from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Content, Mailbox, Target
 from mailserver.storage.maildir import names
@@ -30,14 +32,12 @@ from mailserver.storage.maildir.checked import Damaged, read_checked, write_chec
 from mailserver.storage.maildir.commit import Committer
 from mailserver.storage.maildir.content import ContentSpace, MaildirContent
 from mailserver.storage.maildir.context import Context, LimitsOf
-from mailserver.storage.maildir.faults import Faults
 from mailserver.storage.maildir.index import IndexPool
 from mailserver.storage.maildir.intake import Intake
 from mailserver.storage.maildir.live_table import LiveTable
 from mailserver.storage.maildir.mailbox import MaildirMailbox
 from mailserver.storage.maildir.recovery import clear_accounts, recover_accounts
 from mailserver.storage.maildir.shares import SHARES_FILE, Shares, find_shares, revoke
-from mailserver.storage.maildir.workers import Workers
 from mailserver.storage.settings import StorageSettings
 
 __all__ = ["MaildirStore"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mailserver.model.errors import LimitReached, StorageFailure
+from mailserver.net.workers import Workers
 from mailserver.storage.maildir.content import ContentSpace, MaildirContent, bare_newlines
-from mailserver.storage.maildir.workers import Workers
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """A bounded pool of threads for blocking work, whole operations per hop.
 
 Leaner than `concurrent.futures`: work goes in through a `SimpleQueue`, and results come back in bunches through one
-wake-up of the loop, however many threads finished meanwhile. Delivery runs on this a thousand times a second.
+wake-up of the loop, however many threads finished meanwhile. The store and the queue run on this a thousand times a
+second.
 """
 
 from __future__ import annotations
@@ -104,4 +105,4 @@ class Workers:
                 callback()
             except Exception:
                 # A fault of ours in one result must not keep the others from those who wait for them.
-                _log.exception("storage.result_failed", pool=self._name)
+                _log.exception("workers.result_failed", pool=self._name)

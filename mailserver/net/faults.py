@@ -18,20 +18,28 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Faults:
-    """Counts I/O errors. A second one within a minute breaks the store: no new mail until the process is restarted."""
+    """Counts I/O errors of the store and the queue, which are on one disk. A second one within a minute breaks both: no
+    new mail until the process is restarted."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last: float | None = None
         self.count = 0
         self.broken = False
-        #: Called, from whatever thread saw it, when the store breaks: the process should end (exit code 70).
+        #: Called, from whatever thread saw it, when the disk is broken: the process should end (exit code 70).
         self.on_broken: Callable[[], None] = _nobody
+
+    def give_up(self, error: OSError) -> None:
+        """After this error nobody knows what is on the disk: broken at once. In any thread."""
+        self.note(error)
+        if not self.broken:
+            self.broken = True
+            self.on_broken()
 
     def note(self, error: OSError) -> None:
         """An error while something was being made durable. In any thread."""
         self.count += 1
-        _log.error("storage.write_failed", error=errno.errorcode.get(error.errno or 0, str(error.errno)))
+        _log.error("disk.write_failed", error=errno.errorcode.get(error.errno or 0, str(error.errno)))
         if error.errno != errno.EIO:
             return
         now = self._clock.monotonic()
