@@ -9,7 +9,7 @@ import re
 from mailserver.mime.dates import format_date
 from mailserver.mime.headers import fields
 
-__all__ = ["message", "missing_fields"]
+__all__ = ["message", "missing_fields", "unstructured"]
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9 .!#$%&'*+/?^_`{|}~-]*")
@@ -59,7 +59,7 @@ def message(
         f"Date: {format_date(epoch)}",
         f"From: {name}<{_UNSAFE.sub('', sender)}>",
         f"To: <{_UNSAFE.sub('', to)}>",
-        f"Subject: {_unstructured(subject)}",
+        f"Subject: {unstructured(subject)}",
         f"Message-ID: <{_UNSAFE.sub('', message_id)}>",
         f"Auto-Submitted: {_UNSAFE.sub('', auto_submitted)}",
         "MIME-Version: 1.0",
@@ -85,7 +85,8 @@ def _phrase(text: str) -> str:
     return _encoded_words(clean)
 
 
-def _unstructured(text: str) -> str:
+def unstructured(text: str) -> str:
+    """Text as the value of Subject and its like: on one line, in encoded words where it must be (RFC 2047)."""
     clean = _UNSAFE.sub(" ", text)
     return clean if clean.isascii() and "=?" not in clean else _encoded_words(clean)
 
