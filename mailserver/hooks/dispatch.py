@@ -202,9 +202,16 @@ class Hooks:
         return answer
 
     async def tls_policy(self, ctx: TlsPolicyContext) -> TlsPolicy | None:
-        """None: opportunistic."""
-        answer: TlsPolicy | None = await _provide(self._calls["tls_policy"], ctx, _nobody)
-        return answer
+        """None: opportunistic. After a minimum the other plugins are asked whether one insists on more."""
+        best: TlsPolicy | None = None
+        calls = self._calls["tls_policy"]
+        while calls:
+            calls, answer = await _next(calls, ctx, _nobody)
+            if answer is not None and (best is None or answer.demand > best.demand):
+                best = answer
+            if answer is not None and not answer.minimum:
+                break
+        return best
 
     async def place(self, ctx: PlaceContext) -> Placement | None:
         """None: INBOX, or Junk when quarantined."""
@@ -290,7 +297,14 @@ async def _decide(
 
 
 async def _provide(calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]]) -> Any:
-    for call in calls:
+    return (await _next(calls, ctx, subjects))[1]
+
+
+async def _next(
+    calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]]
+) -> tuple[tuple[HookCall, ...], Any]:
+    """The first answer, and who was not asked for one yet."""
+    for number, call in enumerate(calls):
         if call.options.domains is not None and not call.options.covers(subjects(ctx)):
             continue
         try:
@@ -300,8 +314,8 @@ async def _provide(calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[An
                 continue
             raise
         if answer is not None:
-            return answer
-    return None
+            return calls[number + 1 :], answer
+    return (), None
 
 
 # Whose business a context is: the keys that `HookOptions.covers` compares.

@@ -41,7 +41,11 @@ class CommonSettings(Settings):
     on_error: Literal["defer", "skip"] = Field(
         "defer", description="When the plugin fails: defer answers 451, nothing is lost; skip goes on without it."
     )
-    timeout: Duration = Field(10.0, gt=0, le=600, description="The longest that one call of the plugin may take.")
+    timeout: Duration = Field(
+        10.0, gt=0, le=600,
+        description="The longest that one call of the plugin may take. Without it: 10s, or more for a plugin that asks"
+        " other servers.",
+    )  # fmt: skip
     domains: list[str] = Field(
         [], description="Domains or addresses of accounts that it is limited to. Empty: it is asked for all."
     )
@@ -124,8 +128,9 @@ def _read_plugin(
         problems.append(PluginProblem(path, "the settings do not fit", error))
         return None
     options = HookOptions(
-        plugin=name, on_error=OnError(common.on_error), timeout=common.timeout, domains=limited_to
-    )
+        plugin=name, on_error=OnError(common.on_error), domains=limited_to,
+        timeout=common.timeout if "timeout" in common.model_fields_set else plugin.timeout,
+    )  # fmt: skip
     return LoadedPlugin(plugin, options, settings, source)
 
 

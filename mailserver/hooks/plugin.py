@@ -47,13 +47,15 @@ class Host:
 class Plugin:
     """A plugin: module-level value `plugin` of a file, or of an entry point in the group `mailserver.plugins`.
 
-    `setup(registry, settings, host)` is an async context manager: it registers hooks, yields, and cleans up.
+    `setup(registry, settings, host)` is an async context manager: it registers hooks, yields, and cleans up. `timeout`
+    (seconds) is how long a call of a hook may take unless the configuration says otherwise.
     """
 
     name: str
     setup: Callable[[Registry, Any, Host], AbstractAsyncContextManager[None]]
     settings: type[Settings] = PluginSettings
     doc: str = ""
+    timeout: float = 10.0
 
 
 Setup = AsyncIterator[None]

@@ -189,7 +189,10 @@ class Registry:
         return fn
 
     def tls_policy(self, fn: TlsPolicyFor) -> TlsPolicyFor:
-        """What TLS must give on the way to a host; None leaves it opportunistic."""
+        """What TLS must give on the way to a host; None leaves it opportunistic.
+
+        After an answer with `minimum` the other plugins are asked too, and one that insists on more is followed.
+        """
         self.hooks["tls_policy"].append(fn)
         return fn
 

@@ -27,9 +27,15 @@ class TlsLevel(Enum):
 class TlsPolicy:
     """The answer for one host; `source` is for the log, the history and TLSRPT (dane, sts, configuration).
 
-    `names`: for VERIFIED, names that the certificate may have; empty: the host's. `enforced` False (MTA-STS in testing
-    mode): a failure is told, and the mail goes all the same. `refused`: why this host must not be used at all now, in
-    words. `text` and `patterns` are policy-string and mx-host of TLSRPT (RFC 8460 §4.4).
+    `names`: names that the certificate may have, for VERIFIED and for records of usage 2 with DANE; the first is asked
+    for (SNI); empty: the host's. `enforced` False (MTA-STS in testing mode): a failure is told, and the mail goes all
+    the same. `refused`: why this host must not be used at all now, in words.
+
+    `failure` is what is wrong with the policy itself, or with the host under it, as a result type of RFC 8460 §4.3, and
+    `detail` says more (failure-reason-code): it is told in TlsAttempted, whatever becomes of the connection. `text` and
+    `patterns` are policy-string and mx-host of TLSRPT (RFC 8460 §4.4).
+
+    `minimum`: other plugins are asked too, and one that insists on more is followed instead.
     """
 
     level: TlsLevel
@@ -38,5 +44,17 @@ class TlsPolicy:
     tlsa: tuple[Tlsa, ...] = ()
     enforced: bool = True
     refused: str = ""
+    failure: str = ""
+    detail: str = ""
     text: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    minimum: bool = False
+
+    @property
+    def demand(self) -> int:
+        """How much it insists on, to compare: 0 nothing, 1 encryption, 2 the right certificate, 3 another host."""
+        if not self.enforced:
+            return 0
+        if self.refused:
+            return 3
+        return {TlsLevel.ENCRYPTED: 1, TlsLevel.VERIFIED: 2, TlsLevel.DANE: 2}.get(self.level, 0)

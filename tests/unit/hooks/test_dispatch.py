@@ -140,6 +140,29 @@ async def test_provide_points(point: str, ctx: Any, answers: list[Any]) -> None:
         assert asked == [0, 1]
 
 
+ENCRYPTED = TlsPolicy(level=TlsLevel.ENCRYPTED, minimum=True)
+VERIFIED = TlsPolicy(level=TlsLevel.VERIFIED)
+TESTING = TlsPolicy(level=TlsLevel.VERIFIED, enforced=False)
+REFUSED = TlsPolicy(level=TlsLevel.VERIFIED, refused="not in its policy")
+
+
+@pytest.mark.parametrize(("answers", "expected", "asked_for"), [
+    ((ENCRYPTED,), ENCRYPTED, [0]),
+    ((ENCRYPTED, None, VERIFIED, REFUSED), VERIFIED, [0, 1, 2]),
+    ((ENCRYPTED, TESTING, REFUSED), ENCRYPTED, [0, 1]),
+    ((ENCRYPTED, REFUSED), REFUSED, [0, 1]),
+    ((VERIFIED, REFUSED), VERIFIED, [0]),
+    ((TlsPolicy(level=TlsLevel.OPPORTUNISTIC, failure="sts-policy-fetch-error", minimum=True), ENCRYPTED), ENCRYPTED,
+     [0, 1]),
+])  # fmt: skip
+async def test_a_minimum_of_tls_gives_way_to_more(
+    answers: tuple[TlsPolicy | None, ...], expected: TlsPolicy, asked_for: list[int]
+) -> None:
+    hooks, asked = hooks_with("tls_policy", *answers)
+    assert await hooks.tls_policy(TlsPolicyContext(domain="x.test", host="mx.x.test")) == expected
+    assert asked == asked_for
+
+
 async def test_sender_allowed_is_no_unless_somebody_says_yes_first() -> None:
     ctx = SenderContext(account=AccountId("anna@example.test"), address=ANNA)
     for answers, expected in (((), False), ((None,), False), ((None, True), True), ((False, True), False)):

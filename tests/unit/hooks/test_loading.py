@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def read(
 async def greeting(hooks: Hooks) -> str:
     verdict = await hooks.connect(CONNECT)
     return verdict.reply.text if isinstance(verdict, Reject) else ""
+
+
+def test_a_plugin_says_how_long_its_calls_may_take(tmp_path: Path) -> None:
+    patient = replace(BUILT_IN["aliases"], timeout=75.0)
+    sections: list[tuple[dict[str, Any], float]] = [({}, 75.0), ({"timeout": "10s"}, 10.0)]
+    for section, expected in sections:
+        loaded, problems = read_plugins({"aliases": section}, (), {"aliases": patient}, tmp_path)
+        assert not problems and loaded[0].options.timeout == expected
 
 
 async def test_a_file_is_loaded_set_up_and_taken_down(tmp_path: Path) -> None:
