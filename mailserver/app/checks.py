@@ -37,6 +37,12 @@ def environment_problems(loaded: Loaded) -> list[Problem]:
             TlsContexts(tls, loaded.data_dir, "localhost").context("check")
         except InvalidInput as error:
             found.append(loaded.document.problem(("tls", "cert_file"), error.text))
+    for key, smarthost in loaded.config.smarthosts.items():
+        for setting, name, secret in (
+            ("password_file", smarthost.password_file, True), ("ca_file", smarthost.ca_file, False)
+        ):  # fmt: skip
+            if name and (text := _file_fault(Path(name), secret=secret)):
+                found.append(loaded.document.problem(("smarthosts", key, setting), text))
     if text := _directory_fault(loaded.data_dir):
         found.append(loaded.document.problem(("data_dir",), text))
     return found
@@ -83,7 +89,7 @@ def _file_fault(path: Path, *, secret: bool) -> str:
     except OSError as error:
         return f"{path}: {error.strerror}"
     if secret and mode & stat.S_IRWXO:
-        return f"{path}: a private key that every user of this machine can reach; run: chmod o= {path}"
+        return f"{path}: a secret that every user of this machine can reach; run: chmod o= {path}"
     return ""
 
 

@@ -12,7 +12,7 @@ from mailserver.imap.settings import ImapSettings
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import AuthSettings, DnsSettings, LimitsSettings, TlsSettings
-from mailserver.outbound.settings import SendingSettings
+from mailserver.outbound.settings import SendingSettings, SmarthostSettings
 from mailserver.queue.settings import QueueSettings
 from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
 from mailserver.storage.directory_settings import DomainSettings
@@ -72,6 +72,9 @@ class Config(Settings):
     dns: DnsSettings = Field(DnsSettings(), description="Name resolution.")
     queue: QueueSettings = Field(QueueSettings(), description="Mail that waits to be sent.")
     sending: SendingSettings = Field(SendingSettings(), description="How mail is given to other servers.")
+    smarthosts: dict[str, SmarthostSettings] = Field(
+        {}, description="Servers that take mail of ours for everybody, each in a section [smarthosts.<name>]."
+    )
     limits: LimitsSettings = Field(LimitsSettings(), description="Bounds of every resource.")
     storage: StorageSettings = Field(StorageSettings(), description="How mail is kept on disk.")
     log: LogSettings = Field(LogSettings(), description="The log on standard error.")

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from mailserver.app.config import Config
 from mailserver.hooks.loading import CommonSettings
 from mailserver.hooks.plugin import Plugin
+from mailserver.outbound.settings import SmarthostSettings
 from mailserver.storage.directory_settings import DomainSettings
 
 __all__ = ["default_file"]
@@ -24,7 +25,7 @@ _HEAD = """\
 #
 # Durations are written "500ms", "30s", "5m", "2h", "5d", "1w"; sizes in octets, or "64KiB", "50MiB", "2GiB".
 """
-_TABLES = ("domains", "plugins")
+_TABLES = ("domains", "plugins", "smarthosts")
 
 
 def default_file(plugins: Mapping[str, Plugin]) -> str:
@@ -39,9 +40,10 @@ def default_file(plugins: Mapping[str, Plugin]) -> str:
             sections.append((name, info))
         else:
             out.append(_setting(name, info, values[name]))
-    out.append(_domains())
+    out.append(_table("domains", "example.org", DomainSettings))
     for name, info in sections:
         out.append(f"{_comment(info.description)}\n[{name}]\n\n" + "\n".join(_settings(type(info.default))))
+    out.append(_table("smarthosts", "example", SmarthostSettings))
     out.append(_common())
     for name, plugin in plugins.items():
         out.append(_plugin(name, plugin))
@@ -50,7 +52,7 @@ def default_file(plugins: Mapping[str, Plugin]) -> str:
 
 def _settings(model: type[BaseModel]) -> Iterator[str]:
     # Dumped, because durations and sizes are written with their units.
-    values = model().model_dump()
+    values = model.model_construct().model_dump()
     for name, info in model.model_fields.items():
         yield _setting(name, info, values[name])
 
@@ -63,10 +65,12 @@ def _comment(text: str | None) -> str:
     return "\n".join(f"# {line}" for line in textwrap.wrap(text or "", _WIDTH))
 
 
-def _domains() -> str:
-    info = Config.model_fields["domains"]
+def _table(name: str, key: str, model: type[BaseModel]) -> str:
+    """A section that stands once for each of its kind."""
+    info = Config.model_fields[name]
     head = _comment(f"{info.description} Lines that begin with # alone are examples: they are not in force.")
-    return f'{head}\n#[domains."example.org"]\n\n' + "\n".join(_examples(DomainSettings))
+    shown = f'"{key}"' if "." in key else key
+    return f"{head}\n#[{name}.{shown}]\n\n" + "\n".join(_examples(model))
 
 
 def _common() -> str:

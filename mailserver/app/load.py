@@ -263,6 +263,17 @@ def _table(value: Any) -> Mapping[str, Any]:
 def _absolute(config: Config, document: Document) -> Config:
     files = ("cert_file", "client_ca_file", "key_file")
     tls = {name: str(document.resolve(value)) for name in files if (value := getattr(config.tls, name))}
+    smarthosts = {}
+    for key, smarthost in config.smarthosts.items():
+        paths = {
+            name: str(document.resolve(value))
+            for name in ("password_file", "ca_file") if (value := getattr(smarthost, name))
+        }  # fmt: skip
+        smarthosts[key] = smarthost.model_copy(update=paths)
     return config.model_copy(
-        update={"data_dir": str(document.resolve(config.data_dir)), "tls": config.tls.model_copy(update=tls)}
+        update={
+            "data_dir": str(document.resolve(config.data_dir)),
+            "tls": config.tls.model_copy(update=tls),
+            "smarthosts": smarthosts,
+        }
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from mailserver.model.delivery import Feedback, Outcome, Result, Success
+from mailserver.model.errors import MailError
 from mailserver.outbound.connection import CHUNK, ConnectionBroken
 from mailserver.outbound.content import OutgoingContent
-from mailserver.outbound.opening import Host, HostFailed, OpenConnection, refused
+from mailserver.outbound.exchangers import Exchanger, ExchangerSearch
+from mailserver.outbound.opening import HostFailed, OpenConnection, refused
 from mailserver.outbound.outcomes import judge, too_many_recipients
 from mailserver.outbound.settings import SendingSettings
 from mailserver.ports.delivery import DeliveryReport, Job
@@ -17,69 +20,102 @@ from mailserver.wire.dotstuff import Stuffer, stuff
 from mailserver.wire.smtp_client.commands import Demands, mail_command, obstacle, rcpt_command
 from mailserver.wire.smtp_client.transaction import Transaction
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Connections"]
 
 _log = structlog.get_logger()
+_LONGEST_REPLY = 1000
 
 #: How bad news is: the worst of an attempt is its feedback.
 _WORSE = (Feedback.FINE, Feedback.UNREACHABLE, Feedback.BUSY, Feedback.BLOCKED)
 
-Connect = Callable[[Host, bool], Awaitable[OpenConnection]]
-Release = Callable[[OpenConnection], None]
+
+class Connections(Protocol):
+    """Where connections come from, for one job; made by the sender."""
+
+    def take(self) -> OpenConnection | None:
+        """One that waits for this destination, and suits this message."""
+        ...
+
+    async def open(self, host: Exchanger) -> OpenConnection:
+        """A new one. Raises HostFailed."""
+        ...
+
+    def release(self, connection: OpenConnection) -> None:
+        """It is not needed any more; whatever state it is in."""
+        ...
 
 
 class Attempt:
-    """Gathers results. `connect` gives a connection to a host, a used one unless told not to; `release` takes it."""
+    """Gathers results: `run` once."""
 
     def __init__(
-        self, job: Job, content: OutgoingContent, settings: SendingSettings, connect: Connect, release: Release
+        self, job: Job, content: OutgoingContent, settings: SendingSettings, connections: Connections, demands: Demands
     ) -> None:
         self._job = job
         self._content = content
         self._settings = settings
-        self._connect = connect
-        self._release = release
-        self._demands = _demands(job, content)
+        self._connections = connections
+        self._demands = demands
         self._results: list[Result | None] = [None] * len(job.envelope.recipients)
         self._waiting = list(range(len(job.envelope.recipients)))
         self._feedback = Feedback.FINE
 
-    async def run(self, hosts: Sequence[Host]) -> DeliveryReport:
-        """Try the hosts. Raises MailError: the content cannot be read."""
-        failures: list[tuple[Host, HostFailed]] = []
-        for host in hosts:
-            try:
-                await self._at(host)
-                break
-            except HostFailed as error:
-                _log.info("send.host_failed", queue_id=self._job.queue_id, host=host.name, address=error.address,
-                          reason=error.text)  # fmt: skip
-                failures.append((host, error))
-        else:
-            self._settle(failures)
+    async def run(self, search: ExchangerSearch) -> DeliveryReport:
+        """By connections that wait, then by the hosts in their order. Raises MailError: the content cannot be read."""
+        await self._over_waiting()
+        failures: list[tuple[Exchanger, HostFailed]] = []
+        if self._waiting:
+            async for host in search:
+                try:
+                    await self._at(host)
+                    break
+                except HostFailed as error:
+                    _log.info("send.host_failed", queue_id=self._job.queue_id, host=host.name, address=error.address,
+                              reason=error.text)  # fmt: skip
+                    failures.append((host, error))
+                    if len(failures) >= self._settings.most_hosts:
+                        break
+        if self._waiting:
+            self._settle(failures, search.error)
         return DeliveryReport(
             results=tuple(result for result in self._results if result is not None), feedback=self._feedback
         )
 
-    async def _at(self, host: Host) -> None:
-        """Everything that still waits, over as many connections as it takes. Raises HostFailed: nothing was said to
-        MAIL here yet."""
-        fresh = False
-        while self._waiting:
-            connection = await self._connect(host, fresh)
-            refusal = obstacle(self._demands, connection.features)
-            if refusal is not None:
-                self._release(connection)
-                raise HostFailed(refusal.text, refusal.status, permanent=True, feedback=Feedback.FINE,
-                                 address=connection.address)  # fmt: skip
-            fresh = True
+    async def _over_waiting(self) -> None:
+        while self._waiting and (connection := self._connections.take()) is not None:
             try:
-                while self._waiting and await self._transact(connection):
-                    pass
-            except BaseException:
-                connection.wire.abort("The attempt has ended")
-                raise
-            self._release(connection)
+                if obstacle(self._demands, connection.features) is not None:
+                    return  # Perhaps another host of the destination can take it.
+                await self._use(connection)
+            except HostFailed:
+                return
+            finally:
+                self._connections.release(connection)
+
+    async def _at(self, host: Exchanger) -> None:
+        """Everything that still waits, over as many connections as it takes. Raises HostFailed: this host answered no
+        MAIL."""
+        while self._waiting:
+            connection = await self._connections.open(host)
+            try:
+                refusal = obstacle(self._demands, connection.features)
+                if refusal is not None:
+                    raise HostFailed(refusal.text, refusal.status, permanent=True, feedback=Feedback.FINE,
+                                     address=connection.address)  # fmt: skip
+                await self._use(connection)
+            finally:
+                self._connections.release(connection)
+
+    async def _use(self, connection: OpenConnection) -> None:
+        """Transactions, as long as the connection takes them."""
+        try:
+            while self._waiting and await self._transact(connection):
+                pass
+        except MailError:
+            raise  # The content cannot be read; nothing was sent of it.
+        except BaseException:
+            connection.wire.abort("The attempt has ended")
+            raise
 
     async def _transact(self, connection: OpenConnection) -> bool:
         """One transaction for some of those who wait. False: this connection takes no more."""
@@ -204,23 +240,37 @@ class Attempt:
             self._settle_one(index, result)
         if transaction.ended:
             # RFC 1047: nobody can know. The message keeps its Message-ID, so the reader's program may.
-            _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.host.name,
+            _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.way.host.name,
                          address=connection.address, recipients=len(chosen))  # fmt: skip
         for index in list(self._waiting):
             self._settle_one(index, self._result(connection, Outcome.DEFERRED, error.status, error.text))
 
-    def _settle(self, failures: Sequence[tuple[Host, HostFailed]]) -> None:
+    def _settle(self, failures: Sequence[tuple[Exchanger, HostFailed]], error: MailError | None) -> None:
         """No host took it: the last one that may say something else tomorrow decides, else the last."""
-        for _, error in failures:
-            self._note(error.feedback)
-        host, error = next((pair for pair in reversed(failures) if not pair[1].permanent), failures[-1])
+        if not failures:
+            error = error or MailError("There is no host to give the mail to", status="4.4.4", temporary=True)
+            if error.temporary:
+                self._note(Feedback.UNREACHABLE)
+            self._settle_all(error.text, error.status, permanent=not error.temporary)
+            return
+        for _, failure in failures:
+            self._note(failure.feedback)
+        host, failure = next((pair for pair in reversed(failures) if not pair[1].permanent), failures[-1])
+        self._settle_all(
+            failure.text, failure.status, permanent=failure.permanent, code=failure.code, remote=host.name,
+            address=failure.address,
+        )  # fmt: skip
+
+    def _settle_all(
+        self, text: str, status: str, *, permanent: bool, code: int = 0, remote: str = "", address: str = ""
+    ) -> None:
+        """The same for everyone who still waits."""
+        result = Result(
+            outcome=Outcome.FAILED if permanent else Outcome.DEFERRED, status=("5" if permanent else "4") + status[1:],
+            reply=text[:_LONGEST_REPLY], code=code, remote=remote, address=address,
+        )  # fmt: skip
         for index in list(self._waiting):
-            self._settle_one(index, Result(
-                outcome=Outcome.FAILED if error.permanent else Outcome.DEFERRED,
-                status=("5" if error.permanent else "4") + error.status[1:],
-                reply=error.text[:1000], code=error.code, remote=host.name, address=error.address,
-                policy=host.policy.source,
-            ))  # fmt: skip
+            self._settle_one(index, result)
 
     def _settle_one(self, index: int, result: Result) -> None:
         self._results[index] = result
@@ -231,8 +281,8 @@ class Attempt:
         self, connection: OpenConnection, outcome: Outcome, status: str, reply: str, code: int = 0
     ) -> Result:
         return Result(
-            outcome=outcome, status=status, reply=reply, code=code, remote=connection.host.name,
-            address=connection.address, tls=connection.tls, policy=connection.host.policy.source,
+            outcome=outcome, status=status, reply=reply, code=code, remote=connection.way.host.name,
+            address=connection.address, tls=connection.tls, policy=connection.way.policy.source,
             success=Success.PASSED_ON if connection.features.dsn else Success.RELAYED,
         )  # fmt: skip
 
@@ -240,15 +290,3 @@ class Attempt:
         if _WORSE.index(feedback) > _WORSE.index(self._feedback):
             self._feedback = feedback
 
-
-def _demands(job: Job, content: OutgoingContent) -> Demands:
-    envelope = job.envelope
-    local_parts = [recipient.address.local for recipient in envelope.recipients]
-    if envelope.sender is not None:
-        local_parts.append(envelope.sender.local)
-    # Domains are in A-labels here; what is left to be internationalized are local parts (RFC 6531 §3.2).
-    utf8_address = not all(local.isascii() for local in local_parts)
-    return Demands(
-        size=content.size, eight_bit=content.eight_bit, utf8_header=content.utf8_header,
-        smtputf8=utf8_address or (envelope.smtputf8 and content.utf8_header), require_tls=envelope.require_tls,
-    )  # fmt: skip

@@ -9,6 +9,7 @@ watches over what is awaited: each reply must be complete within its stage's tim
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         self.features: Features = HELO
         #: Octets came since the last command was written: the other side was alive then.
         self._heard = False
+        self._leaving = False
 
     # The protocol's side
 
@@ -90,6 +92,9 @@ class Connection(asyncio.Protocol):
             self.fail(ConnectionBroken(f"The server broke the rules of SMTP: {error}", "4.5.0"))
             return
         if not replies:
+            return
+        if self._leaving:
+            self._close()
             return
         if transaction is not None and not transaction.done:
             octets = transaction.octets()
@@ -206,6 +211,34 @@ class Connection(asyncio.Protocol):
         """Close without another word."""
         self.fail(ConnectionBroken(text))
 
+    async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> ssl.SSLObject:
+        """TLS from here on; `name` is the server's for SNI, or "". Raises OSError; the connection is lost then.
+
+        The caller has looked that nothing which came in the clear is unread.
+        """
+        self._check()
+        try:
+            secured = await self._loop.start_tls(
+                cast("asyncio.Transport", self.transport), self, context, server_hostname=name or None,
+                ssl_handshake_timeout=seconds, ssl_shutdown_timeout=self._settings.quit_timeout,
+            )  # fmt: skip
+        except ValueError as error:
+            self.abort("TLS is not possible")
+            raise ssl.SSLError(f"the name of the server is not possible: {error}") from None
+        if secured is None:
+            raise ConnectionResetError
+        self.transport = secured
+        return cast("ssl.SSLObject", secured.get_extra_info("ssl_object"))
+
+    def goodbye(self) -> None:
+        """Say QUIT without waiting: the connection closes when that was answered, or its time is over."""
+        if not self.usable:
+            self.abort("We closed the connection")
+            return
+        self._leaving = True
+        self._write(b"QUIT\r\n")
+        self._watch(Stage.QUIT)
+
     async def quit(self) -> None:
         """Say goodbye (RFC 5321 §4.1.1.10), and close whatever is answered."""
         if self.usable:
@@ -213,9 +246,16 @@ class Connection(asyncio.Protocol):
                 await self.command(b"QUIT\r\n", Stage.QUIT)
             except ConnectionBroken:
                 return
-        self.abort("We closed the connection")
+        self._close()
 
     # Inside
+
+    def _close(self) -> None:
+        """After the goodbye: TLS says its own."""
+        if self.broken is None and self.transport is not None:
+            self.broken = ConnectionBroken("We closed the connection")
+            self._stop_timer()
+            self.transport.close()
 
     def _check(self) -> None:
         if self.broken is not None:

@@ -1,43 +1,60 @@
-"""From a host to a connection that takes MAIL: dial, greeting, EHLO.
+"""From a host to a connection that takes MAIL: dial, greeting, EHLO, TLS by the policy, login.
 
 What fails here fails for the host, not for the message: `HostFailed`, and the next host is tried (RFC 5321 §5.1).
+
+How TLS goes on where it fails depends on the policy. Opportunistic: once more, in the clear (RFC 7435). A policy that
+is only being tested (RFC 8461 §5): once more, opportunistic. Everything else: not at this host. Where octets stand
+behind the reply to STARTTLS nothing goes on: they came from somebody in between (ATTACKS C03).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+import structlog
 
 from mailserver.model.delivery import Feedback, Outcome
+from mailserver.model.errors import MailError
+from mailserver.model.events import TlsAttempted
 from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.net.dial import DialFailed, Dialled, dial
 from mailserver.outbound.connection import Connection, ConnectionBroken, Trace
+from mailserver.outbound.exchangers import Exchanger
+from mailserver.outbound.login import log_in
 from mailserver.outbound.outcomes import judge
+from mailserver.outbound.protection import OPPORTUNISTIC, authenticates
 from mailserver.outbound.settings import SendingSettings
+from mailserver.outbound.smarthosts import Credentials
+from mailserver.outbound.tls import ClientContexts, TlsFailed, check_certificate, described, failure_of
+from mailserver.wire.smtp_client.auth import AuthFailed
 from mailserver.wire.smtp_client.features import HELO, Features
 from mailserver.wire.smtp_client.replies import RemoteReply
 from mailserver.wire.smtp_client.transaction import Stage
 
-__all__ = ["Host", "HostFailed", "OpenConnection", "Opener"]
+__all__ = ["HostFailed", "OpenConnection", "Opener", "Way"]
 
-OPPORTUNISTIC = TlsPolicy(level=TlsLevel.OPPORTUNISTIC)
+_log = structlog.get_logger()
+_IN_THE_CLEAR = TlsPolicy(level=TlsLevel.NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """One host of a destination: its name (or literal), its port and its addresses in the order to try them.
+class Way:
+    """How to get to one host. `domain` is whose mail it is; `source` are our own addresses to come from.
 
-    `trusted`: the operator named it, so that private addresses are meant. `policy` is how to protect the connection;
-    `source` are our own addresses to come from.
+    `implicit_tls`: TLS comes before the greeting. `ca_file`: authorities for its certificate instead of the system's.
     """
 
-    name: str
-    port: int
-    addresses: tuple[str, ...]
-    trusted: bool = False
+    host: Exchanger
+    domain: str
     policy: TlsPolicy = OPPORTUNISTIC
     source: tuple[str, ...] = ()
+    implicit_tls: bool = False
+    ca_file: str = ""
+    credentials: Credentials | None = None
 
 
 class HostFailed(Exception):
@@ -61,7 +78,7 @@ class OpenConnection:
     """A connection that may take MAIL, with what is known of it. Times are of the loop's clock."""
 
     wire: Connection
-    host: Host
+    way: Way
     address: str
     features: Features
     tls: str = ""
@@ -81,72 +98,171 @@ class OpenConnection:
         return self.transactions > 0
 
 
-class Opener:
-    """Opens connections. `hostname` is our name in EHLO."""
+class _OnceMore(Exception):
+    """The same address again, under this policy."""
 
-    def __init__(self, settings: SendingSettings, hostname: str, *, allow_private: bool = False) -> None:
+    def __init__(self, policy: TlsPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+
+class Opener:
+    """Opens connections. `hostname` is our name in EHLO; `emit` is told what became of TLS; `hashing` does SCRAM."""
+
+    def __init__(
+        self, settings: SendingSettings, hostname: str, emit: Callable[[TlsAttempted], None], hashing: Executor
+    ) -> None:
         self._settings = settings
         self._hello = f"EHLO {hostname}\r\n".encode("ascii")
         self._helo = f"HELO {hostname}\r\n".encode("ascii")
-        self._allow_private = allow_private
+        self._emit = emit
+        self._hashing = hashing
+        self._contexts = ClientContexts()
 
-    async def open(self, host: Host, trace: Trace | None = None) -> OpenConnection:
-        """A connection to one of the host's addresses: the next is tried where one does not greet (RFC 5321 §5.1).
+    async def open(self, way: Way, trace: Trace | None = None) -> OpenConnection:
+        """A connection to one of the host's addresses: the next is tried where one does not serve (RFC 5321 §5.1).
 
         Raises HostFailed.
         """
-        left: Sequence[str] = host.addresses
+        if way.policy.refused:
+            self._tell(way, "", failure="validation-failure", detail=way.policy.refused)
+            raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")
+        left: Sequence[str] = way.host.addresses
+        effective = way.policy
         while True:
-            dialled = await self._dial(host, left)
+            dialled = await self._dial(way, left)
             try:
-                return await self._greet(host, dialled, trace)
-            except HostFailed:
+                return await self._greet(way, effective, dialled, trace)
+            except _OnceMore as again:
+                effective = again.policy
+                left = (dialled.address, *dialled.left)
+            except HostFailed as error:
                 left = dialled.left
                 if not left:
                     raise
+                _log.info("send.address_failed", host=way.host.name, address=dialled.address, reason=error.text)
 
-    async def _dial(self, host: Host, addresses: Sequence[str]) -> Dialled:
+    async def _dial(self, way: Way, addresses: Sequence[str]) -> Dialled:
+        host = way.host
         try:
             return await dial(
-                addresses, host.port, source=host.source, allow_private=self._allow_private or host.trusted,
+                addresses, host.port, source=way.source, allow_private=host.allow_private,
                 timeout=self._settings.connect_timeout,
             )  # fmt: skip
         except DialFailed as error:
             raise HostFailed(f"No connection to {host.name}: {error.text}", error.status) from None
 
-    async def _greet(self, host: Host, dialled: Dialled, trace: Trace | None) -> OpenConnection:
+    async def _greet(self, way: Way, policy: TlsPolicy, dialled: Dialled, trace: Trace | None) -> OpenConnection:
         loop = asyncio.get_running_loop()
         try:
             _, wire = await loop.create_connection(lambda: Connection(self._settings, trace), sock=dialled.socket)
         except OSError as error:
             dialled.socket.close()
-            raise HostFailed(f"No connection to {host.name}: {error.strerror}", "4.4.1") from None
+            raise HostFailed(f"No connection to {way.host.name}: {error.strerror}", "4.4.1") from None
+        connection = OpenConnection(wire=wire, way=way, address=dialled.address, features=HELO)
         try:
+            if way.implicit_tls:
+                await self._handshake(connection, policy)
             greeting = await wire.reply(Stage.GREETING)
             if greeting.code != 220:
                 raise refused(Stage.GREETING, greeting, dialled.address)
-            features = await self._ehlo(wire, dialled.address)
+            await self._ehlo(connection)
+            if not connection.tls and policy.level is not TlsLevel.NONE:
+                await self._start_tls(connection, policy)
+            if way.credentials is not None:
+                await log_in(wire, connection.features, way.credentials, self._hashing, secrets.token_urlsafe(18))
+                await self._ehlo(connection)  # RFC 4954 §4: what was known before does not count any more.
         except ConnectionBroken as error:
             raise HostFailed(error.text, error.status, address=dialled.address) from None
+        except AuthFailed as error:
+            _log.error("send.login_failed", host=way.host.name, reason=str(error))
+            wire.goodbye()
+            text = f"The login at {way.host.name} failed: {error}"
+            raise HostFailed(text, "4.7.8", address=dialled.address) from None
         except BaseException:
-            wire.abort("The attempt has ended")
+            wire.goodbye()
             raise
-        now = loop.time()
-        return OpenConnection(
-            wire=wire, host=host, address=dialled.address, features=features, opened=now, used=now
-        )
+        connection.opened = connection.used = loop.time()
+        return connection
 
-    async def _ehlo(self, wire: Connection, address: str) -> Features:
+    async def _ehlo(self, connection: OpenConnection) -> None:
         """EHLO; HELO only where EHLO is refused for good, as a server that does not know it does (RFC 5321 §3.2)."""
+        wire = connection.wire
         reply = await wire.command(self._hello, Stage.EHLO)
         if reply.code == 250:
-            return Features.parse(reply.lines)
-        if reply.code // 100 != 5:
-            raise refused(Stage.EHLO, reply, address)
-        reply = await wire.command(self._helo, Stage.EHLO)
+            connection.features = Features.parse(reply.lines)
+            return
+        if reply.code // 100 == 5:
+            reply = await wire.command(self._helo, Stage.EHLO)
         if reply.code != 250:
-            raise refused(Stage.EHLO, reply, address)
-        return HELO
+            raise refused(Stage.EHLO, reply, connection.address)
+        connection.features = HELO
+
+    async def _start_tls(self, connection: OpenConnection, policy: TlsPolicy) -> None:
+        if not connection.features.starttls:
+            self._without_tls(connection, policy, "the server does not offer TLS")
+            return
+        wire = connection.wire
+        reply = await wire.command(b"STARTTLS\r\n", Stage.STARTTLS)
+        if reply.code != 220:
+            self._without_tls(connection, policy, f"the server refuses TLS: {reply}")
+            return
+        if not wire.quiet:
+            text = "the server sent something behind its reply to STARTTLS, unencrypted"
+            self._tell(connection.way, connection.address, failure="validation-failure", detail=text)
+            wire.abort(text)
+            raise HostFailed(f"TLS with {connection.way.host.name}: {text}", "4.7.0", address=connection.address)
+        await self._handshake(connection, policy)
+        await self._ehlo(connection)  # RFC 3207 §4.2: everything that came in the clear is forgotten.
+
+    def _without_tls(self, connection: OpenConnection, policy: TlsPolicy, text: str) -> None:
+        """There is no TLS: the policy says whether that ends it."""
+        way = connection.way
+        if policy is way.policy:
+            self._tell(way, connection.address, failure="starttls-not-supported", detail=text)
+        if policy.level is not TlsLevel.OPPORTUNISTIC and policy.enforced:
+            raise HostFailed(f"TLS is needed with {way.host.name}, and {text}", "4.7.4", address=connection.address)
+
+    async def _handshake(self, connection: OpenConnection, policy: TlsPolicy) -> None:
+        way, wire = connection.way, connection.wire
+        try:
+            context = self._contexts.get(policy, way.ca_file)
+            tls = await wire.start_tls(context, _server_name(way.host.name), self._settings.handshake_timeout)
+            connection.tls = described(tls)
+            matched = check_certificate(tls, policy, way.host.name, way.domain)
+        except MailError as error:
+            raise HostFailed(error.text, "4.3.5") from None
+        except (OSError, TlsFailed) as error:
+            failed = error if isinstance(error, TlsFailed) else failure_of(error)
+            wire.abort(str(failed))
+            if policy is way.policy:
+                self._tell(way, connection.address, tls=connection.tls, failure=failed.failure, detail=str(failed))
+            self._after_failure(way, policy, failed, connection.address)
+            return
+        connection.authenticated = matched and authenticates(policy)
+        if policy is way.policy:
+            self._tell(way, connection.address, tls=connection.tls)
+
+    def _after_failure(self, way: Way, policy: TlsPolicy, failed: TlsFailed, address: str) -> None:
+        """Raises what comes next."""
+        if way.implicit_tls or way.credentials is not None:
+            pass
+        elif policy.level is TlsLevel.OPPORTUNISTIC:
+            raise _OnceMore(_IN_THE_CLEAR)
+        elif not policy.enforced:
+            raise _OnceMore(replace(OPPORTUNISTIC, source=policy.source))
+        raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address)
+
+    def _tell(self, way: Way, address: str, *, tls: str = "", failure: str = "", detail: str = "") -> None:
+        self._emit(TlsAttempted(
+            domain=way.domain, host=way.host.name, address=address, policy=way.policy, tls=tls, failure=failure,
+            detail=detail,
+        ))  # fmt: skip
+
+
+def _server_name(host: str) -> str:
+    """For SNI (RFC 7672 §8.1); an address has none (RFC 6066 §3)."""
+    return "" if host.startswith("[") else host
 
 
 def refused(stage: Stage, reply: RemoteReply, address: str) -> HostFailed:

@@ -10,41 +10,68 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 import structlog
 
-from mailserver.hooks.contexts import BeforeSendContext
+from mailserver.hooks.contexts import BeforeSendContext, TlsPolicyContext
 from mailserver.hooks.dispatch import Hooks
-from mailserver.model.delivery import Destination, Outcome, Result
+from mailserver.model.delivery import Destination, Feedback, Outcome, Result
+from mailserver.model.envelope import Envelope
 from mailserver.model.errors import MailError
+from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.model.verdict import Defer, HeaderField, Reject
-from mailserver.net.addresses import literal
 from mailserver.outbound.attempt import Attempt
-from mailserver.outbound.content import outgoing
-from mailserver.outbound.opening import Host, OpenConnection, Opener
+from mailserver.outbound.content import OutgoingContent, outgoing
+from mailserver.outbound.exchangers import Exchanger, Exchangers
+from mailserver.outbound.opening import HostFailed, OpenConnection, Opener, Way
+from mailserver.outbound.pool import Pool
+from mailserver.outbound.protection import OPPORTUNISTIC, protection, tls_optional
 from mailserver.outbound.settings import SendingSettings
+from mailserver.outbound.smarthosts import Smarthosts
 from mailserver.ports.delivery import DeliveryReport, Job
-from mailserver.ports.resolver import LookupFailed, Resolver
+from mailserver.wire.smtp_client.commands import Demands
 
 __all__ = ["Sender"]
 
 _log = structlog.get_logger()
 #: A header line is folded before this many characters, where it has a space (RFC 5322 §2.1.1).
 _WIDTH = 78
+_NOT_VOUCHED = (
+    "The message may only be sent encrypted (REQUIRETLS), and neither DNSSEC nor MTA-STS vouches for {} as the server"
+    " of this domain"
+)
 
 
 class Sender:
-    """One for the process. `hostname` is our name in EHLO."""
+    """One for the process, an async context manager: leaving it says goodbye to the connections that wait.
+
+    `hostname` is our name in EHLO.
+    """
 
     def __init__(
-        self, settings: SendingSettings, hooks: Hooks, hostname: str, resolver: Resolver | None = None,
-        *, allow_private: bool = False,
+        self, settings: SendingSettings, hooks: Hooks, hostname: str, exchangers: Exchangers,
+        smarthosts: Smarthosts | None = None,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._hooks = hooks
-        self._resolver = resolver
-        self._opener = Opener(settings, hostname, allow_private=allow_private)
+        self._exchangers = exchangers
+        self._smarthosts = smarthosts or Smarthosts({})
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="smarthost-login")
+        self._opener = Opener(settings, hostname, hooks.emit, self._hashing)
+        self._pool = Pool(settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.close()
+        self._hashing.shutdown(wait=False, cancel_futures=True)
 
     async def deliver(self, job: Job) -> DeliveryReport:
         """Make one attempt. Never raises; being cancelled closes the connection."""
@@ -73,30 +100,94 @@ class Sender:
             return _all(job, outcome, verdict.reply.status or default, verdict.reply.text)
         if verdict.headers:
             content = content.with_fields(b"".join(_field(header) for header in verdict.headers))
-        attempt = Attempt(job, content, self._settings, self._connect, self._release)
-        return await attempt.run(await self._hosts(job.destination))
+        demands = _demands(job.envelope, content)
+        optional = not demands.require_tls and tls_optional(content.head())
+        connections = _Connections(self, job, demands, tls_optional=optional)
+        attempt = Attempt(job, content, self._settings, connections, demands)
+        return await attempt.run(self._exchangers.search(job.destination))
 
-    async def _hosts(self, destination: Destination) -> Sequence[Host]:
-        hosts = []
-        for name, port in destination.hosts[: self._settings.most_hosts]:
-            hosts.append(Host(
-                name=name, port=port, addresses=await self._addresses(name), trusted=True, source=destination.source,
-            ))  # fmt: skip
-        return hosts
+    async def way(
+        self, destination: Destination, host: Exchanger, *, require_tls: bool = False, tls_optional: bool = False
+    ) -> Way:
+        """How to get to a host for mail of this destination. Raises HostFailed: not for this mail."""
+        fixed = bool(destination.hosts)
+        domain = host.name if fixed else destination.name
+        try:
+            if destination.smarthost:
+                way = self._smarthost_way(destination, host)
+            else:
+                found = await self._hooks.tls_policy(
+                    TlsPolicyContext(domain=domain, host=host.name, port=host.port, mx_authentic=host.mx_authentic)
+                )
+                way = Way(host=host, domain=domain, policy=found or OPPORTUNISTIC, source=destination.source)
+        except MailError as error:
+            raise HostFailed(error.text, "4" + error.status[1:]) from None
+        policy = protection(
+            way.policy, require_tls=require_tls, mx_authentic=host.mx_authentic, optional=tls_optional
+        )
+        if policy is None:
+            raise HostFailed(_NOT_VOUCHED.format(host.name), "5.7.10", permanent=True, feedback=Feedback.FINE)
+        return way if policy is way.policy else replace(way, policy=policy)
 
-    async def _addresses(self, name: str) -> tuple[str, ...]:
-        address = literal(name)
-        if address:
-            return (address,)
-        if self._resolver is None:
-            raise LookupFailed(f"The name {name} cannot be looked up")
-        return (await self._resolver.addresses(name)).records
+    def _smarthost_way(self, destination: Destination, host: Exchanger) -> Way:
+        settings = self._smarthosts.settings(destination.smarthost)
+        if settings is None:
+            text = f"there is no smarthost {destination.smarthost} any more"
+            raise MailError(text, status="4.3.5", temporary=True)
+        level = TlsLevel.NONE if settings.tls == "none" else TlsLevel.VERIFIED
+        return Way(
+            host=host, domain=host.name, policy=TlsPolicy(level=level, source="configuration"),
+            source=destination.source, implicit_tls=settings.tls == "implicit", ca_file=settings.ca_file,
+            credentials=self._smarthosts.credentials(destination.smarthost),
+        )  # fmt: skip
 
-    async def _connect(self, host: Host, fresh: bool) -> OpenConnection:
-        return await self._opener.open(host)
 
-    def _release(self, connection: OpenConnection) -> None:
-        connection.wire.abort("done")
+class _Connections:
+    """`attempt.Connections` for one job."""
+
+    def __init__(self, sender: Sender, job: Job, demands: Demands, *, tls_optional: bool) -> None:
+        self._sender = sender
+        self._destination = job.destination
+        self._require_tls = demands.require_tls
+        self._tls_optional = tls_optional
+
+    def take(self) -> OpenConnection | None:
+        if self._tls_optional:
+            return None
+        return self._sender._pool.take(self._destination, _promises_tls if self._require_tls else None)
+
+    async def open(self, host: Exchanger) -> OpenConnection:
+        way = await self._sender.way(
+            self._destination, host, require_tls=self._require_tls, tls_optional=self._tls_optional
+        )
+        return await self._sender._opener.open(way)
+
+    def release(self, connection: OpenConnection) -> None:
+        if self._tls_optional:
+            connection.wire.goodbye()  # It may be less protected than the next message must be.
+        else:
+            self._sender._pool.put(self._destination, connection)
+
+
+def _promises_tls(connection: OpenConnection) -> bool:
+    return connection.authenticated and connection.features.require_tls
+
+
+def _demands(envelope: Envelope, content: OutgoingContent) -> Demands:
+    """What this message asks of a server.
+
+    Domains are in A-labels here, so what may be internationalized are local parts and, if its sender said so, the
+    header (RFC 6531 §3.2). A report goes out even where REQUIRETLS is not known (RFC 8689 §5).
+    """
+    sender = envelope.sender
+    utf8 = not all(recipient.address.local.isascii() for recipient in envelope.recipients)
+    return Demands(
+        size=content.size,
+        eight_bit=content.eight_bit,
+        utf8_header=content.utf8_header,
+        smtputf8=utf8 or not (sender is None or sender.local.isascii()) or (envelope.smtputf8 and content.utf8_header),
+        require_tls=envelope.require_tls and sender is not None,
+    )
 
 
 def _field(header: HeaderField) -> bytes:

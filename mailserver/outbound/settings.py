@@ -1,12 +1,19 @@
-"""Settings of the sender: `[sending]` in config.toml."""
+"""Settings of the sender: `[sending]` and `[smarthosts.<name>]` in config.toml."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.errors import InvalidInput
 
-__all__ = ["SendingSettings"]
+__all__ = ["SendingSettings", "SmarthostSettings"]
+
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?):([0-9]{1,5})")
 
 
 class SendingSettings(Settings):
@@ -19,6 +26,7 @@ class SendingSettings(Settings):
     command_timeout: Duration = Field(
         300.0, gt=0, description="A reply to EHLO, AUTH, MAIL and RCPT must come within this time."
     )
+    handshake_timeout: Duration = Field(30.0, gt=0, description="TLS must be agreed on within this time.")
     data_timeout: Duration = Field(120.0, gt=0, description="The reply to DATA must come within this time.")
     block_timeout: Duration = Field(
         180.0, gt=0, description="A piece of 64 KiB of the message must be taken within this time."
@@ -37,11 +45,73 @@ class SendingSettings(Settings):
         8, ge=2, le=100, description="Hosts of a destination that one attempt tries. RFC 5321 §5.1: two at least."
     )
     recipients_per_message: int = Field(
-        100, ge=1, le=1000, description="Recipients that a server is given with one message. RFC 5321 §4.5.3.1.8: it"
-        " must take 100.",
-    )  # fmt: skip
+        100,
+        ge=1,
+        le=1000,
+        description="Recipients that a server is given with one message. RFC 5321 §4.5.3.1.8: it must take 100.",
+    )
     together: Size = Field(
         64 << 10,
         description="A message up to this size goes out in one write with its envelope, where a server has CHUNKING"
         " and PIPELINING.",
     )
+    reuse_idle: Duration = Field(
+        5.0,
+        ge=0,
+        description="How long a connection waits for the next message to the same destination. 0: not at all.",
+    )
+    reuse_age: Duration = Field(300.0, ge=0, description="A connection this old takes no further message.")
+    reuse_messages: int = Field(100, ge=1, description="Messages that one connection takes.")
+    idle_connections: int = Field(100, ge=0, description="Connections that may wait for a message at one time.")
+
+
+class SmarthostSettings(Settings):
+    """A server that takes mail of ours for everybody, because we have an account there."""
+
+    host: str = Field(
+        "", description='Its name and port: "smtp.example.net:587". It must have a certificate for this name.'
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        "starttls",
+        description="starttls (port 587 or 25), implicit (port 465), or none, which only fits a machine nearby.",
+    )
+    user: str = Field("", description="Our user name there. Empty: no login.")
+    password_file: str = Field(
+        "", description="A file with the password in its first line, readable by the server only."
+    )
+    ca_file: str = Field("", description="Authorities (PEM) for its certificate. Empty: those of the system.")
+    senders: list[str] = Field(
+        [],
+        description='Whose mail goes there: addresses ("anna@example.org") and domains ("example.org") of senders.'
+        " Empty: everybody's that no other smarthost names.",
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        match = _HOST_PORT.fullmatch(value)
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise ValueError('a host is written "host:port", for example "smtp.example.net:587"')
+        return value
+
+    @field_validator("senders")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for text in value:
+            try:
+                EmailAddress.parse(text) if "@" in text else normalize_domain(text)
+            except InvalidInput as error:
+                raise ValueError(f"{text!r} is neither an address nor a domain: {error.text}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _login(self) -> SmarthostSettings:
+        if self.user and (not self.password_file or self.tls == "none"):
+            raise ValueError("a user needs a password_file, and TLS")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (an IPv6 address without brackets) and port."""
+        host, _, port = self.host.rpartition(":")
+        return host.strip("[]"), int(port)

@@ -33,7 +33,7 @@ class _Act:
 CLOSE, RESET, SILENCE = _Act("CLOSE"), _Act("RESET"), _Act("SILENCE")
 
 One = bytes | _Act | None
-Answer = One | Sequence[One] | Callable[[bytes], One]
+Answer = One | list[One] | Callable[[bytes], One]
 
 _USUAL = {
     "GREETING": b"220 mx.test ESMTP\r\n",
@@ -105,11 +105,11 @@ class Receiver:
         given = self.answers.get(stage)
         if given is None or isinstance(given, bytes | _Act):
             return given
-        if isinstance(given, Sequence):
-            at = self._used.get(stage, 0)
-            self._used[stage] = at + 1
-            return given[min(at, len(given) - 1)]
-        return given(line)
+        if callable(given):
+            return given(line)
+        at = self._used.get(stage, 0)
+        self._used[stage] = at + 1
+        return given[min(at, len(given) - 1)]
 
 
 class _Gone(Exception):

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Destination
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.ids import new_queue_id
+from mailserver.outbound.exchangers import Exchangers
+from mailserver.outbound.sender import Sender
 from mailserver.outbound.settings import SendingSettings
+from mailserver.outbound.smarthosts import Smarthosts
 from mailserver.ports.delivery import Job
+from mailserver.ports.resolver import LookupFailed
 from tests.helpers.content import BytesContent
 
-__all__ = ["MESSAGE", "Noted", "job", "settings"]
+__all__ = ["MESSAGE", "NoNames", "Noted", "job", "make_sender"]
 
 MESSAGE = b"From: anna@example.test\r\nSubject: hello\r\n\r\nhello\r\n.\r\n..two dots\r\n"
 
@@ -28,8 +33,18 @@ class Noted:
         self.calls.append(list(indexes))
 
 
-def settings(**changes: Any) -> SendingSettings:
-    return SendingSettings(**changes)
+def make_sender(hooks: Hooks, *, smarthosts: Smarthosts | None = None, **changes: Any) -> Sender:
+    """`changes` are settings. Names are not known here: destinations have hosts that are addresses."""
+    return Sender(SendingSettings(**changes), hooks, "mail.example.test", Exchangers(NoNames()), smarthosts)
+
+
+class NoNames:
+    """A `ports.resolver.Resolver` that knows nothing."""
+
+    async def _unknown(self, name: str, kind: str = "") -> Any:
+        raise LookupFailed(f"nobody knows {name} here")
+
+    mx = addresses = tlsa = txt = ptr = query = _unknown
 
 
 def job(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.delivery import Feedback, Outcome, Success
 from mailserver.outbound.sender import Sender
 from tests.helpers.receiver import Receiver
-from tests.helpers.sending import MESSAGE, Noted, job, settings
+from tests.helpers.sending import MESSAGE, Noted, job, make_sender
 
 
-def sender(**changes: object) -> Sender:
-    return Sender(settings(**changes), Hooks(), "mail.example.test")
+def sender(**changes: Any) -> Sender:
+    return make_sender(Hooks(), **changes)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ async def test_a_message_arrives_as_it_is(features: tuple[str, ...], size: int) 
     assert [result.outcome for result in report.results] == [Outcome.DELIVERED] * 2
     first = report.results[0]
     assert (first.status, first.code, first.reply) == ("2.0.0", 250, "250 2.0.0 Kept")
-    assert (first.remote, first.address) == ("127.0.0.1", "127.0.0.1")
+    assert (first.remote, first.address) == ("[127.0.0.1]", "127.0.0.1")
     assert first.success is (Success.PASSED_ON if "DSN" in features else Success.RELAYED)
     assert report.feedback is Feedback.FINE
     assert noted.calls == [[0, 1]]
