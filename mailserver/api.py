@@ -66,6 +66,7 @@ from mailserver.model.errors import (
 from mailserver.model.events import (
     Accepted,
     Attempted,
+    Bounced,
     Delivered,
     Event,
     LoginFailed,
@@ -95,7 +96,7 @@ from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, Re
 __all__ = [
     "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore",
     "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted", "AuthenticateContext",
-    "Authenticated", "BeforeSendContext", "Body", "Clock", "ConnectContext", "Content", "Defer", "Delivered",
+    "Authenticated", "BeforeSendContext", "Body", "Bounced", "Clock", "ConnectContext", "Content", "Defer", "Delivered",
     "Denied", "Destination", "Directory", "Domain", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event",
     "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply",
     "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext",

@@ -79,6 +79,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         passwords=passwords,
         failed_logins=failures,
         trusted=tuple(limits.trusted),
+        emit=hooks.emit,
     )
     plugins = RunningPlugins(hooks, host)
     stack.push_async_callback(plugins.aclose)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailserver.hooks.settings import Settings
+from mailserver.model.events import Event
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Directory
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
@@ -30,7 +31,10 @@ class PluginSettings(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What the server offers to a plugin while it is set up; hooks themselves only get their context."""
+    """What the server offers to a plugin while it is set up; hooks themselves only get their context.
+
+    `emit` tells all observers of an event; it never blocks.
+    """
 
     hostname: str
     data_dir: Path
@@ -41,6 +45,7 @@ class Host:
     passwords: PasswordVerifier
     failed_logins: FailedLogins
     trusted: tuple[str, ...] = ()
+    emit: Callable[[Event], None] = lambda event: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

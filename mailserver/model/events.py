@@ -9,8 +9,8 @@ from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Attempted", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused", "Reported",
-    "SendingLimited", "SessionClosed", "SessionOpened", "TlsAttempted",
+    "Accepted", "Attempted", "Bounced", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused",
+    "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -112,6 +112,23 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounced:
+    """Another server reports that a message of ours, which it had taken, did not reach a recipient.
+
+    `queue_id` and `account` are those of the message. `credible`: the report came from where the message went; without
+    that, it is the word of somebody who has seen the message.
+    """
+
+    queue_id: QueueId
+    account: AccountId
+    recipient: str
+    status: str
+    reply: str
+    reporter: str
+    credible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsAttempted:
     """A connection to another server got as far as TLS, or should have (RFC 8460 §4).
 
@@ -168,6 +185,7 @@ Event = (
     | Queued
     | Attempted
     | Reported
+    | Bounced
     | TlsAttempted
     | SendingLimited
     | LoginSucceeded
