@@ -54,7 +54,7 @@ def _settings(model: type[BaseModel]) -> Iterator[str]:
     # Dumped, because durations and sizes are written with their units.
     values = model.model_construct().model_dump()
     for name, info in model.model_fields.items():
-        yield _setting(name, info, values[name])
+        yield _setting(name, info, values[name] if name in values else (info.examples or [""])[0])
 
 
 def _setting(name: str, info: FieldInfo, value: Any) -> str:

@@ -69,7 +69,7 @@ class SmarthostSettings(Settings):
     """A server that takes mail of ours for everybody, because we have an account there."""
 
     host: str = Field(
-        "", description='Its name and port: "smtp.example.net:587". It must have a certificate for this name.'
+        examples=["smtp.example.net:587"], description="Its name and port. It must have a certificate for this name."
     )
     tls: Literal["starttls", "implicit", "none"] = Field(
         "starttls",

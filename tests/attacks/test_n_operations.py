@@ -57,7 +57,7 @@ def test_n01_a_private_key_that_others_can_reach(
     problems = environment_problems(load(config(tmp_path, text)))
     line, name = (3, "key_file") if apart else (2, "cert_file")
     expected = (
-        f"{tmp_path}/config.toml:{line}: tls.{name}: {key}: a private key that every user of this machine can reach"
+        f"{tmp_path}/config.toml:{line}: tls.{name}: {key}: a secret that every user of this machine can reach"
     )
     assert [str(problem).partition(";")[0] for problem in problems] == ([] if good else [expected])
 

@@ -26,7 +26,7 @@ def test_every_setting_is_there_at_its_default_with_a_comment() -> None:
     parsed = tomllib.loads(text)
     parsed.pop("plugins")
     assert Config.model_validate(parsed) == Config()
-    assert set(parsed) == set(Config.model_fields) - {"domains", "plugins"}
+    assert set(parsed) == set(Config.model_fields) - {"domains", "plugins", "smarthosts"}
     for name, info in Config.model_fields.items():
         assert info.description, name
         for key, field in getattr(info.annotation, "model_fields", {}).items():
@@ -54,6 +54,7 @@ def test_the_examples_are_valid_once_they_are_in_force(tmp_path: Path) -> None:
     file.write_text(in_force, encoding="utf-8")
     loaded = load(str(file))
     assert list(loaded.config.domains) == ["example.org"]
+    assert list(loaded.config.smarthosts) == ["example"]
     _, problems = plugins_of(loaded.document, loaded.config.plugin_order)
     assert [problem.key for problem in problems] == ["plugins.example"]
 
