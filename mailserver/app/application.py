@@ -14,6 +14,7 @@ from mailserver.http.server import HttpService
 from mailserver.imap.server import ImapServer
 from mailserver.model.ids import AccountId
 from mailserver.net.connections import ConnectionTable
+from mailserver.net.dns.resolver import DnsResolver
 from mailserver.net.failures import LoginFailures
 from mailserver.net.listener import Listener
 from mailserver.net.login import LoginService
@@ -41,6 +42,7 @@ class Application:
     directory: SqliteDirectory
     store: MaildirStore
     queue: DiskQueue
+    resolver: DnsResolver
     passwords: Passwords
     failures: LoginFailures
     logins: LoginService

@@ -22,6 +22,8 @@ from mailserver.http.health import health_routes, metrics_routes
 from mailserver.http.server import HttpService, Routes
 from mailserver.imap.server import ImapServer
 from mailserver.net.connections import ConnectionTable
+from mailserver.net.dns.resolver import DnsResolver
+from mailserver.net.dns.servers import Servers
 from mailserver.net.failures import LoginFailures
 from mailserver.net.login import LoginService
 from mailserver.net.passwords import Passwords
@@ -63,6 +65,8 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     )
     queue = await stack.enter_async_context(DiskQueue(state / "queue", config.queue, clock))
 
+    resolver = DnsResolver(Servers(config.dns, clock), clock)
+    stack.push_async_callback(resolver.close)
     limits = config.limits
     passwords = Passwords(threads=limits.password_hashes, queue=limits.password_queue, scram=config.auth.scram)
     stack.callback(passwords.close)
@@ -78,6 +82,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         clock=clock,
         passwords=passwords,
         failed_logins=failures,
+        resolver=resolver,
         trusted=tuple(limits.trusted),
         emit=hooks.emit,
     )
@@ -121,6 +126,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         directory=directory,
         store=store,
         queue=queue,
+        resolver=resolver,
         passwords=passwords,
         failures=failures,
         logins=logins,

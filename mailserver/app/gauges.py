@@ -13,6 +13,10 @@ def add_gauges(app: Application) -> None:
     gauge("connections", "Open connections of all listeners.", lambda: app.table.total)
     gauge("queue_messages", "Messages that wait to be sent.", lambda: len(app.queue))
     gauge("loop_lag_seconds", "How late the event loop was at the last look.", lambda: app.health.lag)
+    dns = app.resolver.counters
+    gauge("dns_questions", "Questions that name servers were asked.", lambda: dns.questions)
+    gauge("dns_remembered", "Answers that were still known.", lambda: dns.remembered)
+    gauge("dns_failed", "Questions to which nobody knew an answer.", lambda: dns.failed)
     gauge("password_hashes", "Passwords that were checked with argon2id.", lambda: app.passwords.hashes)
     gauge("ready", "1 while mail is taken in.", lambda: 0.0 if app.health.ready() else 1.0)
     gauge("plugin_failures", "Failed calls of plugins.", lambda: sum(c.failures for c in app.hooks.counters()))

@@ -1,7 +1,8 @@
 """SIGHUP: read the configuration again, build everything new from it, and swap, or refuse and change nothing.
 
-What can change while serving: domains, plugins and their order, certificates, limits, the log. Everything else needs a
-restart, and a reload that asks for it is refused as a whole: half of a new configuration is nobody's configuration.
+What can change while serving: domains, plugins and their order, certificates, limits, resolvers, the log. Everything
+else needs a restart, and a reload that asks for it is refused as a whole: half of a new configuration is nobody's
+configuration.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["RELOADABLE", "Reloader"]
 log = structlog.get_logger()
 
 #: Keys and sections that a reload may change.
-RELOADABLE = frozenset(("domains", "limits", "log", "plugin_order", "plugins", "tls"))
+RELOADABLE = frozenset(("dns", "domains", "limits", "log", "plugin_order", "plugins", "tls"))
 #: Limits that are built into pools and counters when the server starts.
 _FIXED_LIMITS = (
     "drain",
@@ -103,6 +104,7 @@ class Reloader:
         self._tell_what_stays()
         app.tls.reload(config.tls)
         app.apply_limits(config.limits)
+        app.resolver.servers.update(config.dns)
         if config.log != app.loaded.config.log:
             logs.configure(config.log.level, config.log.format)
         app.loaded = new

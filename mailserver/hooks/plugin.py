@@ -14,6 +14,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Directory
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
+from mailserver.ports.resolver import Resolver
 from mailserver.ports.store import MailStore
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Host:
     clock: Clock
     passwords: PasswordVerifier
     failed_logins: FailedLogins
+    resolver: Resolver
     trusted: tuple[str, ...] = ()
     emit: Callable[[Event], None] = lambda event: None
 

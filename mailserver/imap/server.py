@@ -76,7 +76,7 @@ class ImapServer:
             hooks=hooks,
             tasks=set(),
             workers=self._workers,
-            sorting=SortingPieces(self._workers),
+            sorting=SortingPieces(),
             places=Places(),
             max_message_size=max_message_size,
             capabilities=capability_list(

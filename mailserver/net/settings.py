@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 
@@ -9,8 +10,15 @@ from pydantic import Field, field_validator
 
 from mailserver.hooks.settings import Duration, Settings, Size
 
-__all__ = ["AuthSettings", "DnsSettings", "LimitsSettings", "TlsSettings", "check_address", "check_networks"]
+__all__ = [
+    "AuthSettings", "DnsSettings", "LimitsSettings", "TlsSettings", "check_address", "check_networks", "check_resolver",
+]  # fmt: skip
 
+_RESOLVER = re.compile(
+    r"\[([0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,15})?)\](?::([0-9]{1,5}))?|([0-9.]{7,15})(?::([0-9]{1,5}))?"
+    r"|([0-9A-Fa-f:]{2,39}(?:%[A-Za-z0-9._-]{1,15})?)",
+    re.ASCII,
+)
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.*-]*)):([0-9]{1,5})")
 
 
@@ -30,6 +38,18 @@ def check_address(address: str) -> tuple[str, int]:
     if match is None or int(match[3]) > 65535:
         raise ValueError(f'{address!r} is not an address to listen on, such as "127.0.0.1:2525" or "[::1]:2525"')
     return match[1] or match[2], int(match[3])
+
+
+def check_resolver(text: str) -> tuple[str, int]:
+    """Split `address`, `address:port` or `[v6]:port`, where the port is 53 when there is none. Raises ValueError."""
+    match = _RESOLVER.fullmatch(text)
+    if match is not None:
+        address, port = match[1] or match[3] or match[5], int(match[2] or match[4] or 53)
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(address)
+            if 0 < port < 65536:
+                return address, port
+    raise ValueError(f'{text!r} is not the address of a resolver, such as "127.0.0.1:53" or "[::1]:53"')
 
 
 class TlsSettings(Settings):
@@ -78,8 +98,25 @@ class DnsSettings(Settings):
 
     servers: list[str] = Field(
         [],
-        description='Resolvers as "address:port"; empty: those of the system. Best: a validating one on this machine.',
+        max_length=8,
+        description='Resolvers as "address:port" (or "[IPv6]:port"), asked in this order; empty: those of the system'
+        " (/etc/resolv.conf). Best: a validating one on this machine, such as unbound.",
     )
+    trust_ad: list[str] = Field(
+        [],
+        description="Addresses or networks of resolvers on other machines whose word about DNSSEC counts, because"
+        " nobody can change answers on the way here. Resolvers on this machine are always believed, and those of the"
+        ' system where resolv.conf has "options trust-ad". Without a believed one there is no DANE.',
+    )
+
+    _networks = field_validator("trust_ad")(check_networks)
+
+    @field_validator("servers")
+    @classmethod
+    def _servers(cls, value: list[str]) -> list[str]:
+        for server in value:
+            check_resolver(server)
+        return value
 
 
 class LimitsSettings(Settings):

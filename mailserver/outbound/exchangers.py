@@ -199,7 +199,7 @@ class ExchangerSearch:
 
     async def _addresses(self, name: str) -> tuple[str, ...]:
         given = _inside_brackets(name)
-        found = (given,) if given else ()
+        found: tuple[str, ...] = (given,)
         if not given:
             try:
                 answer = await self._of.resolver.addresses(name)
@@ -210,7 +210,7 @@ class ExchangerSearch:
             found = answer.records
             if not found:
                 self._skip(f"{name} has no address" if answer.exists else f"{name} does not exist in DNS")
-        checked = []
+        checked: list[str] = []
         for address in dict.fromkeys(found):
             if words := refusal(address, allow_private=self._allow_private):
                 self._skip(f"{name} has {address}, {words}, which is not connected to")

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "mailserver"
 SOURCES = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
 #: Read by the part that sends the queue's mail, which is the next one to be built; the names are fixed already.
-RESERVED = {"queue.max_age", "queue.retry", "queue.relay", "queue.port", "queue.allow_private_addresses", "dns.servers"}
+RESERVED = {"queue.max_age", "queue.retry", "queue.relay", "queue.port", "queue.allow_private_addresses"}
 
 
 def settings() -> Iterator[tuple[str, str]]:
