@@ -32,7 +32,7 @@ class TlsPolicy:
     the same. `refused`: why this host must not be used at all now, in words.
 
     `failure` is what is wrong with the policy itself, or with the host under it, as a result type of RFC 8460 §4.3, and
-    `detail` says more (failure-reason-code): it is told in TlsAttempted, whatever becomes of the connection. `text` and
+    `detail` says more (failure-reason-code): TlsAttempted tells it where the connection itself is a success. `text` and
     `patterns` are policy-string and mx-host of TLSRPT (RFC 8460 §4.4).
 
     `minimum`: other plugins are asked too, and one that insists on more is followed instead.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,11 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mailserver.model.dns import Tlsa
 from mailserver.outbound.names import common_name_as_fallback, fits
 
-__all__ = ["DaneMismatch", "usable", "verify"]
+__all__ = ["DaneMismatch", "verify"]
 
 _TRUST_ANCHOR, _END_ENTITY = 2, 3
 _LONGEST_CHAIN = 10
-_DIGEST_SIZES = {1: 32, 2: 64}
 
 
 class DaneMismatch(Exception):
@@ -34,24 +33,12 @@ class DaneMismatch(Exception):
         self.failure = failure
 
 
-def usable(records: Iterable[Tlsa]) -> list[Tlsa]:
-    """Those that can match something (RFC 7671 §4.1, §10.1.2)."""
-    return [
-        record
-        for record in records
-        if record.usage in (_TRUST_ANCHOR, _END_ENTITY)
-        and record.selector in (0, 1)
-        and len(record.data) == _DIGEST_SIZES.get(record.matching, len(record.data) if record.matching == 0 else -1)
-        and record.data
-    ]
-
-
 def verify(chain: Sequence[bytes], records: Sequence[Tlsa], names: Sequence[str], now: datetime.datetime) -> None:
     """The chain (DER, the server's own first) matches one of the usable `records`.
 
     Args:
         chain: As the server sent it.
-        records: See `usable`; at least one.
+        records: See `wire.tlsa.usable`; at least one.
         names: Any of them may be in the certificate, for usage 2 (RFC 7672 §3.2.2).
         now: With its time zone.
 

@@ -124,8 +124,8 @@ class Opener:
 
         Raises HostFailed.
         """
-        if way.policy.refused:
-            self._tell(way, "", failure="validation-failure", detail=way.policy.refused)
+        if way.policy.refused and way.policy.enforced:
+            self._tell(way, "", failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
             raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")
         left: Sequence[str] = way.host.addresses
         effective = way.policy
@@ -227,7 +227,8 @@ class Opener:
         way, wire = connection.way, connection.wire
         try:
             context = self._contexts.get(policy, way.ca_file)
-            tls = await wire.start_tls(context, _server_name(way.host.name), self._settings.handshake_timeout)
+            name = policy.names[0] if policy.names else way.host.name
+            tls = await wire.start_tls(context, _server_name(name), self._settings.handshake_timeout)
             connection.tls = described(tls)
             matched = check_certificate(tls, policy, way.host.name, way.domain)
         except MailError as error:
@@ -254,9 +255,10 @@ class Opener:
         raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address)
 
     def _tell(self, way: Way, address: str, *, tls: str = "", failure: str = "", detail: str = "") -> None:
+        policy = way.policy
         self._emit(TlsAttempted(
-            domain=way.domain, host=way.host.name, address=address, policy=way.policy, tls=tls, failure=failure,
-            detail=detail,
+            domain=way.domain, host=way.host.name, address=address, policy=policy, tls=tls,
+            failure=failure or policy.failure, detail=detail or policy.detail,
         ))  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from cryptography import x509
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.tls_policy import TlsLevel, TlsPolicy
-from mailserver.outbound.dane import DaneMismatch, usable, verify
+from mailserver.outbound.dane import DaneMismatch, verify
 from mailserver.outbound.names import fits
+from mailserver.wire.tlsa import usable
 
 __all__ = ["ClientContexts", "TlsFailed", "check_certificate", "described", "failure_of"]
 
@@ -92,7 +93,7 @@ def check_certificate(tls: ssl.SSLObject, policy: TlsPolicy, host: str, domain: 
         if not good:
             raise TlsFailed("certificate-host-mismatch", f"the server's certificate is not for {' or '.join(names)}")
         return True
-    records = usable(policy.tlsa) if policy.level is TlsLevel.DANE else []
+    records = usable(policy.tlsa) if policy.level is TlsLevel.DANE else ()
     if not records:
         return False  # RFC 7672 §2.2: nothing usable in DNS means TLS without a look at the certificate.
     try:
