@@ -31,6 +31,10 @@ WORK = {
     "bodies": (b"FETCH 1:* (BODY.PEEK[])", 1 << 20),
     "bodies, slowly": (b"FETCH 1:* (BODY.PEEK[])", 4 << 10),
     "text parts": (b"FETCH 1:* (BODY.PEEK[1])", 1 << 20),
+    "search in text": (b'SEARCH TEXT "nowhere to be found"', 1 << 16),
+    "search in the header": (b'SEARCH HEADER SUBJECT "nowhere to be found"', 1 << 16),
+    "sorting": (b"SORT (SUBJECT) UTF-8 ALL", 1 << 20),
+    "threads": (b"THREAD REFERENCES UTF-8 ALL", 1 << 20),
 }
 
 
@@ -61,8 +65,9 @@ def fill(port: int, messages: int, large: int) -> None:
     client = Client(port, 0)
     for name, count, made in (("small", messages, SMALL), ("large", large, LARGE)):
         client.command(b"CREATE %b" % name.encode())
-        for start in range(0, count, 100):
-            parts = [b" {%d+}\r\n%b" % (len(text), text) for n in range(start, min(start + 100, count))
+        at_once = 100 if made is SMALL else 5
+        for start in range(0, count, at_once):
+            parts = [b" {%d+}\r\n%b" % (len(text), text) for n in range(start, min(start + at_once, count))
                      if (text := made % (n, n))]  # fmt: skip
             client.command(b"APPEND %b%b" % (name.encode(), b"".join(parts)))
 

@@ -11,7 +11,7 @@ __all__ = ["SLICE", "Turn", "in_slices", "sorted_by"]
 
 _T = TypeVar("_T")
 #: Seconds of work after which others get their turn.
-SLICE = 0.005
+SLICE = 0.002
 #: As many are sorted in one call of C: some milliseconds, for which everybody waits.
 _PIECE = 20_000
 _BUCKET = 5_000
