@@ -15,6 +15,8 @@ from tests.interop.programs import Done, run
 __all__ = ["ClawsMail"]
 
 _PATIENCE = 60.0
+#: __SO_ACCEPTCON, of the flags that the kernel shows.
+_LISTENING = 0x10000
 _KINDS = {"INBOX": "inbox", "Sent": "outbox", "Drafts": "draft", "Trash": "trash"}
 _ACCOUNT = """[Account: 1]
 account_name=test
@@ -75,9 +77,9 @@ class ClawsMail:
             f'enabled rulename "{word}" subject match "{word}" {action}\n' for word, action in rules.items()
         )
         (settings / "matcherrc").write_text(f"[preglobal]\n\n[postglobal]\n\n[filtering]\n{written}")
-        # A socket goes there, and its name must not be long.
-        self._short = tempfile.TemporaryDirectory(prefix="claws")
-        self._environ = {"TMPDIR": self._short.name, "GSETTINGS_BACKEND": "memory", "NO_AT_BRIDGE": "1"}
+        # The socket by which it is told what to do goes there; its name must not be long.
+        self._cache = tempfile.TemporaryDirectory(prefix="claws")
+        self._environ = {"XDG_CACHE_HOME": self._cache.name, "GSETTINGS_BACKEND": "memory", "NO_AT_BRIDGE": "1"}
 
     def __enter__(self) -> ClawsMail:
         reading, writing = os.pipe()
@@ -93,7 +95,9 @@ class ClawsMail:
                 env={"HOME": str(self._home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"} | self._environ,
             )  # fmt: skip
         try:
-            self._until(lambda: "#imap/test/INBOX" in self.ask("--status-full"), "it does not start")
+            # Whoever asks before it listens takes its place.
+            self._until(self._listens, "it does not start")
+            self._until(lambda: "INBOX" in self.counts(), "it does not answer")
         except BaseException:
             self.__exit__()
             raise
@@ -103,7 +107,7 @@ class ClawsMail:
         for process in (self._process, self._display):
             process.kill()
             process.wait()
-        self._short.cleanup()
+        self._cache.cleanup()
 
     @property
     def log(self) -> str:
@@ -111,11 +115,15 @@ class ClawsMail:
         files = (self._home / ".claws-mail" / "claws.log", self._home / "log")
         return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
 
+    def _listens(self) -> bool:
+        sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if self._cache.name in line]
+        return any(int(fields[3], 16) & _LISTENING for fields in sockets)
+
     def _until(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not condition():
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise AssertionError(f"{complaint}\n{self.counts()}\n{self.log[-4000:]}")
+                raise AssertionError(f"{complaint}\n{self.log[-4000:]}")
             time.sleep(0.05)
 
     def _command(self, *arguments: str) -> Done:

@@ -153,6 +153,13 @@ class Evolution:
             time.sleep(0.02)
         return known
 
+    def idle(self) -> None:
+        """Wait until it waits. What comes in one piece with the answer to IDLE it sometimes overlooks."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self.dialogue.rstrip().endswith("+ idling'"):
+            assert time.monotonic() < deadline, self.dialogue[-4000:]
+            time.sleep(0.02)
+
     def parts(self, folder: str, uid: str) -> list[tuple[str, str | None, bytes]]:
         """Type, file name and content of each part, as it shows them."""
         return [

@@ -164,12 +164,14 @@ def test_what_others_do_while_it_waits(server: Daemon, evolution: Evolution) -> 
     evolution.refresh("INBOX")
     with Imap(server.ports["imap"]) as other:
         other.login(ANNA, PASSWORD)
+        evolution.idle()
         other.append("INBOX", message("later"))
         evolution.until("INBOX", lambda known: subjects(known) == ["m0", "m1", "later"])
-        assert " IDLE" in evolution.dialogue
         other.ok("SELECT INBOX")
+        evolution.idle()
         other.ok("STORE 1 +FLAGS (\\Flagged project)")
         evolution.until("INBOX", lambda known: known[0].flags == {"flagged"} and known[0].keywords == {"project"})
+        evolution.idle()
         other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
         other.ok("EXPUNGE")
         evolution.until("INBOX", lambda known: subjects(known) == ["m0", "later"])
