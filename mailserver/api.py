@@ -38,6 +38,8 @@ from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_r
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
+from mailserver.mime.headers import value as header_value
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
@@ -77,6 +79,7 @@ from mailserver.model.events import (
     SendingLimited,
     SessionClosed,
     SessionOpened,
+    Suppressed,
     TlsAttempted,
 )
 from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
@@ -85,6 +88,7 @@ from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
+from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Account, Alias, Directory, Domain
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
@@ -92,22 +96,26 @@ from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
+from mailserver.wire.refusal import Cause, cause_of
+from mailserver.wire.xtext import decode_unitext
 
 __all__ = [
     "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore",
     "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted", "AuthenticateContext",
-    "Authenticated", "BeforeSendContext", "Body", "Bounced", "Clock", "ConnectContext", "Content", "Defer", "Delivered",
-    "Denied", "Destination", "Directory", "Domain", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event",
-    "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply",
-    "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext",
-    "MailError", "MailExchanger", "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted",
-    "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound",
-    "NotPermitted", "Notify", "Outcome", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
-    "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect",
-    "Refused", "Registry", "Reject", "Reply", "Reported", "Resolution", "ResolveContext", "Resolver", "Result",
-    "RightsChanged", "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext",
-    "SenderContext", "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened",
-    "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Target",
-    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "find_address",
-    "is_role", "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "role_target",
+    "Authenticated", "BeforeSendContext", "Body", "Bounced", "Cause", "Clock", "ConnectContext", "Content", "Defer",
+    "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory", "Domain", "DsnReturn", "Duration",
+    "EmailAddress", "Envelope", "Event", "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host",
+    "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed",
+    "LoginSucceeded", "LookupFailed", "MailContext", "MailError", "MailExchanger", "MailQueue", "MailStore",
+    "Mailbox", "MailboxCreated", "MailboxDeleted", "MailboxRenamed", "MessageContext", "MessagesChanged",
+    "MetadataChanged", "NetworkSet", "NotFound", "NotPermitted", "Notify", "Outcome", "OverQuota",
+    "PasswordVerifier", "PlaceContext", "Placement", "Plugin", "PluginSettings", "Quarantine", "QueueId", "Queued",
+    "RcptContext", "ReadableContent", "Recipient", "Redirect", "Refused", "Registry", "Reject", "Reply", "Reported",
+    "ReportedAddress", "Resolution", "ResolveContext", "Resolver", "Result", "RightsChanged", "Route",
+    "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext",
+    "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened", "Settings", "Setup",
+    "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Suppressed", "Target",
+    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "Workers",
+    "cause_of", "decode_unitext", "find_address", "header_value", "is_role", "network_keys", "new_queue_id",
+    "normalize_domain", "parse_ip", "read_report", "role_target",
 ]  # fmt: skip

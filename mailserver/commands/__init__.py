@@ -30,6 +30,7 @@ COMMANDS = {
     "queue": "Mail that waits to be sent: list, show.",
     "send": "Send a message as an account, from a file or standard input.",
     "serve": "Run the server.",
+    "suppression": "Addresses that mail came back from: list, add, remove.",
 }
 
 

@@ -10,7 +10,7 @@ from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
     "Accepted", "Attempted", "Bounced", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused",
-    "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "TlsAttempted",
+    "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -129,6 +129,17 @@ class Bounced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressed:
+    """An account's mail to an address is refused from now on, until this time (epoch seconds)."""
+
+    account: AccountId
+    recipient: str
+    until: float
+    status: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsAttempted:
     """A connection to another server got as far as TLS, or should have (RFC 8460 §4).
 
@@ -186,6 +197,7 @@ Event = (
     | Attempted
     | Reported
     | Bounced
+    | Suppressed
     | TlsAttempted
     | SendingLimited
     | LoginSucceeded

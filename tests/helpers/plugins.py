@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from mailserver.hooks.loading import read_plugins
 from mailserver.hooks.plugin import Host
 from mailserver.hooks.running import RunningPlugins
 from mailserver.model.address import EmailAddress
+from mailserver.model.events import Event
 from mailserver.model.ids import AccountId, SessionId
 from mailserver.net.failures import LoginFailures
 from mailserver.net.login import LoginService
@@ -57,12 +58,19 @@ class Server:
         self.passwords = Passwords(scram=scram)
         self.failures = LoginFailures(limits, self.clock)
         self.hooks = Hooks()
+        #: Called with each event that a plugin emits.
+        self.told: list[Callable[[Event], None]] = []
         self.login = LoginService(self.hooks, AuthSettings(scram=scram), self.failures, self.directory.secret)
         self.directory.watch(self.login.credentials_changed)
         self.host = make_host(
             directory=self.directory, passwords=self.passwords, failed_logins=self.failures, clock=self.clock,
-            data_dir=tmp_path, trusted=tuple(limits.trusted),
+            data_dir=tmp_path, trusted=tuple(limits.trusted), emit=self._emit,
         )  # fmt: skip
+
+    def _emit(self, event: Event) -> None:
+        for listener in self.told:
+            listener(event)
+        self.hooks.emit(event)
 
     async def add(self, address: str, password: str = "", **fields: Any) -> AccountId:
         """Make an account; "" is no password."""

@@ -21,6 +21,7 @@ from mailserver.app.lock import data_lock
 from mailserver.commands import COMMANDS, cli
 from mailserver.commands.engine import perform
 from mailserver.commands.options import Failed, read_password, show_rows
+from mailserver.plugins import BUILT_IN
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -272,7 +273,7 @@ def test_config_prints_the_file_that_is_shipped(line: Line) -> None:
 
 
 def test_plugins_and_hooks(line: Line) -> None:
-    assert [row["name"] for row in line.json("plugin", "list")] == ["rate_limit", "accounts", "aliases"]
+    assert [row["name"] for row in line.json("plugin", "list")] == list(BUILT_IN)
     hooks = {row["name"]: row for row in line.json("plugin", "hooks")}
     assert hooks["resolve"]["plugins"] == ["accounts", "aliases"]
     assert "on_rcpt" in line("plugin", "hooks").stdout

@@ -1,0 +1,111 @@
+"""What becomes of mail after another server took it: marks on the way out, bounces on the way in."""
+
+from __future__ import annotations
+
+import re
+
+from mailserver import api
+from mailserver.plugins.suppression.database import Sent
+from mailserver.plugins.suppression.ledger import Ledger
+from mailserver.plugins.suppression.origin import came_from
+from mailserver.plugins.suppression.policy import Policy
+from mailserver.plugins.suppression.settings import SuppressionSettings
+from mailserver.plugins.suppression.tokens import FIELD, find_token, make_token
+
+__all__ = ["Bounces"]
+
+_CODE = re.compile(r"[45][0-9]{2}(?=[ -])")
+_TAKEN = (api.Success.RELAYED, api.Success.PASSED_ON)
+
+
+class Bounces:
+    """The hooks."""
+
+    def __init__(self, host: api.Host, settings: SuppressionSettings, ledger: Ledger, policy: Policy) -> None:
+        self._host = host
+        self._settings = settings
+        self._ledger = ledger
+        self._policy = policy
+
+    async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
+        """Mark what leaves; look into what comes back."""
+        sender = ctx.envelope.sender
+        if ctx.session.account is not None:
+            if sender is None or not any(self._is_outside(one.address) for one in ctx.envelope.recipients):
+                return None
+            return api.Accept(headers=(api.HeaderField(FIELD, make_token(self._ledger.key, ctx.queue_id, sender)),))
+        # RFC 5321 §4.5.5: a report has the null reverse-path.
+        if sender is None and ctx.session.service == "smtp":
+            await self._look_into(ctx)
+        return None
+
+    async def attempted(self, event: api.Attempted) -> None:
+        """Remember who took a message of our users, and what was refused as nonexistent."""
+        result = event.result
+        if not event.account:
+            return
+        account, address = api.AccountId(event.account), _key(event.recipient)
+        if result.outcome is api.Outcome.DELIVERED and result.success in _TAKEN and address:
+            row = Sent(
+                queue_id=event.queue_id, address=address, account=account, host=result.remote, peer=result.address,
+                at=event.at,
+            )  # fmt: skip
+            await self._ledger.note_sent(row, self._settings.remember)
+        elif result.outcome is api.Outcome.FAILED and address:
+            await self._policy.failed(account, address, result.status, result.code, result.reply, "refused")
+
+    def _is_outside(self, address: api.EmailAddress) -> bool:
+        return self._host.directory.domain(address.domain) is None
+
+    async def _look_into(self, ctx: api.MessageContext) -> None:
+        head = ctx.content.head()
+        # Most reports that come are about forged mail: without the mark there is nothing to find.
+        if FIELD.lower().encode() not in head.lower():
+            return
+        report = api.read_report(head)
+        if report is None:
+            return
+        addresses = [one.address for one in ctx.envelope.recipients]
+        queue_id = find_token(self._ledger.key, report.header, addresses)
+        if queue_id is None:
+            return
+        sent = {row.address: row for row in await self._ledger.sent(queue_id)}
+        for one in report.recipients:
+            row = _meant(one, sent)
+            if row is not None and one.action == "failed":
+                del sent[row.address]
+                await self._bounced(one, row, report.reporter, ctx.session.peer)
+
+    async def _bounced(self, one: api.ReportedAddress, row: Sent, reporter: str, peer: str) -> None:
+        credible = await came_from(peer, row.host, row.peer, None)
+        self._host.emit(
+            api.Bounced(
+                queue_id=api.QueueId(row.queue_id), account=row.account, recipient=row.address, status=one.status,
+                reply=one.diagnostic, reporter=reporter, credible=credible,
+            )
+        )  # fmt: skip
+        if not credible:
+            return
+        await self._ledger.forget_sent(row)
+        if row.address in (_key(one.original), _key(one.final)):
+            match = _CODE.match(one.diagnostic)
+            code = int(match[0]) if match else 550
+            await self._policy.failed(row.account, row.address, one.status, code, one.diagnostic, "bounced")
+
+
+def _meant(one: api.ReportedAddress, sent: dict[str, Sent]) -> Sent | None:
+    """The recipient that a report speaks of; when it names none of them (its server forwarded the message on), and
+    there was only one, that one."""
+    for text in (one.original, one.final):
+        row = sent.get(_key(text))
+        if row is not None:
+            return row
+    return next(iter(sent.values())) if len(sent) == 1 else None
+
+
+def _key(text: str) -> str:
+    """The address as the ledger has it, "" when it is none."""
+    try:
+        return api.EmailAddress.parse(api.decode_unitext(text) or "").key
+    except api.InvalidInput:
+        return ""

@@ -1,0 +1,145 @@
+"""`suppression.db`: its tables, and the functions that run in the ledger's thread (raising sqlite3.Error, OSError)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailserver import api
+
+__all__ = ["Entry", "Sent", "change", "find_sent", "forget_sent", "open_database", "write_sent"]
+
+_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
+    """CREATE TABLE suppressed (
+        account TEXT NOT NULL, address TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL, times INTEGER NOT NULL,
+        status TEXT NOT NULL, reason TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (account, address)
+    ) WITHOUT ROWID""",
+    # Rows come in the order of time, so the oldest ones are those with the lowest rowid.
+    """CREATE TABLE sent (
+        queue_id TEXT NOT NULL, address TEXT NOT NULL, account TEXT NOT NULL, host TEXT NOT NULL, peer TEXT NOT NULL,
+        at REAL NOT NULL
+    )""",
+    "CREATE INDEX sent_queue_id ON sent (queue_id)",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An address that an account's mail does not go to. Times are epoch seconds; `until` 0 means for good.
+
+    `address` is a key (`EmailAddress.key`). `source`: refused (in an attempt of ours), bounced (told later), added (by
+    the administrator, and then nothing but the administrator takes it away).
+    """
+
+    account: api.AccountId
+    address: str
+    since: float
+    until: float
+    times: int = 1
+    status: str = ""
+    reason: str = ""
+    source: str = "refused"
+
+    def active(self, now: float) -> bool:
+        """Is mail refused?"""
+        return not self.until or now < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A message that a server took for a recipient: `host` and `peer` are its name and IP address."""
+
+    queue_id: str
+    address: str
+    account: api.AccountId
+    host: str
+    peer: str
+    at: float
+
+
+def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, list[Entry]]:
+    """Open or make it: the connection, the key of tokens, the list."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made here, so that it is never readable for others; SQLite gives its other files the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise api.StorageFailure(f"{path} was written by a newer version of this program")
+        if version == 0:
+            with _transaction(db):
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute("INSERT INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
+                db.execute(f"PRAGMA user_version={_VERSION}")
+        (key,) = db.execute("SELECT value FROM key").fetchone()
+        rows = db.execute("SELECT account, address, since, until, times, status, reason, source FROM suppressed")
+        return db, key, [_entry(*row) for row in rows]
+    except BaseException:
+        db.close()
+        raise
+
+
+def _entry(
+    account: str, address: str, since: float, until: float, times: int, status: str, reason: str, source: str
+) -> Entry:
+    return Entry(
+        account=api.AccountId(account), address=address, since=since, until=until, times=times, status=status,
+        reason=reason, source=source,
+    )  # fmt: skip
+
+
+def change(db: sqlite3.Connection, put: Sequence[Entry], remove: Sequence[tuple[str, str]]) -> None:
+    """Put entries (those of the same account and address are replaced), and remove others by account and address."""
+    with _transaction(db):
+        db.executemany("DELETE FROM suppressed WHERE account = ? AND address = ?", remove)
+        db.executemany(
+            "REPLACE INTO suppressed (account, address, since, until, times, status, reason, source)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(e.account, e.address, e.since, e.until, e.times, e.status, e.reason, e.source) for e in put],
+        )
+
+
+def write_sent(db: sqlite3.Connection, rows: Sequence[Sent], since: float, most: int) -> None:
+    """Add rows; what is older than `since`, or more than `most` rows back, is forgotten."""
+    with _transaction(db):
+        db.executemany(
+            "INSERT INTO sent (queue_id, address, account, host, peer, at) VALUES (?, ?, ?, ?, ?, ?)",
+            [(row.queue_id, row.address, row.account, row.host, row.peer, row.at) for row in rows],
+        )
+        db.execute("DELETE FROM sent WHERE rowid <= (SELECT max(rowid) FROM sent) - ?", (most,))
+        first_kept = "SELECT rowid FROM sent WHERE at >= ? ORDER BY rowid LIMIT 1"
+        db.execute(f"DELETE FROM sent WHERE rowid < ({first_kept})", (since,))  # noqa: S608
+
+
+def find_sent(db: sqlite3.Connection, queue_id: str) -> list[Sent]:
+    """To whom a message went."""
+    rows = db.execute("SELECT queue_id, address, account, host, peer, at FROM sent WHERE queue_id = ?", (queue_id,))
+    return [Sent(queue_id=q, address=a, account=api.AccountId(c), host=h, peer=p, at=t) for q, a, c, h, p, t in rows]
+
+
+def forget_sent(db: sqlite3.Connection, row: Sent) -> None:
+    """One recipient of a message: what is to be known of it is known."""
+    with _transaction(db):
+        db.execute("DELETE FROM sent WHERE queue_id = ? AND address = ?", (row.queue_id, row.address))
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

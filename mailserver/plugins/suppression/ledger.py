@@ -1,0 +1,112 @@
+"""The list in memory and on disk, and the memory of what was sent. One thread does what touches the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mailserver import api
+from mailserver.plugins.suppression import database
+from mailserver.plugins.suppression.database import Entry, Sent
+
+__all__ = ["Ledger", "open_ledger"]
+
+_T = TypeVar("_T")
+#: Rows of what was sent: about 100 MB. Those that a crash loses are bounces that are not recognised, and nothing else.
+_MOST_SENT = 500_000
+_BUNCH = 200
+
+
+class Ledger:
+    """Look-ups are in memory; changes are durable on return, and raise StorageFailure."""
+
+    def __init__(
+        self, db: sqlite3.Connection, workers: api.Workers, key: bytes, entries: Sequence[Entry], clock: api.Clock
+    ) -> None:
+        self._db = db
+        self._workers = workers
+        self._clock = clock
+        #: The key of tokens.
+        self.key = key
+        self._lists: dict[api.AccountId, dict[str, Entry]] = {}
+        for entry in entries:
+            self._lists.setdefault(entry.account, {})[entry.address] = entry
+        self._sent: list[Sent] = []
+
+    def get(self, account: api.AccountId, address: str) -> Entry | None:
+        """The entry of an address (a key), in force or not."""
+        return self._lists.get(account, {}).get(address)
+
+    def entries(self) -> list[Entry]:
+        """All, by account and address."""
+        every = [entry for entries in self._lists.values() for entry in entries.values()]
+        return sorted(every, key=lambda entry: (entry.account, entry.address))
+
+    async def put(self, entry: Entry, most: int) -> None:
+        """Add or replace; the oldest ones of the account go when there are more than `most`."""
+        known = self._lists.setdefault(entry.account, {})
+        others = sorted((one for one in known.values() if one.address != entry.address), key=lambda one: one.since)
+        surplus = others[: max(0, len(others) + 1 - most)]
+        await self._run(database.change, [entry], [(one.account, one.address) for one in surplus])
+        for one in surplus:
+            known.pop(one.address, None)
+        known[entry.address] = entry
+
+    async def remove(self, entries: Sequence[Entry]) -> None:
+        """Take entries away."""
+        await self._run(database.change, [], [(entry.account, entry.address) for entry in entries])
+        for entry in entries:
+            self._lists.get(entry.account, {}).pop(entry.address, None)
+
+    async def note_sent(self, row: Sent, remember: float) -> None:
+        """A server took a message; remembered for `remember` seconds, written in bunches."""
+        self._sent.append(row)
+        if len(self._sent) >= _BUNCH:
+            await self.flush(remember)
+
+    async def flush(self, remember: float) -> None:
+        """Write what is noted."""
+        rows, self._sent = self._sent, []
+        if rows:
+            await self._run(database.write_sent, rows, self._clock.time() - remember, _MOST_SENT)
+
+    async def sent(self, queue_id: api.QueueId) -> list[Sent]:
+        """To whom a message went, as far as it is remembered."""
+        waiting = [row for row in self._sent if row.queue_id == queue_id]
+        return [*await self._run(database.find_sent, queue_id), *waiting]
+
+    async def forget_sent(self, row: Sent) -> None:
+        """No further bounce of this recipient is awaited."""
+        self._sent = [one for one in self._sent if (one.queue_id, one.address) != (row.queue_id, row.address)]
+        await self._run(database.forget_sent, row)
+
+    async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
+        try:
+            return await self._workers.run(work, self._db, *args)
+        except (sqlite3.Error, OSError) as error:
+            raise api.StorageFailure("suppression.db cannot be used", detail=str(error)) from error
+
+
+@asynccontextmanager
+async def open_ledger(path: Path, clock: api.Clock, remember: float) -> AsyncIterator[Ledger]:
+    """Raises StorageFailure."""
+    workers = api.Workers(asyncio.get_running_loop(), "suppression", 1)
+    try:
+        try:
+            db, key, entries = await workers.run(database.open_database, path)
+        except (sqlite3.Error, OSError) as error:
+            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
+        ledger = Ledger(db, workers, key, entries, clock)
+        try:
+            yield ledger
+        finally:
+            try:
+                await ledger.flush(remember)
+            finally:
+                await workers.run(db.close)
+    finally:
+        workers.close()
