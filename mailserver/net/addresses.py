@@ -86,7 +86,7 @@ def refusal(address: str, *, allow_private: bool = False) -> str:
     """
     parsed = parse_ip(address)
     if parsed is None or str(parsed) != address:
-        return "not an IP address"
+        return "not an IP address in its usual form"
     translated = embedded_ipv4(parsed)
     if translated is not None:
         words = refusal(str(translated), allow_private=allow_private)

@@ -65,7 +65,9 @@ class DnsServer:
         self.negative_ttl = negative_ttl
         self._names: dict[str, _Name] = {}
         self._handlers: dict[tuple[str, str], Handler] = {}
-        self._udp, self._tcp = _servers(address, self._reply)
+        #: Where the datagrams came from.
+        self.peers: list[Any] = []
+        self._udp, self._tcp = _servers(address, self._reply, self.peers)
         self.address = address
         self.port: int = self._udp.server_address[1]
         self._threads = [
@@ -92,6 +94,10 @@ class DnsServer:
             server.shutdown()
             server.server_close()
             thread.join()
+
+    def send(self, packet: bytes, peer: Any) -> None:
+        """A datagram that nobody asked for just now."""
+        self._udp.socket.sendto(packet, peer)
 
     def add(self, name: str, kind: str, *records: str, ttl: int = 300, authentic: bool = False) -> None:
         """`name` has these records of this type (and no others); names that have none at all do not exist."""
@@ -171,7 +177,7 @@ def _coded(asked: Asked, rcode: str) -> bytes:
 
 
 def _servers(
-    address: str, reply: Callable[[bytes, bool], list[bytes]]
+    address: str, reply: Callable[[bytes, bool], list[bytes]], peers: list[Any]
 ) -> tuple[socketserver.ThreadingUDPServer, socketserver.ThreadingTCPServer]:
     """A UDP and a TCP server on one port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -179,6 +185,7 @@ def _servers(
     class Udp(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             data, made = self.request
+            peers.append(self.client_address)
             for packet in reply(data, False):
                 made.sendto(packet, self.client_address)
 

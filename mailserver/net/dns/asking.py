@@ -21,9 +21,12 @@ from mailserver.wire.dns.message import Message, Question, encode_query, is_repl
 
 __all__ = ["NOERROR", "NXDOMAIN", "SERVFAIL", "Asker", "NoReply", "Reply", "rcode_name"]
 
-#: Seconds to wait for each server, in the first round, the second, … (RFC 1123 §6.1.3.3 asks for growing ones).
+#: Seconds to wait for each server in the first round; for all of them together in the second, … (RFC 1123 §6.1.3.3 asks
+#: for growing ones).
 WAITS = (2.0, 4.0, 8.0)
 TCP_TIMEOUT = 5.0
+#: Seconds after which a question is given up, however many servers there are.
+MAX_TIME = 20.0
 #: Questions at one time; each has at most a socket per round and server.
 CONCURRENT = 200
 #: Seconds for which a server that did not answer is asked after the others.
@@ -122,14 +125,16 @@ class Asker:
     async def _ask(self, hearing: _Hearing, servers: Sequence[Server], waits: Sequence[float]) -> Reply:
         loop = asyncio.get_running_loop()
         failures = _Failures()
-        for wait in waits:
+        give_up = loop.time() + MAX_TIME
+        for number, wait in enumerate(waits):
+            each = wait / len(servers) if number else wait
             for server in servers:
-                if server in failures.words:
+                if server in failures.words or loop.time() >= give_up:
                     continue
                 if error := hearing.send(server):
                     failures.words[server] = error
                     continue
-                until = loop.time() + wait
+                until = min(loop.time() + each, give_up)
                 while server not in failures.words:
                     heard = await hearing.next(until - loop.time())
                     if heard is None:
@@ -141,7 +146,7 @@ class Asker:
                         return reply
         if failures.reply is not None:
             return failures.reply
-        late = f"no answer in {sum(waits):g} s"
+        late = f"no answer in {min(sum(waits), MAX_TIME):g} s"
         raise NoReply("; ".join(f"{server}: {failures.words.get(server, late)}" for server in servers))
 
     async def _judge(self, hearing: _Hearing, heard: _Heard, failures: _Failures) -> Reply | None:

@@ -51,7 +51,7 @@ def test_some_addresses_are_always_refused(address: str) -> None:
 
 @pytest.mark.parametrize("text", NO_LITERAL)
 def test_other_spellings_are_no_addresses(text: str) -> None:
-    assert refusal(text, allow_private=True) == "not an IP address"
+    assert refusal(text, allow_private=True) == "not an IP address in its usual form"
 
 
 def test_a_mapped_address_is_what_it_maps_to() -> None:

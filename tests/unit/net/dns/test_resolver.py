@@ -39,7 +39,7 @@ class World:
         self.routes = FixedRoutes(clock)
         chosen = settings or DnsSettings(servers=[server.endpoint for server in servers])
         self.resolver = DnsResolver(
-            Servers(chosen, clock), clock, asker=Asker(waits=(0.2, 0.2), tcp_timeout=0.5), routes=self.routes
+            Servers(chosen, clock), clock, asker=Asker(waits=(20.0,)), routes=self.routes
         )
 
 
@@ -362,7 +362,7 @@ def test_trust_is_for_those_that_are_listed(fake_clock: FakeClock) -> None:
 
 async def test_the_cache_has_a_bound(dns: DnsServer, fake_clock: FakeClock) -> None:
     servers = Servers(DnsSettings(servers=[dns.endpoint]), fake_clock)
-    resolver = DnsResolver(servers, fake_clock, asker=Asker(waits=(0.2,)), cache=6000)
+    resolver = DnsResolver(servers, fake_clock, cache=6000)
     for number in range(30):
         dns.add(f"n{number}.test", "MX", "5 m.test.")
         await resolver.mx(f"n{number}.test")
