@@ -24,6 +24,7 @@ from mailserver.ports.directory import Account, ScramVerifier
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from tests.helpers.clock import FakeClock
+from tests.helpers.names import FakeResolver
 
 __all__ = ["Server", "make_host", "make_session", "running"]
 
@@ -58,6 +59,7 @@ class Server:
         self.passwords = Passwords(scram=scram)
         self.failures = LoginFailures(limits, self.clock)
         self.hooks = Hooks()
+        self.resolver = FakeResolver()
         #: Called with each event that a plugin emits.
         self.told: list[Callable[[Event], None]] = []
         self.login = LoginService(self.hooks, AuthSettings(scram=scram), self.failures, self.directory.secret)
@@ -65,6 +67,7 @@ class Server:
         self.host = make_host(
             directory=self.directory, passwords=self.passwords, failed_logins=self.failures, clock=self.clock,
             data_dir=tmp_path, trusted=tuple(limits.trusted), emit=self._emit,
+            resolver=self.resolver,
         )  # fmt: skip
 
     def _emit(self, event: Event) -> None:

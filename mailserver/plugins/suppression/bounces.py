@@ -77,7 +77,7 @@ class Bounces:
                 await self._bounced(one, row, report.reporter, ctx.session.peer)
 
     async def _bounced(self, one: api.ReportedAddress, row: Sent, reporter: str, peer: str) -> None:
-        credible = await came_from(peer, row.host, row.peer, None)
+        credible = await came_from(peer, row.host, row.peer, self._host.resolver)
         self._host.emit(
             api.Bounced(
                 queue_id=api.QueueId(row.queue_id), account=row.account, recipient=row.address, status=one.status,

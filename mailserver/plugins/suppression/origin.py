@@ -7,6 +7,8 @@ the message, or from a host whose name is in the same organisation's domain and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mailserver import api
 
 __all__ = ["came_from"]
@@ -14,7 +16,7 @@ __all__ = ["came_from"]
 _NAMES = 5
 
 
-async def came_from(peer: str, sent_host: str, sent_peer: str, resolver: api.Resolver | None) -> bool:
+async def came_from(peer: str, sent_host: str, sent_peer: str, resolver: api.Resolver) -> bool:
     """`peer` brought the bounce; `sent_host` (`sent_peer` by address) took the message."""
     if not peer or not sent_peer:
         return False
@@ -22,16 +24,19 @@ async def came_from(peer: str, sent_host: str, sent_peer: str, resolver: api.Res
     networks, others = api.network_keys(peer), api.network_keys(sent_peer)
     if networks and others and networks[1] == others[1]:
         return True
-    if resolver is None:
-        return False
     try:
         for name in (await resolver.ptr(peer)).records[:_NAMES]:
             host = name.rstrip(".").lower()
             if _same_organisation(host, sent_host.rstrip(".").lower()) and not _is_generic(host, peer):
-                return peer in (await resolver.addresses(host)).records
+                return _is_of(peer, (await resolver.addresses(host)).records)
     except api.LookupFailed:
         return False
     return False
+
+
+def _is_of(peer: str, addresses: Iterable[str]) -> bool:
+    """However the addresses are written."""
+    return api.parse_ip(peer) in [api.parse_ip(address) for address in addresses]
 
 
 def _same_organisation(one: str, other: str) -> bool:

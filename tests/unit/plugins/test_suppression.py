@@ -22,6 +22,7 @@ from mailserver.net.settings import LimitsSettings
 from mailserver.plugins.suppression.origin import came_from
 from mailserver.ports.reports import Action
 from tests.helpers.content import BytesContent
+from tests.helpers.names import FakeResolver
 from tests.helpers.plugins import Server, make_session, running
 from tests.helpers.reports import told, write
 
@@ -418,25 +419,6 @@ class TestForgedBounces:
         assert world.seen(Bounced) == []
 
 
-class Names:
-    """A resolver of names that belong to addresses."""
-
-    def __init__(self, names: dict[str, str], forward: dict[str, str] | None = None) -> None:
-        self._names = names
-        self._forward = forward if forward is not None else {name: peer for peer, name in names.items()}
-
-    async def ptr(self, address: str) -> Any:
-        return Records(self._names.get(address))
-
-    async def addresses(self, host: str) -> Any:
-        return Records(self._forward.get(host))
-
-
-class Records:
-    def __init__(self, one: str | None) -> None:
-        self.records = () if one is None else (one,)
-
-
 @pytest.mark.parametrize(
     ("peer", "name", "sent_host", "credible"),
     [
@@ -451,11 +433,33 @@ class Records:
     ],
 )  # fmt: skip
 async def test_where_a_bounce_may_come_from(peer: str, name: str, sent_host: str, credible: bool) -> None:
-    resolver: Any = Names({peer: name} if name else {})
+    resolver = FakeResolver()
+    if name:
+        resolver.has("ptr", peer, name)
+        resolver.has("addresses", name, "192.0.2.99", peer)
     assert await came_from(peer, sent_host, "192.0.2.25", resolver) is credible
 
 
 async def test_a_name_must_lead_back() -> None:
-    resolver: Any = Names({"198.51.100.7": "mx.google.com"}, {"mx.google.com": "192.0.2.99"})
+    resolver = FakeResolver()
+    resolver.has("ptr", "198.51.100.7", "mx.google.com")
+    resolver.has("addresses", "mx.google.com", "192.0.2.99")
     assert not await came_from("198.51.100.7", "gmail-smtp-in.l.google.com", "192.0.2.25", resolver)
+    resolver.has("addresses", "mx.google.com", "198.51.100.7")
+    assert await came_from("198.51.100.7", "gmail-smtp-in.l.google.com", "192.0.2.25", resolver)
     assert not await came_from("198.51.100.7", "gmail-smtp-in.l.google.com", "", resolver)
+
+
+async def test_without_dns_only_the_network_counts() -> None:
+    resolver = FakeResolver()
+    resolver.fails("ptr", "198.51.100.7")
+    assert not await came_from("198.51.100.7", "mx.far.test", "192.0.2.25", resolver)
+    assert await came_from("2001:db8:1::5", "mx.far.test", "2001:db8:1:2::9", resolver)
+
+
+async def test_a_bounce_from_the_same_organisation_counts(world: World) -> None:
+    world.server.resolver.has("ptr", "2001:db8::1", "out7.mail.far.test")
+    world.server.resolver.has("addresses", "out7.mail.far.test", "2001:DB8:0::1")
+    token = await world.submitted(queue_id=await world.taken(remote="mx1.mail.far.test"))
+    await world.bounce(token, peer="2001:db8::1")
+    assert await world.refused()
