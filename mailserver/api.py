@@ -38,7 +38,12 @@ from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_r
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.mime.dkim import BodyHash as DkimBodyHash
+from mailserver.mime.dkim import Signable as DkimSignable
+from mailserver.mime.dkim import author_domain
+from mailserver.mime.dkim import public_record as dkim_record
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
+from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
@@ -86,6 +91,7 @@ from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
+from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
 from mailserver.net.workers import Workers
@@ -103,19 +109,20 @@ __all__ = [
     "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore",
     "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted", "AuthenticateContext",
     "Authenticated", "BeforeSendContext", "Body", "Bounced", "Cause", "Clock", "ConnectContext", "Content", "Defer",
-    "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory", "Domain", "DsnReturn", "Duration",
-    "EmailAddress", "Envelope", "Event", "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host",
-    "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed",
-    "LoginSucceeded", "LookupFailed", "MailContext", "MailError", "MailExchanger", "MailQueue", "MailStore",
-    "Mailbox", "MailboxCreated", "MailboxDeleted", "MailboxRenamed", "MessageContext", "MessagesChanged",
-    "MetadataChanged", "NetworkSet", "NotFound", "NotPermitted", "Notify", "Outcome", "OverQuota",
-    "PasswordVerifier", "PlaceContext", "Placement", "Plugin", "PluginSettings", "Quarantine", "QueueId", "Queued",
-    "RcptContext", "ReadableContent", "Recipient", "Redirect", "Refused", "Registry", "Reject", "Reply", "Reported",
-    "ReportedAddress", "Resolution", "ResolveContext", "Resolver", "Result", "RightsChanged", "Route",
-    "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext",
+    "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory", "DkimBodyHash", "DkimSignable", "Domain",
+    "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event", "FailedLogins", "Feedback", "HeaderField",
+    "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached",
+    "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext", "MailError", "MailExchanger",
+    "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted", "MailboxRenamed", "MessageContext",
+    "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound", "NotPermitted", "Notify", "Outcome",
+    "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin", "PluginSettings", "Quarantine",
+    "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect", "Refused", "Registry", "Reject",
+    "Reply", "Reported", "ReportedAddress", "Resolution", "ResolveContext", "Resolver", "Result", "RightsChanged",
+    "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext",
     "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened", "Settings", "Setup",
     "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Suppressed", "Target",
     "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "Workers",
-    "cause_of", "decode_unitext", "find_address", "header_value", "is_role", "network_keys", "new_queue_id",
-    "normalize_domain", "parse_ip", "read_report", "role_target",
+    "author_domain", "cause_of", "decode_unitext", "dkim_record", "find_address", "fsync_dir", "header_block_end",
+    "header_value", "is_role", "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "read_file",
+    "read_report", "role_target", "write_durably",
 ]  # fmt: skip

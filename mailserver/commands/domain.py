@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import click
 
 from mailserver.commands.engine import perform
-from mailserver.commands.options import config_option, json_option, show_rows
+from mailserver.commands.options import config_option, json_option, show, show_rows
 
 __all__ = ["command"]
 
@@ -49,3 +52,56 @@ def show_all(as_json: bool) -> None:
     }
     none = "no domains yet; serve one: mailserver domain add DOMAIN"
     show_rows(perform("domain.list", {}), columns, as_json=as_json, none=none)
+
+
+@command.group("dkim")
+@config_option
+def dkim() -> None:
+    """Keys that sign outgoing mail (DKIM)."""
+
+
+@dkim.command("list")
+@click.argument("domain", default="")
+@json_option
+@config_option
+def dkim_list(domain: str, as_json: bool) -> None:
+    """Show the keys of DOMAIN, or of all domains, and their DNS records."""
+    _show_keys(perform("dkim.list", {"domain": domain}), as_json)
+
+
+@dkim.command("rotate")
+@click.argument("domain")
+@json_option
+@config_option
+def dkim_rotate(domain: str, as_json: bool) -> None:
+    """Make the next keys of DOMAIN. They sign as soon as their records are seen in DNS; until then the old ones do."""
+    _show_keys(perform("dkim.rotate", {"domain": domain}), as_json)
+
+
+@dkim.command("activate")
+@click.argument("domain")
+@click.option("--force", is_flag=True, help="Even if DNS does not have their records yet.")
+@json_option
+@config_option
+def dkim_activate(domain: str, force: bool, as_json: bool) -> None:
+    """Let the next keys of DOMAIN sign now, instead of at the hourly look into DNS."""
+    _show_keys(perform("dkim.activate", {"domain": domain, "force": force}), as_json)
+
+
+def _show_keys(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        show(rows, as_json=True, text="")
+        return
+    columns = {"domain": "DOMAIN", "selector": "SELECTOR", "algorithm": "ALGORITHM", "state": "STATE", "dns": "IN DNS"}
+    show_rows([{**row, "dns": _dns_advice(row)} for row in rows], columns, as_json=False, none="no keys yet")
+    for row in rows:
+        if row["state"] != "retired" and not row["in_dns"]:
+            strings = " ".join(f'"{row["record"][at : at + 255]}"' for at in range(0, len(row["record"]), 255))
+            click.echo(f"\nPublish: {row['name']}. TXT {strings}")
+
+
+def _dns_advice(row: dict[str, Any]) -> str:
+    if row["state"] != "retired":
+        return "yes" if row["in_dns"] else "no: publish it"
+    day = f"{datetime.fromtimestamp(row['remove_after'], UTC):%Y-%m-%d}"
+    return f"remove it after {day}" if row["in_dns"] else "removed"

@@ -73,7 +73,7 @@ POINTS = (
     _decide("on_mail", MailContext),
     _decide("on_rcpt", RcptContext),
     _decide("on_message", MessageContext),
-    _decide("before_send", BeforeSendContext, "DKIM signatures on outbound mail"),
+    _decide("before_send", BeforeSendContext),
     _provide("authenticate", AuthenticateContext, Authenticated, Denied),
     _provide("scram_verifier", ScramContext, tuple),
     _provide("resolve", ResolveContext, Resolution, Unresolvable),

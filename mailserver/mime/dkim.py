@@ -1,0 +1,169 @@
+"""DKIM (RFC 6376): canonical forms, and what a signature covers. The arithmetic of keys is the caller's.
+
+Everything is `relaxed/relaxed`: what survives relays that fold anew and trim white space.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from mailserver.mime.addresses import read_addresses
+from mailserver.mime.headers import field_value, fields, unfold
+
+__all__ = ["BodyHash", "Signable", "author_domain", "public_record", "relaxed_field"]
+
+_WSP = re.compile(rb"[ \t]+")
+_NEWLINES = b"\r\n" * 4096
+
+#: What is signed where it is there, as often as it is there.
+_SIGNED = (
+    b"from", b"reply-to", b"subject", b"date", b"to", b"cc", b"message-id", b"in-reply-to", b"references",
+    b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id",
+    b"content-description", b"sender", b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc",
+    b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe",
+    b"list-post", b"list-owner", b"list-archive", b"auto-submitted", b"require-recipient-valid-since", b"tls-required",
+)  # fmt: skip
+#: Once more than they are there: nobody can put in another one that readers would see (RFC 6376 §8.15).
+_OVERSIGNED = (
+    b"from", b"reply-to", b"subject", b"date", b"to", b"cc", b"message-id", b"in-reply-to", b"references",
+    b"mime-version", b"content-type", b"content-transfer-encoding", b"sender", b"list-unsubscribe",
+    b"list-unsubscribe-post",
+)  # fmt: skip
+#: Of one field: a message with more than this many of them is signed over the last ones only.
+_MOST = 10
+_B64_LINE = 72
+
+
+class BodyHash:
+    """SHA-256 of a body in relaxed form (RFC 6376 §3.4.4), fed in pieces of any size; linear, nothing is kept."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._empty = True
+        #: Line ends that count only if something follows them.
+        self._newlines = 0
+        #: What the next piece may change: nothing, " ", "\\r" or " \\r".
+        self._rest = b""
+
+    def feed(self, octets: bytes) -> None:
+        """The next piece."""
+        text = _WSP.sub(b" ", self._rest + octets).replace(b" \r\n", b"\r\n")
+        held = next((len(end) for end in (b" \r", b"\r", b" ") if text.endswith(end)), 0)
+        text, self._rest = (text[:-held], text[-held:]) if held else (text, b"")
+        content = len(text.rstrip(b"\r\n"))
+        newlines = text.count(b"\r\n", content)
+        if content + 2 * newlines != len(text):
+            # Bare CR or LF is content like any other: strangers may have it, and sign it.
+            newlines = _trailing_newlines(text[content:])
+            content = len(text) - 2 * newlines
+        if content:
+            self._write_newlines()
+            self._hash.update(text[:content])
+            self._empty = False
+        self._newlines += newlines
+
+    def digest(self) -> bytes:
+        """The hash of what was fed; to be called once."""
+        if self._rest.strip(b" "):
+            self._write_newlines()
+            self._hash.update(self._rest)
+            self._empty = False
+        if not self._empty:
+            self._hash.update(b"\r\n")
+        return self._hash.digest()
+
+    def _write_newlines(self) -> None:
+        while self._newlines:
+            some = min(self._newlines, len(_NEWLINES) // 2)
+            self._hash.update(_NEWLINES[: 2 * some])
+            self._newlines -= some
+
+
+def _trailing_newlines(text: bytes) -> int:
+    """How many CRLFs end `text`."""
+    parts = text.split(b"\r\n")
+    return next((number for number, part in enumerate(reversed(parts)) if part), len(parts) - 1)
+
+
+def relaxed_field(name: bytes, raw: bytes) -> bytes:
+    """A header field in relaxed form, without its line end (RFC 6376 §3.4.2); `raw` is its value, folded or not."""
+    return name.lower() + b":" + _WSP.sub(b" ", raw.replace(b"\r\n", b"")).strip(b" \t")
+
+
+class Signable:
+    """The header of a message that is to be signed, prepared once for all its signatures."""
+
+    def __init__(self, header: bytes) -> None:
+        """`header` is the beginning of the message; what follows the header block does not matter."""
+        present: dict[bytes, list[bytes]] = {}
+        for name, start, end in fields(header):
+            if name in _SIGNED:
+                present.setdefault(name, []).append(relaxed_field(name, field_value(header, start, end)))
+        names: list[bytes] = []
+        covered: list[bytes] = []
+        for name in _SIGNED:
+            # RFC 6376 §5.4.2: several fields of one name are taken from the bottom up.
+            found = present.get(name, [])[: -_MOST - 1 : -1]
+            once_more = name in _OVERSIGNED and len(found) < _MOST
+            names += [name] * (len(found) + once_more)
+            covered += found
+        self._names = b":".join(names).decode("ascii")
+        self._covered = b"".join([line + b"\r\n" for line in covered])
+
+    def unsigned(
+        self, *, algorithm: str, domain: str, selector: str, body_hash: bytes, at: int, expires: int
+    ) -> tuple[str, bytes]:
+        """The value of DKIM-Signature but for its last tag, and the octets to sign (RFC 6376 §3.5, §3.7).
+
+        Append the signature to the value by `complete`. `at` and `expires` are epoch seconds.
+        """
+        value = (
+            f"v=1; a={algorithm}; c=relaxed/relaxed; d={domain}; s={selector}; t={at}; x={expires};"
+            f" h={_spaced(self._names)}; bh={base64.b64encode(body_hash).decode('ascii')}; b="
+        )
+        return value, self._covered + relaxed_field(b"dkim-signature", value.encode("ascii"))
+
+    @staticmethod
+    def complete(value: str, signature: bytes) -> str:
+        """The whole value. It has spaces where it may be folded."""
+        text = base64.b64encode(signature).decode("ascii")
+        return value + " ".join(text[start : start + _B64_LINE] for start in range(0, len(text), _B64_LINE))
+
+
+def _spaced(names: str) -> str:
+    """Names separated by ":" with a space here and there, so that the line can be folded."""
+    parts: list[str] = []
+    length = 0
+    for name in names.split(":"):
+        if length + len(name) > _B64_LINE - 4 and parts:
+            parts.append(" ")
+            length = 0
+        parts.append(name + ":")
+        length += len(name) + 1
+    return "".join(parts).removesuffix(":")
+
+
+def author_domain(header: bytes) -> str | None:
+    """The domain of the author: of all addresses in the only From field. None when there is no such one.
+
+    In lower case and A-labels only if the message has it so.
+    """
+    found = [field_value(header, start, end) for name, start, end in fields(header) if name == b"from"]
+    if len(found) != 1:
+        return None
+    addresses, sound = read_addresses(unfold(found[0]))
+    domains = {entry.domain.lower() for entry in addresses if entry.is_mailbox and entry.domain is not None}
+    if not sound or len(domains) != 1 or not all(entry.is_mailbox and entry.domain is not None for entry in addresses):
+        return None
+    try:
+        return domains.pop().decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def public_record(algorithm: str, key: bytes) -> str:
+    """The text of the TXT record for a public key: DER of SubjectPublicKeyInfo for rsa, 32 octets for ed25519
+    (RFC 6376 §3.6.1, RFC 8463 §4)."""
+    return f"v=DKIM1; k={algorithm}; p={base64.b64encode(key).decode('ascii')}"
