@@ -262,9 +262,9 @@ class Opener:
         ))  # fmt: skip
 
 
-def _server_name(host: str) -> str:
-    """For SNI (RFC 7672 §8.1); an address has none (RFC 6066 §3)."""
-    return "" if host.startswith("[") else host
+def _server_name(name: str) -> str:
+    """For SNI (RFC 7672 §8.1); an address has none (RFC 6066 §3), and neither has a pattern."""
+    return "" if name.startswith(("[", "*")) else name
 
 
 def refused(stage: Stage, reply: RemoteReply, address: str) -> HostFailed:

@@ -86,8 +86,8 @@ class Transaction:
 
     @property
     def clean(self) -> bool:
-        """The server is where it was before MAIL; otherwise RSET must go first (RFC 5321 §4.1.1.5)."""
-        return self._end is not None and self._end[0] is Stage.END
+        """The server is where it was before MAIL; otherwise RSET goes first (RFC 5321 §4.1.1.5, RFC 3030 §2)."""
+        return self._end is not None and self._end[0] is Stage.END and self._end[1].positive
 
     @property
     def heard(self) -> bool:

@@ -52,7 +52,8 @@ def parsed(text: str) -> RemoteReply:
         (Stage.RCPT, ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org;"
                      " https://www.spamhaus.org/query/ip/192.0.2.1"), T, "4.7.1", BLOCKED),
         (Stage.MAIL, ("550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet"
-                     " service provider since part of their network is on our block list (S3150)."), T, "4.7.1", BLOCKED),
+                     " service provider since part of their network is on our block list (S3150)."),
+         T, "4.7.1", BLOCKED),
         (Stage.RCPT, ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]. To request removal visit"
                      " https://sender.office.com/"), T, "4.7.606", BLOCKED),
         (Stage.GREETING, ("421-4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your IP\n"
