@@ -222,6 +222,8 @@ class Connection(asyncio.Protocol):
                 cast("asyncio.Transport", self.transport), self, context, server_hostname=name or None,
                 ssl_handshake_timeout=seconds, ssl_shutdown_timeout=self._settings.quit_timeout,
             )  # fmt: skip
+        except OSError:
+            raise  # SSLCertVerificationError is a ValueError as well.
         except ValueError as error:
             self.abort("TLS is not possible")
             raise ssl.SSLError(f"the name of the server is not possible: {error}") from None

@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import cast
 
 from mailserver.net.starttls import start_tls
 from mailserver.wire.dotstuff import DotReader
@@ -128,8 +129,7 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.task is not None:
             return
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
         self.receiver.connections += 1
         self.receiver.open += 1
         self.number = self.receiver.connections

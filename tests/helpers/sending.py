@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailserver.hooks.dispatch import Hooks
+from mailserver.hooks.registry import HookOptions, Registry
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Destination
+from mailserver.model.dns import Answer
 from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.events import Event, TlsAttempted
 from mailserver.model.ids import new_queue_id
 from mailserver.outbound.exchangers import Exchangers
 from mailserver.outbound.sender import Sender
@@ -18,7 +21,7 @@ from mailserver.ports.delivery import Job
 from mailserver.ports.resolver import LookupFailed
 from tests.helpers.content import BytesContent
 
-__all__ = ["MESSAGE", "NoNames", "Noted", "job", "make_sender"]
+__all__ = ["MESSAGE", "Events", "Loopback", "Noted", "job", "make_sender"]
 
 MESSAGE = b"From: anna@example.test\r\nSubject: hello\r\n\r\nhello\r\n.\r\n..two dots\r\n"
 
@@ -34,17 +37,35 @@ class Noted:
 
 
 def make_sender(hooks: Hooks, *, smarthosts: Smarthosts | None = None, **changes: Any) -> Sender:
-    """`changes` are settings. Names are not known here: destinations have hosts that are addresses."""
-    return Sender(SendingSettings(**changes), hooks, "mail.example.test", Exchangers(NoNames()), smarthosts)
+    """`changes` are settings. All names lead to 127.0.0.1, and there is no MX."""
+    return Sender(SendingSettings(**changes), hooks, "mail.example.test", Exchangers(Loopback()), smarthosts)
 
 
-class NoNames:
-    """A `ports.resolver.Resolver` that knows nothing."""
+class Loopback:
+    """A `ports.resolver.Resolver` for which every name is this machine's."""
+
+    async def addresses(self, host: str) -> Answer[str]:
+        return Answer(records=("127.0.0.1",), name=host)
 
     async def _unknown(self, name: str, kind: str = "") -> Any:
         raise LookupFailed(f"nobody knows {name} here")
 
-    mx = addresses = tlsa = txt = ptr = query = _unknown
+    mx = tlsa = txt = ptr = query = _unknown
+
+
+class Events:
+    """Hooks with functions of a test, and the events that were emitted."""
+
+    def __init__(self, **functions: Any) -> None:
+        registry = Registry(HookOptions(plugin="test"))
+        self.all: list[Event] = []
+        registry.event_sink(self.all.append)
+        for point, function in functions.items():
+            getattr(registry, point)(function)
+        self.hooks = Hooks([registry])
+
+    def tls(self) -> list[TlsAttempted]:
+        return [event for event in self.all if isinstance(event, TlsAttempted)]
 
 
 def job(

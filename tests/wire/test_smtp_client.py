@@ -277,12 +277,10 @@ def test_nobody_is_accepted_and_data_is_all_the_same() -> None:
     transaction.octets()
     for code in (250, 550, 354):
         transaction.receive(reply(code))
-    assert not transaction.due
-    assert not transaction.done
+    assert (transaction.due, transaction.done) == (False, False)
     assert transaction.octets() == b".\r\n"
     transaction.receive(reply(554))
-    assert transaction.done
-    assert not transaction.clean
+    assert (transaction.done, transaction.clean) == (True, False)
     answer = transaction.answer(0)
     assert answer is not None
     assert answer[0] is Stage.RCPT
