@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
-from mailserver.ports.store import Content
+from mailserver.ports.store import ReadableContent
 
 __all__ = ["MailQueue", "QueuedMessage"]
 
@@ -33,7 +33,9 @@ class QueuedMessage:
 class MailQueue(Protocol):
     """Durable waiting room for mail that cannot be delivered at once."""
 
-    async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
+    async def inject(
+        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b""
+    ) -> None:
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
 
         Raises StorageFailure, LimitReached (queue full): then nothing is kept.

@@ -87,7 +87,7 @@ class Mirror:
         """Forget everything but those who watch."""
         self._entries.clear()
 
-    def watch(self, on_item: Callable[[Item], None]) -> Callable[[], None]:
+    def watch(self, on_item: Callable[[Item], None], then: Callable[[], None] | None = None) -> Callable[[], None]:
         """See `DiskQueue.watch`."""
         key = object()
         self._watchers[key] = on_item
@@ -97,7 +97,11 @@ class Mirror:
         def tell_some() -> None:
             for _ in range(_SLICE):
                 queue_id = next(here, None)
-                if queue_id is None or key not in self._watchers:
+                if key not in self._watchers:
+                    return
+                if queue_id is None:
+                    if then is not None:
+                        then()
                     return
                 if queue_id in self._entries:
                     self._tell([on_item], self._entries[queue_id].item())

@@ -438,10 +438,10 @@ async def test_who_watches_is_told_of_every_item(root: Path, queue: DiskQueue) -
     await queue.__aexit__(None, None, None)
     await queue.__aenter__()
     seen: list[str] = []
-    undo = queue.watch(lambda item: seen.append(item.queue_id))
+    undo = queue.watch(lambda item: seen.append(item.queue_id), lambda: seen.append("all"))
     second, third = new_queue_id(), new_queue_id()
     await queue.inject(second, envelope(), BytesContent(MESSAGE))
-    assert seen == [ID, second]
+    assert seen == [ID, "all", second]
     undo()
     await queue.inject(third, envelope(), BytesContent(MESSAGE))
-    assert seen == [ID, second]
+    assert seen == [ID, "all", second]
