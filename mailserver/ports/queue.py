@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailserver.model.envelope import Envelope
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.store import ReadableContent
 
 __all__ = ["MailQueue", "QueuedMessage"]
@@ -40,6 +40,10 @@ class MailQueue(Protocol):
 
         Raises StorageFailure, LimitReached (queue full): then nothing is kept.
         """
+        ...
+
+    def held_for(self, account: AccountId) -> int:
+        """How many messages are here that the account submitted for a later time."""
         ...
 
     async def list(self) -> list[QueuedMessage]:

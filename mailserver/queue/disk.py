@@ -20,7 +20,7 @@ import structlog
 
 from mailserver.model.envelope import Envelope
 from mailserver.model.errors import AlreadyExists, LimitReached, MailError, StorageFailure
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.clock import Clock
 from mailserver.ports.queue import QueuedMessage
 from mailserver.ports.store import ReadableContent
@@ -145,6 +145,10 @@ class DiskQueue:
     def item(self, queue_id: QueueId) -> Item:
         """One message, as it is now. Raises NotFound."""
         return self._mirror[queue_id].item()
+
+    def held_for(self, account: AccountId) -> int:
+        """How many messages are here that the account submitted for a later time."""
+        return self._mirror.held_for(account)
 
     def items(self) -> Iterator[Item]:
         """Every message. Others may come and go meanwhile."""

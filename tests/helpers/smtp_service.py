@@ -68,6 +68,9 @@ class MemoryQueue:
             raise self.failure
         self.items.append(Injected(queue_id, envelope, header + await content.read(0, content.size)))
 
+    def held_for(self, account: AccountId) -> int:
+        return sum(i.envelope.account == account and i.envelope.hold_until is not None for i in self.items)
+
     async def list(self) -> list[Any]:
         return []
 
