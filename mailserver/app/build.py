@@ -31,6 +31,7 @@ from mailserver.net.passwords import Passwords
 from mailserver.net.space import DiskSpace
 from mailserver.net.systemd import InheritedSockets, Socket
 from mailserver.net.tls import TlsContexts
+from mailserver.net.web import HttpsClient
 from mailserver.outbound.exchangers import Exchangers
 from mailserver.outbound.sender import Sender
 from mailserver.outbound.smarthosts import Smarthosts
@@ -71,6 +72,9 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
 
     resolver = DnsResolver(Servers(config.dns, clock), clock)
     stack.push_async_callback(resolver.close)
+    web = await stack.enter_async_context(
+        HttpsClient(resolver, allow_private=config.queue.allow_private_addresses)
+    )
     limits = config.limits
     passwords = Passwords(threads=limits.password_hashes, queue=limits.password_queue, scram=config.auth.scram)
     stack.callback(passwords.close)
@@ -87,6 +91,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         passwords=passwords,
         failed_logins=failures,
         resolver=resolver,
+        web=web,
         trusted=tuple(limits.trusted),
         emit=hooks.emit,
     )
