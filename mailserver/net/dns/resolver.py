@@ -108,23 +108,26 @@ class DnsResolver:
     async def addresses(self, host: str) -> Answer[str]:
         """See the port. IPv6 is asked for only where there is a way to it, or where there is no IPv4."""
         if self._routes.ipv6():
-            answers = [*await asyncio.gather(self._outcome(host, AAAA), self._outcome(host, A))]
+            known = [self._remembered(host, kind) for kind in (AAAA, A)]
+            answers = [answer for answer in known if answer is not None]
+            if len(answers) < len(known):
+                answers = [*await asyncio.gather(self._outcome(host, AAAA), self._outcome(host, A))]
         else:
             answers = [four := await self._outcome(host, A)]
             if not isinstance(four, _Failure) and four.exists and not four.records:
                 answers.append(await self._outcome(host, AAAA))
-        known = [answer for answer in answers if not isinstance(answer, _Failure)]
+        good = [answer for answer in answers if not isinstance(answer, _Failure)]
         failed = [answer for answer in answers if isinstance(answer, _Failure)]
-        records = interleave(address for answer in known for address in answer.records)
+        records = interleave(address for answer in good for address in answer.records)
         if failed and not records:
             # What the other type says does not matter: there may be addresses.
             raise LookupFailed(failed[0].text, detail=failed[0].detail, bogus=any(each.bogus for each in failed))
-        first = next((answer for answer in known if answer.records), known[0])
-        authentic = all(answer.authentic for answer in known)
+        first = next((answer for answer in good if answer.records), good[0])
+        authentic = all(answer.authentic for answer in good)
         return Answer(
             records=tuple(records),
             name=first.name,
-            exists=any(answer.exists for answer in known),
+            exists=any(answer.exists for answer in good),
             authentic=authentic,
             secure_owner=authentic or await self._is_secure_alias(host, first),
         )
@@ -142,24 +145,30 @@ class DnsResolver:
             raise LookupFailed(outcome.text, detail=outcome.detail, bogus=outcome.bogus)
         return outcome
 
-    async def _outcome(self, name: str, kind: int, as_text: bool = False) -> _Outcome:
+    def _remembered(self, name: str, kind: int, as_text: bool = False) -> _Outcome | None:
+        """What is known without asking."""
         asked = _ascii(name)
         if asked is None:
             return Answer(records=(), name=name, exists=False)
+        self.servers.current()
         if self.servers.changed != self._changed:
             # Whom we believed may not be believed any more.
             self._changed = self.servers.changed
             self._cache.clear()
-        key = (asked, kind, as_text)
-        known = self._cache.get(key)
+        known = self._cache.get((asked, kind, as_text))
         if known is not None:
             self.counters.remembered += 1
             return known
-        if (special := _special(asked, kind)) is not None:
-            return special
+        return _special(asked, kind)
+
+    async def _outcome(self, name: str, kind: int, as_text: bool = False) -> _Outcome:
+        known = self._remembered(name, kind, as_text)
+        if known is not None:
+            return known
+        key = (_ascii(name) or "", kind, as_text)
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.create_task(self._look_up(key), name=f"dns {asked}")
+            task = asyncio.create_task(self._look_up(key), name=f"dns {key[0]}")
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         # Others may wait for it too: it goes on when one of them has no more time.

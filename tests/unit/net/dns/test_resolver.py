@@ -371,3 +371,15 @@ async def test_the_cache_has_a_bound(dns: DnsServer, fake_clock: FakeClock) -> N
     assert len(dns.queries) == 30
     await resolver.mx("n0.test")
     assert len(dns.queries) == 31
+
+
+async def test_other_servers_mean_other_answers(dns: DnsServer, tmp_path: Path, fake_clock: FakeClock) -> None:
+    dns.add(NAME, "MX", "5 m.test.", authentic=True)
+    world = World(dns, clock=fake_clock)
+    servers = world.resolver.servers
+    assert (await world.resolver.mx(NAME)).authentic
+    with DnsServer() as other:
+        other.add(NAME, "MX", "5 other.test.")
+        servers.update(DnsSettings(servers=[other.endpoint]))
+        assert (await world.resolver.mx(NAME)).records == (MailExchanger(5, "other.test"),)
+    await world.resolver.close()
