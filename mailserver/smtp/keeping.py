@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mailserver.hooks.contexts import Session
+from mailserver.hooks.contexts import LocalMailbox, Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
-from mailserver.model.envelope import Envelope, Notify, Recipient
+from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import MailError
 from mailserver.model.events import Accepted, Delivered, Queued
 from mailserver.model.ids import AccountId, QueueId, new_queue_id
@@ -26,14 +26,12 @@ from mailserver.model.mailbox import Stored
 from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
-from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.forwarding import forwarded, forwarding_field, retry_of
-from mailserver.smtp.placing import LocalPlace
+from mailserver.ports.store import Content, MailStore, Target
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
 from mailserver.smtp.transaction import Destination
 
-__all__ = ["ClientGone", "Keeper", "Message", "NotKept"]
+__all__ = ["ClientGone", "Keeper", "LocalPlace", "Message", "NotKept"]
 
 log = structlog.get_logger()
 
@@ -63,17 +61,14 @@ class Message:
     #: True once the client can no longer hear a reply.
     client_gone: Callable[[], bool]
 
-    def waits(self, destination: Destination) -> bool:
-        """Must a recipient of ours go through the queue? Who asks to be told of the delivery must: only the queue
-        reports, so that a crash does not lose what was promised (RFC 3461 §5.2.1); and mail for a later time."""
-        if not destination.local:
-            return False
-        return self.envelope.hold_until is not None or Notify.SUCCESS in destination.recipient.notify
 
-    @property
-    def at_once(self) -> list[Destination]:
-        """The recipients that need not."""
-        return [destination for destination in self.destinations if not self.waits(destination)]
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    """One place in an account, and the recipient that it serves."""
+
+    destination: Destination
+    mailbox: LocalMailbox
+    target: Target
 
 
 class Keeper:
@@ -96,7 +91,7 @@ class Keeper:
                     stored.append(result)
                 else:
                     failed.append((place, result))
-        items = _queued_items(message)
+        items = _remote_items(message)
         if failed:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
@@ -136,7 +131,16 @@ class Keeper:
             )  # fmt: skip
 
     def _retry(self, place: LocalPlace) -> Recipient:
-        return retry_of(place.destination.recipient, place.mailbox, self._directory)
+        """Whom a queue item names for a mailbox that failed: the account itself, since an alias has other targets.
+
+        The detail behind the sub-address separator goes along.
+        """
+        account = EmailAddress.parse(place.mailbox.account)
+        if place.mailbox.detail:
+            domain = self._directory.domain(account.domain)
+            separator = domain.subaddress_separator if domain is not None else "+"
+            account = EmailAddress(f"{account.local}{separator}{place.mailbox.detail}", account.domain)
+        return _instead(place.destination.recipient, account)
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
         for place in stored:
@@ -165,20 +169,34 @@ class Keeper:
         )  # fmt: skip
 
 
-def _queued_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
-    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards."""
+def _remote_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
+    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards.
+
+    Delivered-To names the address that forwards, so that it notices the message when it comes back.
+    """
     items = []
     # Who is named twice gets the message once; the first naming counts.
     direct: dict[EmailAddress, Recipient] = {}
     for destination in message.destinations:
-        if message.waits(destination) or (destination.remote and not destination.forwarded):
+        if destination.remote and not destination.forwarded:
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
         items.append((b"", tuple(direct.values())))
     for destination in message.destinations:
-        if destination.forwarded and not message.waits(destination):
-            items.append((forwarding_field(destination), forwarded(destination)))
+        if destination.forwarded:
+            header = f"Delivered-To: {destination.recipient.address}\r\n".encode()
+            items.append((header, tuple(_instead(destination.recipient, address) for address in destination.remote)))
     return items
+
+
+def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:
+    """The same recipient at another address; what it was called first stays known (RFC 3461 §5.2.7.1)."""
+    original = recipient.original_recipient
+    if original is None and str(recipient.address).isascii():
+        original = "rfc822;" + "".join(
+            c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in str(recipient.address)
+        )
+    return replace(recipient, address=address, original_recipient=original)
 
 
 def _account_id(place: Stored) -> AccountId:

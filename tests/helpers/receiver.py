@@ -1,8 +1,9 @@
 """A mail server on a loopback port that answers as a test tells it, and keeps the octets that it got.
 
-`answers` says what to do at a stage (GREETING, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, END, RSET, QUIT):
-octets are sent as they are (several: one after the other, each at the next time, the last one for good); CLOSE, RESET
-and SILENCE do that instead; a function gets the command line and returns one of these, or None for the usual reply.
+`answers` says what to do at a stage (GREETING, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, END, RSET, QUIT, or
+OTHER: any other line): octets are sent as they are (several: one after the other, each at the next time, the last one
+for good); CLOSE, RESET and SILENCE do that instead; a function gets the command line and returns one of these, or None
+for the usual reply.
 """
 
 from __future__ import annotations
@@ -102,6 +103,14 @@ class Receiver:
         """The commands that came, by name."""
         return [line.split(" ")[0].split(":")[0].upper() for line in self.lines]
 
+    async def settled(self) -> None:
+        """Wait until no connection is left."""
+        for _ in range(2000):
+            if self.open == 0:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("connections remain")
+
     def answer(self, stage: str, line: bytes) -> One:
         given = self.answers.get(stage)
         if given is None or isinstance(given, bytes | _Act):
@@ -125,6 +134,8 @@ class _Session(asyncio.Protocol):
         self.ended = False
         self.encrypted = receiver.implicit_tls
         self.task: asyncio.Task[None] | None = None
+        #: The stage of the last answer.
+        self.waiting_in = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.task is not None:
@@ -176,6 +187,7 @@ class _Session(asyncio.Protocol):
 
     async def say(self, stage: str, line: bytes = b"") -> int:
         """Answer; the code that was sent (0: none that counts)."""
+        self.waiting_in = stage
         answer = self.receiver.answer(stage, line)
         if answer is None:
             answer = self.usual(stage)
@@ -224,7 +236,7 @@ class _Session(asyncio.Protocol):
             if verb == "BDAT":
                 await self.chunk(argument, mail, recipients)
                 continue
-            code = await self.say(verb, line)
+            code = await self.say(verb if verb in _USUAL or verb == "EHLO" else "OTHER", line)
             if verb == "MAIL":
                 mail, recipients = argument if code == 250 else "", []
             elif verb == "RCPT" and 200 <= code < 300 and mail:
