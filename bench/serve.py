@@ -3,7 +3,8 @@
     python bench/serve.py DIRECTORY [PORT]
 
 makes DIRECTORY (configuration, mail) anew and becomes the server, on loopback: SMTP at PORT (13025), submission at
-PORT + 1, IMAP at PORT + 2, IMAP over TLS at PORT + 3, HTTP at PORT + 4. `bench/target.json` describes it to a harness.
+PORT + 1, IMAP at PORT + 2, IMAP over TLS at PORT + 3, HTTP at PORT + 4. Mail for others goes to 127.0.0.1:19025, where
+the harness listens. `bench/target.json` describes the server to it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ listen_tls = ["127.0.0.1:{3}"]
 connections_per_account = 5000
 [http]
 listen = ["127.0.0.1:{4}"]
+[queue]
+relay = "127.0.0.1:19025"
 """
 
 

@@ -102,7 +102,10 @@ from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
+from mailserver.ports.web import WebAnswer, WebClient, WebFailed
 from mailserver.wire.refusal import Cause, cause_of
+from mailserver.wire.tlsa import usable as usable_tlsa
+from mailserver.wire.tlsa import written as written_tlsa
 from mailserver.wire.xtext import decode_unitext
 
 __all__ = [
@@ -121,8 +124,9 @@ __all__ = [
     "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext",
     "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened", "Settings", "Setup",
     "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Suppressed", "Target",
-    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "Workers",
-    "author_domain", "cause_of", "decode_unitext", "dkim_record", "find_address", "fsync_dir", "header_block_end",
-    "header_value", "is_role", "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "read_file",
-    "read_report", "role_target", "write_durably",
+    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "WebAnswer",
+    "WebClient", "WebFailed", "Workers", "author_domain", "cause_of", "decode_unitext", "dkim_record",
+    "find_address", "fsync_dir", "header_block_end", "header_value", "is_role", "network_keys", "new_queue_id",
+    "normalize_domain", "parse_ip", "read_file", "read_report", "role_target", "usable_tlsa", "write_durably",
+    "written_tlsa",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import Clock
 from mailserver.ports.service import Service
 from mailserver.queue.disk import DiskQueue
+from mailserver.queue.runner import QueueRunner
 from mailserver.smtp.service import SmtpService
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.maildir.names import account_path
@@ -43,6 +44,7 @@ class Application:
     store: MaildirStore
     queue: DiskQueue
     resolver: DnsResolver
+    runner: QueueRunner
     passwords: Passwords
     failures: LoginFailures
     logins: LoginService

@@ -15,6 +15,7 @@ from mailserver.app.load import ConfigurationError, Loaded
 from mailserver.app.metrics import Metrics
 from mailserver.app.paths import state_dir
 from mailserver.app.plugins import plugins_of, server_part
+from mailserver.app.sending import OwnPorts, make_runner
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.plugin import Host
 from mailserver.hooks.running import PluginSetupFailed, RunningPlugins
@@ -30,6 +31,10 @@ from mailserver.net.passwords import Passwords
 from mailserver.net.space import DiskSpace
 from mailserver.net.systemd import InheritedSockets, Socket
 from mailserver.net.tls import TlsContexts
+from mailserver.net.web import HttpsClient
+from mailserver.outbound.exchangers import Exchangers
+from mailserver.outbound.sender import Sender
+from mailserver.outbound.smarthosts import Smarthosts
 from mailserver.ports.clock import SystemClock
 from mailserver.queue.disk import DiskQueue
 from mailserver.smtp.service import SmtpService
@@ -67,6 +72,9 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
 
     resolver = DnsResolver(Servers(config.dns, clock), clock)
     stack.push_async_callback(resolver.close)
+    web = await stack.enter_async_context(
+        HttpsClient(resolver, allow_private=config.queue.allow_private_addresses)
+    )
     limits = config.limits
     passwords = Passwords(threads=limits.password_hashes, queue=limits.password_queue, scram=config.auth.scram)
     stack.callback(passwords.close)
@@ -83,6 +91,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         passwords=passwords,
         failed_logins=failures,
         resolver=resolver,
+        web=web,
         trusted=tuple(limits.trusted),
         emit=hooks.emit,
     )
@@ -101,6 +110,16 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     smtp = SmtpService(
         config.smtp, config.submission, limits, hooks, store, queue, logins, tls, table, hostname, directory, clock,
         inherited=sockets, space=space,
+    )  # fmt: skip
+    exchangers = Exchangers(
+        resolver, port=config.queue.port, allow_private=config.queue.allow_private_addresses, own_names=[hostname],
+        own=OwnPorts(smtp.listeners),
+    )  # fmt: skip
+    sender = Sender(config.sending, hooks, hostname, exchangers, Smarthosts(config.smarthosts))
+    await stack.enter_async_context(sender)
+    runner = make_runner(
+        config, hooks=hooks, store=store, queue=queue, directory=directory, resolver=smtp.submission.parts.resolver,
+        outbound=sender.deliver, hostname=hostname, clock=clock,
     )  # fmt: skip
     imap = ImapServer(
         config.imap,
@@ -127,6 +146,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         store=store,
         queue=queue,
         resolver=resolver,
+        runner=runner,
         passwords=passwords,
         failures=failures,
         logins=logins,
@@ -140,7 +160,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         metrics=metrics,
         health=health,
         listeners=listeners,
-        services=[contribution.value for contribution in hooks.contributions("service")],
+        services=[runner, *(contribution.value for contribution in hooks.contributions("service"))],
     )
     add_gauges(app)
     return app

@@ -8,16 +8,20 @@ from typing import Any
 
 import structlog
 
+from mailserver.model.delivery import Outcome
 from mailserver.model.events import (
     Accepted,
+    Attempted,
     Delivered,
     Event,
     LoginFailed,
     LoginSucceeded,
     Queued,
     Refused,
+    Reported,
     SessionClosed,
     SessionOpened,
+    TlsAttempted,
 )
 
 __all__ = ["log_event"]
@@ -64,6 +68,39 @@ def _queued(event: Queued) -> None:
     log.info("queued", id=event.queue_id, sender=event.sender or "<>", recipients=event.recipients, size=event.size)
 
 
+def _attempted(event: Attempted) -> None:
+    """One line per recipient; what went into a mailbox of ours has one already."""
+    result = event.result
+    facts = {
+        "id": event.queue_id, "recipient": event.recipient, "sender": event.sender or "<>",
+        "destination": event.destination, "remote": result.remote, "address": result.address, "tls": result.tls,
+        "code": result.code or "", "status": result.status, "reply": result.reply, "attempt": event.attempt,
+        "age": round(event.at - event.arrived, 1),
+    }  # fmt: skip
+    facts = {name: value for name, value in facts.items() if value != ""}
+    if result.outcome is Outcome.DELIVERED:
+        if event.destination != "local":
+            log.info("sent", **facts)
+    elif result.outcome is Outcome.DEFERRED:
+        again = event.next_attempt
+        log.info("deferred", **facts, again_in=None if again is None else round(again - event.at))
+    else:
+        log.warning("failed", **facts)
+
+
+def _reported(event: Reported) -> None:
+    words = {"failed": "bounced", "delayed": "delay reported"}.get(event.action, "success reported")
+    log.info(words, id=event.queue_id, report=event.report_id, to=event.to, recipients=event.recipients)
+
+
+def _tls(event: TlsAttempted) -> None:
+    """What was used stands in the line of the attempt, too."""
+    log.debug(
+        "tls", destination=event.domain, host=event.host, address=event.address, policy=event.policy.source,
+        tls=event.tls, failure=event.failure, detail=event.detail,
+    )  # fmt: skip
+
+
 def _refused(event: Refused) -> None:
     log.info(
         "refused", id=event.session, service=event.service, stage=event.stage, peer=event.peer,
@@ -95,6 +132,9 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Accepted: _accepted,
     Delivered: _delivered,
     Queued: _queued,
+    Attempted: _attempted,
+    Reported: _reported,
+    TlsAttempted: _tls,
     Refused: _refused,
     LoginSucceeded: _login,
     LoginFailed: _login_failed,

@@ -11,14 +11,17 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from mailserver.model.delivery import Outcome
 from mailserver.model.events import (
     Accepted,
+    Attempted,
     Delivered,
     Event,
     LoginFailed,
     LoginSucceeded,
     Queued,
     Refused,
+    Reported,
     SessionClosed,
     SessionOpened,
 )
@@ -44,6 +47,8 @@ class Metrics:
         self._accepted_octets = self._counter("message_octets_accepted", "Octets of acknowledged messages.", "service")
         self._delivered = self._counter("messages_delivered", "Copies put into mailboxes.")
         self._queued = self._counter("messages_queued", "Messages put into the queue.")
+        self._attempts = self._counter("attempts", "Recipients of queued messages that were tried.", "outcome")
+        self._reports = self._counter("reports", "Delivery status notifications made.", "action")
         self._refused = self._counter("refused", "Commands and messages refused.", "service", "stage", "class")
         self._logins = self._counter("logins", "Attempts to log in.", "service", "result")
         self._sinks: Mapping[type, Callable[[Any], None]] = self._make_sinks()
@@ -100,6 +105,14 @@ class Metrics:
         def on_queued(event: Queued) -> None:
             self._queued.inc()
 
+        attempts = {outcome: self._attempts.labels(outcome.value) for outcome in Outcome}
+
+        def on_attempted(event: Attempted) -> None:
+            attempts[event.result.outcome].inc()
+
+        def on_reported(event: Reported) -> None:
+            self._reports.labels(event.action).inc()
+
         def on_login(event: LoginSucceeded) -> None:
             self._logins.labels(event.service, "good").inc()
 
@@ -117,6 +130,8 @@ class Metrics:
             Refused: on_refused,
             Delivered: on_delivered,
             Queued: on_queued,
+            Attempted: on_attempted,
+            Reported: on_reported,
             LoginSucceeded: on_login,
             LoginFailed: on_login_failed,
             SessionOpened: on_opened,

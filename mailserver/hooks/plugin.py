@@ -16,6 +16,7 @@ from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import Resolver
 from mailserver.ports.store import MailStore
+from mailserver.ports.web import WebClient
 
 if TYPE_CHECKING:
     from mailserver.hooks.registry import Registry
@@ -46,6 +47,7 @@ class Host:
     passwords: PasswordVerifier
     failed_logins: FailedLogins
     resolver: Resolver
+    web: WebClient
     trusted: tuple[str, ...] = ()
     emit: Callable[[Event], None] = lambda event: None
 

@@ -79,7 +79,7 @@ POINTS = (
     _provide("resolve", ResolveContext, Resolution, Unresolvable),
     _provide("sender_allowed", SenderContext, bool),
     _provide("route", RouteContext, Route, reserved_for="routes per destination"),
-    _provide("tls_policy", TlsPolicyContext, TlsPolicy, reserved_for="DANE and MTA-STS"),
+    _provide("tls_policy", TlsPolicyContext, TlsPolicy),
     _provide("place", PlaceContext, Placement, reserved_for="Sieve"),
     _provide("search", SearchContext, SearchAnswer, reserved_for="full-text search"),
     HookPoint("observe", Kind.OBSERVE),

@@ -49,7 +49,8 @@ class Envelope:
 
     `account` is the account of ours that submitted it (`authenticated_as` is only what AUTH= of MAIL claims); `own`
     means that this server wrote the message: a report, a notice. Neither is ever true of a stranger's mail, so whoever
-    signs in our name may rely on them. `hold_until` (epoch seconds): not to be sent before (RFC 4865).
+    signs in our name may rely on them. `hold_until` (epoch seconds): not to be sent before (RFC 4865);
+    `hold_request` is what was asked for, in the words of a report.
     """
 
     sender: EmailAddress | None
@@ -65,3 +66,4 @@ class Envelope:
     account: AccountId | None = None
     own: bool = False
     hold_until: float | None = None
+    hold_request: str | None = None

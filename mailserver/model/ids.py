@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import secrets
 import time
 from typing import NewType
 
-__all__ = ["AccountId", "QueueId", "SessionId", "new_queue_id", "new_session_id"]
+__all__ = ["AccountId", "QueueId", "SessionId", "derived_queue_id", "new_queue_id", "new_session_id"]
 
 #: `localpart@domain` of an account as `EmailAddress.key` gives it; also its place: `<domain>/<localpart>` in data_dir.
 AccountId = NewType("AccountId", str)
@@ -42,3 +43,12 @@ def new_queue_id() -> QueueId:
 def new_session_id() -> SessionId:
     """6 characters, different for any thousand million connections of one process."""
     return SessionId(_base32(next(_sessions) & 0x3FFFFFFF, 6))
+
+
+def derived_queue_id(origin: QueueId, *facts: object) -> QueueId:
+    """The id of a message that follows from another one: the same facts give the same id, also after a crash.
+
+    It sorts beside the message that it follows from. The facts must not change between versions of the program.
+    """
+    digest = hashlib.sha256(repr((origin, *facts)).encode()).digest()
+    return QueueId(origin[:9] + _base32(int.from_bytes(digest[:5], "big"), 7))

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.api import Plugin, Settings
-from mailserver.plugins import accounts, aliases, dkim, rate_limit, suppression
+from mailserver.plugins import accounts, aliases, dane, dkim, mta_sts, rate_limit, suppression
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 
 #: By name, in the default order.
 BUILT_IN: Mapping[str, Plugin] = {
     plugin.name: plugin
-    for plugin in (rate_limit.plugin, suppression.plugin, accounts.plugin, aliases.plugin, dkim.plugin)
+    for plugin in (
+        rate_limit.plugin,
+        suppression.plugin,
+        accounts.plugin,
+        aliases.plugin,
+        dkim.plugin,
+        dane.plugin,
+        mta_sts.plugin,
+    )
 }
 #: Their settings, for the commented configuration file.
 SETTINGS: Mapping[str, type[Settings]] = {name: plugin.settings for name, plugin in BUILT_IN.items()}

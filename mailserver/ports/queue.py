@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailserver.model.envelope import Envelope
-from mailserver.model.ids import QueueId
-from mailserver.ports.store import Content
+from mailserver.model.ids import AccountId, QueueId
+from mailserver.ports.store import ReadableContent
 
 __all__ = ["MailQueue", "QueuedMessage"]
 
@@ -33,11 +33,17 @@ class QueuedMessage:
 class MailQueue(Protocol):
     """Durable waiting room for mail that cannot be delivered at once."""
 
-    async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
+    async def inject(
+        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b""
+    ) -> None:
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
 
         Raises StorageFailure, LimitReached (queue full): then nothing is kept.
         """
+        ...
+
+    def held_for(self, account: AccountId) -> int:
+        """How many messages are here that the account submitted for a later time."""
         ...
 
     async def list(self) -> list[QueuedMessage]:

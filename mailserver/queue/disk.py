@@ -20,10 +20,10 @@ import structlog
 
 from mailserver.model.envelope import Envelope
 from mailserver.model.errors import AlreadyExists, LimitReached, MailError, StorageFailure
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.clock import Clock
 from mailserver.ports.queue import QueuedMessage
-from mailserver.ports.store import Content
+from mailserver.ports.store import ReadableContent
 from mailserver.queue.codec import FRAME_SIZE, encode
 from mailserver.queue.content import ItemContent, open_content
 from mailserver.queue.mirror import Entry, Mirror, listed
@@ -103,7 +103,9 @@ class DiskQueue:
     def __len__(self) -> int:
         return len(self._mirror)
 
-    async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
+    async def inject(
+        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b""
+    ) -> None:
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
 
         Raises StorageFailure, LimitReached (queue full), AlreadyExists (the id): then nothing is kept.
@@ -144,16 +146,21 @@ class DiskQueue:
         """One message, as it is now. Raises NotFound."""
         return self._mirror[queue_id].item()
 
+    def held_for(self, account: AccountId) -> int:
+        """How many messages are here that the account submitted for a later time."""
+        return self._mirror.held_for(account)
+
     def items(self) -> Iterator[Item]:
         """Every message. Others may come and go meanwhile."""
         for queue_id in list(self._mirror):
             if queue_id in self._mirror:
                 yield self._mirror[queue_id].item()
 
-    def watch(self, on_item: Callable[[Item], None]) -> Callable[[], None]:
+    def watch(self, on_item: Callable[[Item], None], then: Callable[[], None] | None = None) -> Callable[[], None]:
         """Call `on_item` on the loop for each message that is durable: soon for those that are there, at once for each
-        new one and each that is found on the disk. Returns the undo."""
-        return self._mirror.watch(on_item)
+        new one and each that is found on the disk; `then` once all that was on the disk at the start has been told.
+        Returns the undo."""
+        return self._mirror.watch(on_item, then)
 
     async def record(self, queue_id: QueueId, *records: Record, durable: bool = True) -> None:
         """Write down what happened to a message, in the order of the calls; `item` shows it at once.
@@ -214,7 +221,7 @@ class DiskQueue:
         """Compare every item's content with its checksum; what is wrong. Reads the whole queue."""
         return await self._run(lambda: tuple(self._spool.verify()))
 
-    async def _stream(self, incoming: Incoming, content: Content, header: bytes, new: New) -> None:
+    async def _stream(self, incoming: Incoming, content: ReadableContent, header: bytes, new: New) -> None:
         chunk, position = header, 0
         while chunk or position < content.size:
             await self._run(functools.partial(incoming.write, chunk))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
 from mailserver.model.errors import NotFound
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.queue import QueuedMessage
 from mailserver.queue.codec import FRAME_SIZE, decode_new
 from mailserver.queue.record import Record
@@ -21,6 +22,8 @@ _log = structlog.get_logger()
 _ERROR_SHOWN = 200
 #: Items that a new watcher is told of in one turn of the loop.
 _SLICE = 200
+#: Only a NEW that has these octets can be one of a message for a later time.
+_HELD = b'"hold_until"'
 
 
 class Entry:
@@ -50,6 +53,9 @@ class Mirror:
     def __init__(self) -> None:
         self._entries: dict[QueueId, Entry] = {}
         self._watchers: dict[object, Callable[[Item], None]] = {}
+        #: Of messages that were submitted for a later time, who did; and how many of each.
+        self._later: dict[QueueId, AccountId] = {}
+        self._held: Counter[AccountId] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -70,6 +76,9 @@ class Mirror:
     def add(self, queue_id: QueueId, entry: Entry, item: Item | None = None) -> None:
         """It is durable; whoever watches is told. `item` is the same as an Item, if the caller has one."""
         self._entries[queue_id] = entry
+        if _HELD in entry.new:
+            item = item or entry.item()
+            self._count_held(item)
         if self._watchers:
             self._tell(self._watchers.values(), item or entry.item())
 
@@ -82,12 +91,29 @@ class Mirror:
     def remove(self, queue_id: QueueId) -> None:
         """It is gone."""
         self._entries.pop(queue_id, None)
+        account = self._later.pop(queue_id, None)
+        if account is not None:
+            self._held[account] -= 1
+            if not self._held[account]:
+                del self._held[account]
 
     def clear(self) -> None:
         """Forget everything but those who watch."""
         self._entries.clear()
+        self._later.clear()
+        self._held.clear()
 
-    def watch(self, on_item: Callable[[Item], None]) -> Callable[[], None]:
+    def held_for(self, account: AccountId) -> int:
+        """See `DiskQueue.held_for`."""
+        return self._held[account]
+
+    def _count_held(self, item: Item) -> None:
+        account = item.envelope.account
+        if account is not None and item.envelope.hold_until is not None and item.queue_id not in self._later:
+            self._later[item.queue_id] = account
+            self._held[account] += 1
+
+    def watch(self, on_item: Callable[[Item], None], then: Callable[[], None] | None = None) -> Callable[[], None]:
         """See `DiskQueue.watch`."""
         key = object()
         self._watchers[key] = on_item
@@ -97,7 +123,11 @@ class Mirror:
         def tell_some() -> None:
             for _ in range(_SLICE):
                 queue_id = next(here, None)
-                if queue_id is None or key not in self._watchers:
+                if key not in self._watchers:
+                    return
+                if queue_id is None:
+                    if then is not None:
+                        then()
                     return
                 if queue_id in self._entries:
                     self._tell([on_item], self._entries[queue_id].item())

@@ -54,6 +54,22 @@ class QueueSettings(Settings):
         " refused for the time being.",
     )
 
+    concurrency: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description="Messages that are sent to one destination at once, at most. It begins with 5, and there are fewer"
+        " while the destination asks for less.",
+    )
+    connections: int = Field(
+        200, ge=1, le=10_000, description="Messages that are sent to other servers at once, at most."
+    )
+    delay_notice: Duration = Field(
+        4 * 3600.0,
+        ge=0,
+        description="Tell the sender once that a message is late after this time; 0s: never (RFC 3461 §4.1).",
+    )
+
     @field_validator("retry")
     @classmethod
     def _positive(cls, value: list[float]) -> list[float]:

@@ -11,6 +11,7 @@ from mailserver.model.reply import Reply
 from mailserver.smtp.receiver import Receiver, Refusal
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import State, Transaction, refusal
+from mailserver.wire.future_release import extension
 from mailserver.wire.smtp import BadArgument, parse_helo, parse_mail, parse_rcpt
 
 __all__ = ["CommandBase", "Commands"]
@@ -90,6 +91,9 @@ class Commands(CommandBase):
             lines.append("REQUIRETLS")
         elif self.can_start_tls():
             lines.append("STARTTLS")
+        hold = self.receiver.hold_limit()
+        if hold is not None:
+            lines.append(extension(hold))
         if self.receiver.with_auth and facts.account is None:
             mechanisms = parts.login.mechanisms(facts)
             if mechanisms:
@@ -102,7 +106,9 @@ class Commands(CommandBase):
         if out_of_order is not None:
             return out_of_order
         facts = self.session.facts
-        arguments = parse_mail(argument, require_tls=bool(facts.tls), auth=self.receiver.with_auth)
+        arguments = parse_mail(
+            argument, require_tls=bool(facts.tls), auth=self.receiver.with_auth, hold=self.receiver.hold_limit()
+        )
         refused = await self.receiver.mail(self.session, self.transaction, arguments)
         return _MAIL_OK if refused is None else self.say(refused)
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from mailserver.hooks.contexts import LocalMailbox, Session
+from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
-from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.errors import MailError
 from mailserver.model.events import Accepted, Delivered, Queued
 from mailserver.model.ids import AccountId, QueueId, new_queue_id
@@ -26,12 +26,14 @@ from mailserver.model.mailbox import Stored
 from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
-from mailserver.ports.store import Content, MailStore, Target
+from mailserver.ports.store import Content, MailStore
+from mailserver.smtp.forwarding import forwarded, forwarding_field, retry_of
+from mailserver.smtp.placing import LocalPlace
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
 from mailserver.smtp.transaction import Destination
 
-__all__ = ["ClientGone", "Keeper", "LocalPlace", "Message", "NotKept"]
+__all__ = ["ClientGone", "Keeper", "Message", "NotKept"]
 
 log = structlog.get_logger()
 
@@ -61,14 +63,17 @@ class Message:
     #: True once the client can no longer hear a reply.
     client_gone: Callable[[], bool]
 
+    def waits(self, destination: Destination) -> bool:
+        """Must a recipient of ours go through the queue? Who asks to be told of the delivery must: only the queue
+        reports, so that a crash does not lose what was promised (RFC 3461 §5.2.1); and mail for a later time."""
+        if not destination.local:
+            return False
+        return self.envelope.hold_until is not None or Notify.SUCCESS in destination.recipient.notify
 
-@dataclass(frozen=True, slots=True)
-class LocalPlace:
-    """One place in an account, and the recipient that it serves."""
-
-    destination: Destination
-    mailbox: LocalMailbox
-    target: Target
+    @property
+    def at_once(self) -> list[Destination]:
+        """The recipients that need not."""
+        return [destination for destination in self.destinations if not self.waits(destination)]
 
 
 class Keeper:
@@ -91,7 +96,7 @@ class Keeper:
                     stored.append(result)
                 else:
                     failed.append((place, result))
-        items = _remote_items(message)
+        items = _queued_items(message)
         if failed:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
@@ -131,16 +136,7 @@ class Keeper:
             )  # fmt: skip
 
     def _retry(self, place: LocalPlace) -> Recipient:
-        """Whom a queue item names for a mailbox that failed: the account itself, since an alias has other targets.
-
-        The detail behind the sub-address separator goes along.
-        """
-        account = EmailAddress.parse(place.mailbox.account)
-        if place.mailbox.detail:
-            domain = self._directory.domain(account.domain)
-            separator = domain.subaddress_separator if domain is not None else "+"
-            account = EmailAddress(f"{account.local}{separator}{place.mailbox.detail}", account.domain)
-        return _instead(place.destination.recipient, account)
+        return retry_of(place.destination.recipient, place.mailbox, self._directory)
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
         for place in stored:
@@ -169,34 +165,20 @@ class Keeper:
         )  # fmt: skip
 
 
-def _remote_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
-    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards.
-
-    Delivered-To names the address that forwards, so that it notices the message when it comes back.
-    """
+def _queued_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
+    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards."""
     items = []
     # Who is named twice gets the message once; the first naming counts.
     direct: dict[EmailAddress, Recipient] = {}
     for destination in message.destinations:
-        if destination.remote and not destination.forwarded:
+        if message.waits(destination) or (destination.remote and not destination.forwarded):
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
         items.append((b"", tuple(direct.values())))
     for destination in message.destinations:
-        if destination.forwarded:
-            header = f"Delivered-To: {destination.recipient.address}\r\n".encode()
-            items.append((header, tuple(_instead(destination.recipient, address) for address in destination.remote)))
+        if destination.forwarded and not message.waits(destination):
+            items.append((forwarding_field(destination), forwarded(destination)))
     return items
-
-
-def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:
-    """The same recipient at another address; what it was called first stays known (RFC 3461 §5.2.7.1)."""
-    original = recipient.original_recipient
-    if original is None and str(recipient.address).isascii():
-        original = "rfc822;" + "".join(
-            c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in str(recipient.address)
-        )
-    return replace(recipient, address=address, original_recipient=original)
 
 
 def _account_id(place: Stored) -> AccountId:

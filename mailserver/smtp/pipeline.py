@@ -6,24 +6,21 @@ that can refuse mail runs before anything is kept, so nothing that was accepted 
 
 from __future__ import annotations
 
-from mailserver.hooks.contexts import MessageContext, PlaceContext, Placement
+from mailserver.hooks.contexts import MessageContext
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.errors import MailError
 from mailserver.model.events import Refused
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import Defer, Quarantine, Reject
 from mailserver.ports.clock import Clock
-from mailserver.ports.store import Target
-from mailserver.smtp.headercheck import delivered_to
-from mailserver.smtp.keeping import ClientGone, Keeper, LocalPlace, Message, NotKept
+from mailserver.smtp.forwarding import forwarded_before
+from mailserver.smtp.keeping import ClientGone, Keeper, Message, NotKept
+from mailserver.smtp.placing import find_places
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import make_fields
 
 __all__ = ["Pipeline"]
 
-JUNK = "Junk"
-_DEFAULT = Placement()
-_QUARANTINE = Placement(mailbox=JUNK, create=True)
 _LOOP = Reply(554, "5.4.6", "This message was forwarded from here before")
 
 
@@ -49,14 +46,17 @@ class Pipeline:
         )
         if isinstance(verdict, Reject | Defer):
             return self._refused(message, verdict.reply, verdict.reason)
-        if _forwarded_before(message):
+        if forwarded_before(message.destinations, message.content.head()):
             return self._refused(message, _LOOP, "forwarding loop")
         quarantined = isinstance(verdict, Quarantine) and not message.session.trusted
         fields = make_fields(
             message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers
         )
         try:
-            places = await self._places(message, quarantined)
+            places = await find_places(
+                self._hooks, message.session, message.queue_id, message.envelope, message.at_once, message.content,
+                quarantined=quarantined,
+            )  # fmt: skip
             if message.client_gone():
                 raise ClientGone
             return await self._keeper.keep(message, places, fields)
@@ -64,28 +64,6 @@ class Pipeline:
             return self._refused(message, error.reply, error.detail)
         except MailError as error:
             return self._refused(message, reply_to(error), error.detail or error.text)
-
-    async def _places(self, message: Message, quarantined: bool) -> list[LocalPlace]:
-        """Where each local copy goes; one copy for a mailbox that is reached in several ways."""
-        found: dict[tuple[str, str], LocalPlace] = {}
-        for destination in message.destinations:
-            for mailbox in destination.local:
-                placement = await self._hooks.place(
-                    PlaceContext(
-                        session=message.session, queue_id=message.queue_id, envelope=message.envelope,
-                        recipient=destination.recipient, account=mailbox.account, detail=mailbox.detail,
-                        quarantined=quarantined, content=message.content,
-                    )
-                )  # fmt: skip
-                if placement is None:
-                    placement = _QUARANTINE if quarantined else _DEFAULT
-                target = Target(
-                    account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create
-                )
-                key = (mailbox.account, placement.mailbox)
-                if key not in found:
-                    found[key] = LocalPlace(destination, mailbox, target)
-        return list(found.values())
 
     def _refused(self, message: Message, reply: Reply, reason: str) -> Reply:
         session, sender = message.session, message.envelope.sender
@@ -96,11 +74,3 @@ class Pipeline:
             )
         )  # fmt: skip
         return reply
-
-
-def _forwarded_before(message: Message) -> bool:
-    forwarding = [str(d.recipient.address).lower().encode() for d in message.destinations if d.forwarded]
-    if not forwarding:
-        return False
-    seen = delivered_to(message.content.head())
-    return any(address in seen for address in forwarding)

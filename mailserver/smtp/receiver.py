@@ -29,6 +29,7 @@ from mailserver.smtp.pipeline import Pipeline
 from mailserver.smtp.resolving import UNKNOWN, Resolver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import Destination, Transaction, make_envelope
+from mailserver.wire.future_release import HoldLimit
 from mailserver.wire.smtp import MailArguments, RcptArguments
 
 __all__ = ["Parts", "Receiver", "Refusal"]
@@ -139,6 +140,10 @@ class Receiver(ABC):
 
     async def check_sender(self, session: SmtpSession, envelope: Envelope) -> Refusal | None:
         """May this session send with this envelope sender?"""
+        return None
+
+    def hold_limit(self) -> HoldLimit | None:
+        """What FUTURERELEASE may ask for; None: it is not offered."""
         return None
 
     @abstractmethod

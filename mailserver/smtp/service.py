@@ -65,7 +65,7 @@ class SmtpService:
             pipeline=Pipeline(hooks, Keeper(hooks, store, queue, directory), hostname, clock),
             space=space,
         )  # fmt: skip
-        ingress, submission = Ingress(parts, settings), Submission(parts, clock)
+        ingress, submission = Ingress(parts, settings), Submission(parts, submission_settings, queue, clock)
         #: Also for what is submitted without SMTP.
         self.submission = submission
         self._ingress = ingress

@@ -61,5 +61,14 @@ class SubmissionSettings(Settings):
         description="Proxies that begin every connection with a PROXY header (version 1 or 2): addresses and networks.",
     )
 
+    hold_longest: Duration = Field(
+        30 * 86400.0, ge=0, le=999_999_999,
+        description="For how long a user may ask us to hold a message before it is sent (FUTURERELEASE, RFC 4865; mail"
+        " programs call it send later). 0s: not offered.",
+    )
+    hold_messages: int = Field(
+        500, ge=1, description="Messages of one account that may wait for such a time at once."
+    )
+
     _addresses = field_validator("listen", "listen_tls")(_check_all)
     _networks = field_validator("proxy_from")(check_networks)

@@ -9,19 +9,23 @@ from mailserver.model.errors import MailError
 from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
 from mailserver.ports.clock import Clock
+from mailserver.ports.queue import MailQueue
 from mailserver.smtp.compose import HeaderCompletion, visible_senders
 from mailserver.smtp.headercheck import check_header
 from mailserver.smtp.intake import HeaderEditor, Intake
 from mailserver.smtp.receiver import Parts, Receiver, Refusal
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.session import SmtpSession
+from mailserver.smtp.settings import SubmissionSettings
 from mailserver.smtp.transaction import Destination, Transaction
+from mailserver.wire.future_release import HoldLimit
 
 __all__ = ["Submission"]
 
 _AUTH_REQUIRED = Reply(530, "5.7.0", "Authentication is required")
 _NOT_YOURS = Reply(553, "5.7.1", "The sender address does not belong to your account")
 _ONE_FROM = Reply(553, "5.7.1", "The message must have exactly one From field")
+_TOO_MANY_HELD = Reply(552, "5.7.16", "Too many messages of yours wait for their time")
 _UNREADABLE = Reply(553, "5.7.1", "An address in From or Sender cannot be read")
 
 
@@ -32,15 +36,25 @@ class Submission(Receiver):
     normalize = True
     with_auth = True
 
-    def __init__(self, parts: Parts, clock: Clock) -> None:
+    def __init__(self, parts: Parts, settings: SubmissionSettings, queue: MailQueue, clock: Clock) -> None:
         super().__init__(parts)
+        self._settings = settings
+        self._queue = queue
         self._clock = clock
+
+    def hold_limit(self) -> HoldLimit | None:
+        """RFC 4865 §4.2: here, and on no other service."""
+        longest = int(self._settings.hold_longest)
+        return HoldLimit(self._clock.time(), longest) if longest else None
 
     async def check_sender(self, session: SmtpSession, envelope: Envelope) -> Refusal | None:
         """Authenticated, and an address of the account (or the null sender, for replies of programs)."""
         account = session.facts.account
         if account is None:
             return self.refuse(session, "mail", _AUTH_REQUIRED)
+        if envelope.hold_until is not None and self._queue.held_for(account) >= self._settings.hold_messages:
+            # RFC 4865 §6: the quota of an account.
+            return self.refuse(session, "mail", _TOO_MANY_HELD, envelope.sender)
         if envelope.sender is None:
             return None
         reply = await self._allowed(account, envelope.sender)

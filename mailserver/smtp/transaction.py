@@ -105,8 +105,10 @@ class Transaction:
 
 def make_envelope(arguments: MailArguments, recipients: tuple[Recipient, ...] = ()) -> Envelope:
     """The envelope that the arguments of MAIL and the recipients make."""
+    hold = arguments.hold
     return Envelope(
         sender=arguments.sender, recipients=recipients, declared_size=arguments.size, body=arguments.body,
         smtputf8=arguments.smtputf8, require_tls=arguments.require_tls, dsn_return=arguments.dsn_return,
         envelope_id=arguments.envelope_id, authenticated_as=arguments.auth,
+        hold_until=None if hold is None else hold.until, hold_request=None if hold is None else hold.request,
     )  # fmt: skip

@@ -5,7 +5,7 @@ Tolerated, because RFC 5321 asks for it or everyone does it: spaces after the co
 source route, which is dropped (§3.3, §4.1.1.3, appendix C).
 
 SIZE is RFC 1870, BODY RFC 6152, RET, ENVID, NOTIFY and ORCPT RFC 3461, AUTH RFC 4954 §5, SMTPUTF8 RFC 6531,
-REQUIRETLS RFC 8689.
+REQUIRETLS RFC 8689, HOLDFOR and HOLDUNTIL RFC 4865.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Body, DsnReturn, Notify
 from mailserver.model.errors import InvalidInput
 from mailserver.model.reply import Reply
+from mailserver.wire.future_release import Hold, HoldLimit, parse_hold
 
 __all__ = ["BadArgument", "MailArguments", "RcptArguments", "parse_bdat", "parse_helo", "parse_mail", "parse_rcpt"]
 
@@ -59,6 +60,7 @@ class MailArguments:
     dsn_return: DsnReturn | None = None
     envelope_id: str | None = None
     auth: str | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,10 @@ class RcptArguments:
     original_recipient: str | None = None
 
 
-def parse_mail(argument: bytes, *, require_tls: bool = False, auth: bool = False) -> MailArguments:
-    """Read what follows MAIL. `require_tls` and `auth`: these extensions were announced on this connection.
+def parse_mail(
+    argument: bytes, *, require_tls: bool = False, auth: bool = False, hold: HoldLimit | None = None
+) -> MailArguments:
+    """Read what follows MAIL. `require_tls`, `auth` and `hold`: these extensions were announced on this connection.
 
     Raises:
         BadArgument: 501, 553 (RFC 6531 §3.5: an address that needs SMTPUTF8) or 555 with the reason.
@@ -85,6 +89,7 @@ def parse_mail(argument: bytes, *, require_tls: bool = False, auth: bool = False
     given = _parameters(parameters)
     size = body = dsn_return = envelope_id = auth_value = None
     smtputf8 = tls = False
+    held = None if hold is None else _take_hold(given, hold)
     for name, value in given.items():
         if name == "SIZE":
             size = _size(value)
@@ -104,7 +109,9 @@ def parse_mail(argument: bytes, *, require_tls: bool = False, auth: bool = False
             raise BadArgument(555, "5.5.4", f"MAIL has no parameter {name}")
     if not smtputf8 and not path.isascii():
         raise BadArgument(553, "5.6.7", "The address needs SMTPUTF8")
-    return MailArguments(sender, size, body or Body.SEVEN_BIT, smtputf8, tls, dsn_return, envelope_id, auth_value)
+    return MailArguments(
+        sender, size, body or Body.SEVEN_BIT, smtputf8, tls, dsn_return, envelope_id, auth_value, held
+    )
 
 
 def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
@@ -228,6 +235,17 @@ def _xtext(name: str, value: str | None, longest: int) -> str:
     if value is None or len(value) > longest or not _XTEXT.fullmatch(value):
         raise BadArgument(501, "5.5.4", f"{name} is xtext of at most {longest} characters")
     return value
+
+
+def _take_hold(given: dict[str, str | None], limit: HoldLimit) -> Hold | None:
+    """One of its two forms, taken out of the parameters (RFC 4865 §4.2)."""
+    names = [name for name in ("HOLDFOR", "HOLDUNTIL") if name in given]
+    if len(names) > 1:
+        raise BadArgument(501, "5.5.4", "HOLDFOR and HOLDUNTIL exclude each other")
+    try:
+        return parse_hold(names[0], given.pop(names[0]), limit) if names else None
+    except ValueError as error:
+        raise BadArgument(501, "5.5.4", str(error)) from None
 
 
 def _notify(value: str | None) -> frozenset[Notify]:

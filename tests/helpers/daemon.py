@@ -55,8 +55,9 @@ class Daemon:
     """`python cli.py serve`. Ports stay the same over restarts. A context manager: leaving it stops the process.
 
     `settings` are lines of TOML by section, added to the configuration: `{"limits": "trusted = []"}`; the section ""
-    comes first. `inherit`: listening sockets by listener name, handed over at each start. On leaving, the log must
-    hold no secret and no traceback, unless `allow_tracebacks`.
+    comes first. Without settings for "queue" mail for others goes nowhere, and waits. `inherit`: listening sockets by
+    listener name, handed over at each start. On leaving, the log must hold no secret and no traceback, unless
+    `allow_tracebacks`.
     """
 
     def __init__(
@@ -109,6 +110,9 @@ class Daemon:
             "imap": [f'listen = ["127.0.0.1:{port["imap"]}"]', f'listen_tls = ["127.0.0.1:{port["imaps"]}"]'],
             "http": [f'listen = ["127.0.0.1:{port["http"]}"]'],
         }
+        if "queue" not in self._settings:
+            # Nobody listens there: mail for others waits.
+            sections["queue"] = ['relay = "127.0.0.1:9"']
         for name, lines in self._settings.items():
             given = lines.strip().splitlines()
             keys = {line.partition("=")[0].strip() for line in given}

@@ -42,7 +42,7 @@ def make_host(**fields: Any) -> Host:
     given: dict[str, Any] = {
         "hostname": "mail.example.test", "data_dir": Path("/nonexistent"), "directory": None, "store": None,
         "queue": None, "clock": FakeClock(), "passwords": None, "failed_logins": None,
-        "resolver": None,
+        "resolver": None, "web": None,
     }  # fmt: skip
     return Host(**(given | fields))
 

@@ -34,7 +34,7 @@ from mailserver.net.space import DiskSpace
 from mailserver.net.tls import TlsContexts
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Domain, ScramVerifier
-from mailserver.ports.store import Content
+from mailserver.ports.store import ReadableContent
 from mailserver.smtp.service import SmtpService
 from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
 from mailserver.storage.memory import MemoryStore
@@ -61,10 +61,15 @@ class MemoryQueue:
     items: list[Injected] = field(default_factory=list)
     failure: Exception | None = None
 
-    async def inject(self, queue_id: QueueId, envelope: Envelope, content: Content, header: bytes = b"") -> None:
+    async def inject(
+        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b""
+    ) -> None:
         if self.failure is not None:
             raise self.failure
         self.items.append(Injected(queue_id, envelope, header + await content.read(0, content.size)))
+
+    def held_for(self, account: AccountId) -> int:
+        return sum(i.envelope.account == account and i.envelope.hold_until is not None for i in self.items)
 
     async def list(self) -> list[Any]:
         return []

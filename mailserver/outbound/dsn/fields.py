@@ -59,6 +59,9 @@ def _message_fields(request: ReportRequest, hostname: str) -> list[str]:
         lines.append(f"Original-Envelope-Id: {_safe(decode_xtext(envelope_id) or envelope_id)}")
     lines.append(f"Reporting-MTA: dns; {_safe(hostname)}")
     lines.append(f"Arrival-Date: {format_date(request.arrived)}")
+    if request.envelope.hold_request is not None:
+        # RFC 4865 §5.1.2.
+        lines.append(f"Future-Release-Request: {_safe(request.envelope.hold_request)}")
     return lines
 
 

@@ -9,6 +9,7 @@ import stat
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import AlreadyExists, LimitReached, NotFound, StorageFailure
-from mailserver.model.ids import QueueId, new_queue_id
+from mailserver.model.ids import AccountId, QueueId, new_queue_id
 from mailserver.ports.queue import MailQueue
 from mailserver.queue.codec import encode, read_new
 from mailserver.queue.disk import DiskQueue
@@ -405,6 +406,26 @@ async def test_what_is_recorded_is_seen_at_once_and_after_a_restart(root: Path, 
     assert list(queue.items()) == [item]
 
 
+async def test_messages_for_later_are_counted_by_account(root: Path, queue: DiskQueue, clock: FakeClock) -> None:
+    anna = AccountId("anna@example.test")
+    later = replace(envelope(), account=anna, hold_until=9e9, hold_request="for;60")
+    one, two = new_queue_id(), new_queue_id()
+    await queue.inject(ID, replace(later, hold_until=None), BytesContent(MESSAGE))
+    assert queue.held_for(anna) == 0
+    for queue_id in (one, two):
+        await queue.inject(queue_id, later, BytesContent(MESSAGE))
+    assert queue.held_for(anna) == 2
+    await queue.finish(one)
+    assert (queue.held_for(anna), queue.held_for(AccountId("ben@example.test"))) == (1, 0)
+    await queue.__aexit__(None, None, None)
+    async with DiskQueue(root, QueueSettings(), clock) as again:
+        assert again.held_for(anna) == 1
+        assert again.item(two).envelope == later
+        await again.quarantine(two, "?")
+        assert again.held_for(anna) == 0
+    await queue.__aenter__()
+
+
 async def test_what_is_finished_is_gone(root: Path, queue: DiskQueue) -> None:
     await queue.inject(ID, envelope(), BytesContent(MESSAGE))
     await queue.record(ID, Dot(at=1.0, recipients=(0,)), durable=False)
@@ -438,10 +459,10 @@ async def test_who_watches_is_told_of_every_item(root: Path, queue: DiskQueue) -
     await queue.__aexit__(None, None, None)
     await queue.__aenter__()
     seen: list[str] = []
-    undo = queue.watch(lambda item: seen.append(item.queue_id))
+    undo = queue.watch(lambda item: seen.append(item.queue_id), lambda: seen.append("all"))
     second, third = new_queue_id(), new_queue_id()
     await queue.inject(second, envelope(), BytesContent(MESSAGE))
-    assert seen == [ID, second]
+    assert seen == [ID, "all", second]
     undo()
     await queue.inject(third, envelope(), BytesContent(MESSAGE))
-    assert seen == [ID, second]
+    assert seen == [ID, "all", second]

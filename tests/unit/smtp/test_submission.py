@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import DsnReturn, Notify
 from mailserver.ports.directory import ScramVerifier
 from mailserver.smtp.compose import HeaderCompletion, visible_senders
+from tests.helpers.clock import FakeClock
 from tests.helpers.smtp import AsyncSmtp
 from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
 
@@ -44,6 +46,34 @@ async def test_local_recipients_at_once_and_remote_ones_queued() -> None:
             assert message.count(b"Message-ID: <") == 1 and message.count(b"Date: ") == 1
             assert b"with ESMTPA id" in message
         assert stored.startswith(b"Return-Path: <anna@example.test>\r\n") and b"Return-Path" not in item.message
+
+
+async def test_a_message_for_later_waits_in_the_queue() -> None:
+    clock = FakeClock()
+    async with SmtpHarness(clock=clock, submission={"hold_longest": 1000.0, "hold_messages": 2}) as server:
+        async with server.client() as smtp:
+            assert not any(line.startswith("FUTURERELEASE") for line in (await smtp.command("EHLO c.test")).lines)
+        async with server.client("submission") as smtp:
+            released = datetime.fromtimestamp(int(clock.time()) + 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            assert f"FUTURERELEASE 1000 {released}" in (await smtp.command("EHLO c.test")).lines
+            await _login(smtp)
+            for _ in range(2):
+                assert (await smtp.command(f"MAIL FROM:<{ANNA}> HOLDFOR=100")).code == 250
+                assert (await smtp.command("RCPT TO:<x@far.test>")).code == 250
+                assert (await smtp.command("DATA")).code == 354
+                assert (await smtp.command(f"From: {ANNA}\r\n\r\nhello\r\n.\r\n".encode())).code == 250
+            reply = await smtp.command(f"MAIL FROM:<{ANNA}> HOLDFOR=100")
+            assert str(reply).startswith("552 5.7.16")
+            assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        envelope = server.queue.items[0].envelope
+        assert (envelope.hold_until, envelope.hold_request) == (clock.time() + 100, "for;100")
+
+
+async def test_holding_can_be_switched_off() -> None:
+    async with SmtpHarness(submission={"hold_longest": 0.0}) as server, server.client("submission") as smtp:
+        assert not any(line.startswith("FUTURERELEASE") for line in (await smtp.command("EHLO c.test")).lines)
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}> HOLDFOR=100")).code == 555
 
 
 async def test_a_recipient_that_is_named_twice_gets_one_message() -> None:

@@ -137,6 +137,13 @@ def test_the_status_fits_the_action(status: str, action: Action, shown: str) -> 
     assert group["Status"] == shown
 
 
+def test_what_was_asked_to_come_later_says_so() -> None:
+    """RFC 4865 §5.1.2."""
+    _, _, (of_message, _), _ = read(write(hold_request="until;2026-11-20T09:59:00Z", hold_until=float(ARRIVED)))
+    assert of_message["Future-Release-Request"] == "until;2026-11-20T09:59:00Z"
+    assert "Arrival-Date" in of_message
+
+
 def test_what_was_tried_for_days_says_so() -> None:
     _, text, (_, group), _ = read(write(told(result=failed(status="4.4.1", code=0, reply="no answer"))))
     assert (group["Action"], group["Status"]) == ("failed", "4.4.1")

@@ -1,0 +1,108 @@
+"""What comes into the schedule: new messages, and at the start those that are on the disk.
+
+Of what a crash left behind, reports first tell their messages that they were made, and only then are they sent, and
+only then is anything new reported: so whatever was cut off, nobody is told twice (ATTACKS F09).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+from mailserver.model.errors import NotFound
+from mailserver.model.ids import QueueId
+from mailserver.ports.clock import Clock
+from mailserver.queue import reporting
+from mailserver.queue.disk import DiskQueue
+from mailserver.queue.schedule import Schedule
+from mailserver.queue.settling import Settler
+from mailserver.queue.state import Item
+from mailserver.queue.timetable import Timetable
+
+__all__ = ["Arrivals"]
+
+
+class Arrivals:
+    """For one runner."""
+
+    def __init__(
+        self, queue: DiskQueue, schedule: Schedule, timetable: Timetable, settler: Settler, clock: Clock
+    ) -> None:
+        self._queue = queue
+        self._schedule = schedule
+        self._timetable = timetable
+        self._settler = settler
+        self._clock = clock
+        self._caught_up = False
+        #: Found at the start: reports, and messages with something to tell.
+        self._reports: list[QueueId] = []
+        self._ends: list[QueueId] = []
+
+    def arrived(self, item: Item) -> None:
+        """A message is durable, new or found on the disk."""
+        if item.queue_id in self._settler.unannounced:
+            return
+        if not self._caught_up and reporting.about(item.envelope) is not None:
+            # Perhaps a crash came before its message knew of it.
+            self._reports.append(item.queue_id)
+            return
+        self._take_in(item)
+
+    def announce(self, queue_id: QueueId) -> None:
+        """The time of a report has come."""
+        try:
+            item = self._queue.item(queue_id)
+        except NotFound:
+            return
+        if queue_id not in self._schedule:
+            self._take_in(item)
+
+    async def all_found(self) -> None:
+        """Everything that was on the disk is known: finish what was cut off."""
+        self._caught_up = True
+        for report_id in self._reports:
+            await self._tell_origin(report_id)
+            self.announce(report_id)
+        self._reports.clear()
+        for queue_id in self._ends:
+            await self._settler.conclude(queue_id)
+        self._ends.clear()
+
+    async def _tell_origin(self, report_id: QueueId) -> None:
+        try:
+            found = reporting.about(self._queue.item(report_id).envelope)
+            if found is None:
+                return
+            origin = self._queue.item(found[0])
+        except NotFound:
+            return
+        if left := reporting.untold(origin, found[1]):
+            await self._settler.keep(origin.queue_id, reporting.told(left, self._clock.time(), report_id))
+
+    def _take_in(self, item: Item) -> None:
+        states, schedule, waiting = item.recipients, self._schedule, item.waiting
+        if len(waiting) < len(states) and (not waiting or reporting.failed(item) or reporting.succeeded(item)):
+            self._ends.append(item.queue_id)
+        if not waiting:
+            return
+        expires = self._timetable.expires(item)
+        groups: dict[tuple[float, int, bool], list[int]] = {}
+        for position in waiting:
+            state = states[position]
+            groups.setdefault((state.next_attempt, state.attempts, state.doubtful), []).append(position)
+        for (_, attempts, _), positions in groups.items():
+            due = min(self._timetable.due(states[positions[0]]), max(expires, self._clock.monotonic()))
+            schedule.add(item.queue_id, tuple(positions), _payer(item), due=due, expires=expires, attempts=attempts)
+        held = max(states[position].held_until for position in waiting)
+        if held > self._clock.time():
+            schedule.hold(item.queue_id, None if math.isinf(held) else self._timetable.held(held))
+        notice = self._timetable.delay_notice(expires)
+        if notice is None or any(states[position].told for position in waiting):
+            notice = expires
+        schedule.remind(item.queue_id, notice)
+
+
+def _payer(item: Item) -> str:
+    """Whose turn a message uses: its account, else the sender's domain, since a stranger's addresses cost nothing."""
+    envelope = item.envelope
+    return sys.intern(envelope.account or ("" if envelope.sender is None else envelope.sender.domain))

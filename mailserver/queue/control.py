@@ -1,0 +1,183 @@
+"""What people do with waiting mail: hold, release, retry, drop, another time; one message, or all that match.
+
+Whatever is asked for, an attempt in hand runs to its end, and its result counts: what was sent is sent (ATTACKS G18).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+
+import structlog
+
+from mailserver.model.errors import NotFound
+from mailserver.model.ids import QueueId
+from mailserver.ports.clock import Clock
+from mailserver.ports.reports import Action
+from mailserver.queue import reporting
+from mailserver.queue.attempt import DROPPED
+from mailserver.queue.disk import DiskQueue
+from mailserver.queue.record import Fail, Free, Hold, Plan, Record
+from mailserver.queue.runner import QueueRunner
+from mailserver.queue.state import Item
+from mailserver.queue.unit import Stage
+
+__all__ = ["Filter", "QueueControl", "Status"]
+
+_log = structlog.get_logger()
+#: Messages that are looked at in one turn of the loop, and that are written to at once.
+_SLICE, _TOGETHER = 200, 64
+
+
+class Status(Enum):
+    """What a message is doing."""
+
+    #: An attempt is in hand, or about to begin.
+    ACTIVE = "active"
+    #: It waits for its time, or for a destination that is left alone.
+    WAITING = "waiting"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """All that is given must match, whatever the case; `*` and `?` stand for any characters.
+
+    `sender` ("<>": the null sender), `recipient` and `domain` (of a recipient) look at recipients that still wait.
+    """
+
+    sender: str = ""
+    recipient: str = ""
+    domain: str = ""
+    status: Status | None = None
+
+
+class QueueControl:
+    """Operations on the queue of a running server. Each returns the messages that it changed."""
+
+    def __init__(self, queue: DiskQueue, runner: QueueRunner, clock: Clock) -> None:
+        self._queue = queue
+        self._runner = runner
+        self._schedule = runner.schedule
+        self._clock = clock
+
+    def status(self, queue_id: QueueId) -> Status:
+        """What it is doing."""
+        if self._schedule.held(queue_id):
+            return Status.HELD
+        return Status.WAITING if self._schedule.at_rest(queue_id) else Status.ACTIVE
+
+    async def select(self, wanted: Filter) -> list[QueueId]:
+        """The messages that match."""
+        found = []
+        for number, item in enumerate(self._queue.items()):
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            if self._matches(item, wanted):
+                found.append(item.queue_id)
+        return found
+
+    async def hold(self, ids: Iterable[QueueId], until: float | None = None) -> list[QueueId]:
+        """Make no attempt before `until` (epoch seconds), or before they are released."""
+        due = None if until is None else self._runner.timetable.held(until)
+
+        async def one(queue_id: QueueId) -> None:
+            self._schedule.hold(queue_id, due)
+            await self._keep(queue_id, Hold(at=self._clock.time(), until=until))
+
+        return await self._each(ids, one)
+
+    async def release(self, ids: Iterable[QueueId]) -> list[QueueId]:
+        """Hold them no longer, and try them now."""
+
+        async def one(queue_id: QueueId) -> None:
+            now = self._clock.time()
+            await self._keep(queue_id, Free(at=now), Plan(at=now, next_attempt=now))
+            self._schedule.release(queue_id, self._clock.monotonic())
+
+        return await self._each([i for i in ids if self._schedule.held(i)], one)
+
+    async def retry(self, ids: Iterable[QueueId]) -> list[QueueId]:
+        """Try them now, also where their destination is left alone."""
+        return await self.reschedule(ids, self._clock.time())
+
+    async def reschedule(self, ids: Iterable[QueueId], at: float) -> list[QueueId]:
+        """Try them at a time (epoch seconds)."""
+        now = self._clock.monotonic()
+        due = now + max(0.0, at - self._clock.time())
+
+        async def one(queue_id: QueueId) -> None:
+            for unit in self._schedule.units(queue_id):
+                if due <= now and unit.lane is not None and unit.stage is Stage.LANE:
+                    self._schedule.open_lane(unit.lane.destination)
+            self._schedule.reschedule(queue_id, due)
+            await self._queue.record(queue_id, Plan(at=self._clock.time(), next_attempt=at), durable=False)
+
+        return await self._each([i for i in ids if not self._schedule.held(i)], one)
+
+    async def flush(self) -> list[QueueId]:
+        """Try everything now that is not held, whatever is known of its destination."""
+        for lane in list(self._schedule.lanes()):
+            self._schedule.open_lane(lane.destination)
+        return await self.retry([item.queue_id for item in self._queue.items()])
+
+    async def drop(self, ids: Iterable[QueueId]) -> list[QueueId]:
+        """Throw them away; nobody is told. Recipients of an attempt in hand may still get the message."""
+        return await self._each(ids, self._drop)
+
+    async def _drop(self, queue_id: QueueId) -> None:
+        waiting = set(self._queue.item(queue_id).waiting)
+        busy = [u for u in self._schedule.units(queue_id) if u.stage in (Stage.ROUTING, Stage.RUNNING, Stage.GONE)]
+        _log.info("dropped", id=queue_id, under_way=sum(len(unit.positions) for unit in busy))
+        if not busy:
+            self._schedule.forget(queue_id)
+            await self._runner.settler.finish(queue_id)
+            return
+        self._runner.dropped.add(queue_id)
+        for unit in self._schedule.units(queue_id):
+            if unit not in busy:
+                self._schedule.take_away(unit)
+        rest = tuple(sorted(waiting - {position for unit in busy for position in unit.positions}))
+        if rest:
+            at = self._clock.time()
+            told = reporting.told(dict.fromkeys(rest, Action.FAILED), at, None)
+            await self._keep(queue_id, Fail(at=at, recipients=rest, result=DROPPED), *told)
+
+    async def _keep(self, queue_id: QueueId, *records: Record) -> None:
+        await self._runner.settler.keep(queue_id, records)
+
+    async def _each(self, ids: Iterable[QueueId], change: Callable[[QueueId], Awaitable[None]]) -> list[QueueId]:
+        """Do it to those that are still here."""
+        changed: list[QueueId] = []
+
+        async def one(queue_id: QueueId) -> None:
+            try:
+                self._queue.item(queue_id)
+                await change(queue_id)
+            except NotFound:
+                return
+            changed.append(queue_id)
+
+        todo: Sequence[QueueId] = list(ids)
+        for start in range(0, len(todo), _TOGETHER):
+            await asyncio.gather(*map(one, todo[start : start + _TOGETHER]))
+            self._runner.wake()
+        return changed
+
+    def _matches(self, item: Item, wanted: Filter) -> bool:
+        envelope = item.envelope
+        if wanted.sender and not _like("<>" if envelope.sender is None else str(envelope.sender), wanted.sender):
+            return False
+        addresses = [envelope.recipients[position].address for position in item.waiting]
+        if wanted.recipient and not any(_like(str(address), wanted.recipient) for address in addresses):
+            return False
+        if wanted.domain and not any(_like(address.domain, wanted.domain) for address in addresses):
+            return False
+        return wanted.status is None or self.status(item.queue_id) is wanted.status
+
+
+def _like(text: str, pattern: str) -> bool:
+    return fnmatchcase(text.lower(), pattern.lower())

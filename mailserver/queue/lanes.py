@@ -1,0 +1,104 @@
+"""One lane per destination: who waits for it, how many attempts it takes at once, and when to leave it alone.
+
+    state     means                                        leaves it
+    open      up to `limit` attempts at once               push-back at limit 1, UNREACHABLE, BLOCKED → paused
+    paused    no attempt until a time                      the time comes → probing
+    probing   one attempt at once                          anything but a failure → open; else paused, for longer
+
+The limit begins at 5 and grows: by one with each good attempt until the destination pushed back for the first time,
+then by one with each full round; BUSY halves it. What an attempt says counts only if it began after the last change for
+the worse: twenty connections that break together are one event. So a destination that is dead costs one attempt per
+pause, however much waits for it.
+"""
+
+from __future__ import annotations
+
+import random
+
+from mailserver.model.delivery import Destination, Feedback
+from mailserver.queue.fairness import FairQueue
+from mailserver.queue.unit import Unit
+
+__all__ = ["FIRST_LIMIT", "LONGEST_PAUSE", "SHORTEST_PAUSE", "Lane"]
+
+FIRST_LIMIT = 5
+#: Seconds; each pause is twice as long as the one before.
+SHORTEST_PAUSE, LONGEST_PAUSE = 60.0, 1800.0
+
+
+class Lane:
+    """The lane of one destination. Times are monotonic seconds."""
+
+    __slots__ = (
+        "_epoch", "_limit", "_most", "_pushed_back", "destination", "failures", "listed", "paused_until", "reason",
+        "running", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, destination: Destination, most: int) -> None:
+        self.destination = destination
+        self.waiting: FairQueue[Unit] = FairQueue()
+        #: Attempts in hand.
+        self.running = 0
+        #: None while it is open or probing.
+        self.paused_until: float | None = None
+        #: Changes for the worse in a row.
+        self.failures = 0
+        #: What the last failed attempt said.
+        self.reason = ""
+        #: Whether it stands in the schedule's ring of lanes that could begin an attempt.
+        self.listed = False
+        self._most = most
+        # Our own disk needs no careful beginning.
+        self._limit = float(most if destination.local else min(FIRST_LIMIT, most))
+        self._pushed_back = False
+        self._epoch = 0
+
+    @property
+    def limit(self) -> int:
+        """How many attempts may run at once."""
+        return 1 if self.failures and not self.destination.local else int(self._limit)
+
+    @property
+    def ready(self) -> bool:
+        """Could an attempt begin?"""
+        return self.paused_until is None and self.running < self.limit and len(self.waiting) > 0
+
+    @property
+    def blocked(self) -> bool:
+        """Does everything here wait for the end of a pause, or for a probe?"""
+        return self.paused_until is not None or self.failures > 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing here is worth remembering."""
+        return not self.running and not self.waiting and self.paused_until is None
+
+    def begin(self) -> Unit | None:
+        """The next one, whose attempt begins now."""
+        unit = self.waiting.pop()
+        if unit is not None:
+            self.running += 1
+            unit.epoch = self._epoch
+        return unit
+
+    def end(self, unit: Unit, feedback: Feedback, retry_after: float, now: float, chance: random.Random) -> None:
+        """An attempt has ended."""
+        self.running -= 1
+        if unit.epoch != self._epoch or self.destination.local:
+            return
+        if feedback is Feedback.FINE:
+            self.failures = 0
+            self._limit = min(self._most, self._limit + (1 / self._limit if self._pushed_back else 1))
+            return
+        self._epoch += 1
+        if feedback is Feedback.BUSY and self.limit > 1:
+            self._pushed_back = True
+            self._limit = max(1.0, self._limit / 2)
+            if retry_after > 0:
+                self.paused_until = now + min(retry_after, LONGEST_PAUSE)
+            return
+        self.failures += 1
+        self._limit = 1.0
+        self._pushed_back = False
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(self.failures - 1, 10)) * chance.uniform(0.9, 1.1)
+        self.paused_until = now + max(pause, min(retry_after, LONGEST_PAUSE))

@@ -1,0 +1,331 @@
+"""What waits, what is due, and whose turn it is. No I/O, no clock: `now` is monotonic seconds and only goes forward,
+so a clock that is set forward or back changes nothing here (ATTACKS G08).
+
+    add ─▶ WAITING ──advance──▶ READY ──take_ready──▶ ROUTING ──routed──▶ LANE ──take──▶ RUNNING ──ended──▶ wait or gone
+              ▲  ▲                                                         │  paused: nothing leaves it but at its end
+              │  └── HELD ◀── hold (whatever is not under way)             │
+              └───────────────────────────── wait ◀────────────────────────┘
+
+Of the recipients of a message those that are due at one time and not yet routed make one unit; routing divides it by
+destination. Every step costs the same however much waits, but for the logarithm of the heap. A lane that is paused
+keeps what waits in it: a dead destination costs no work but its probes.
+
+Senders take turns twice: for being routed, which a plugin may make slow, and within a lane.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from mailserver.model.delivery import Destination, Feedback
+from mailserver.model.ids import QueueId
+from mailserver.queue.fairness import FairQueue
+from mailserver.queue.lanes import Lane
+from mailserver.queue.unit import Stage, Unit
+
+__all__ = ["Schedule", "parked"]
+
+#: Entries of a heap that mean nothing any more are swept out when there are more of them than this, and than others.
+_SWEEP = 1000
+#: What `advance` makes ready in one go: after a flush of everything the loop must not stand still.
+_AT_ONCE = 2000
+_UNDER_WAY = (Stage.ROUTING, Stage.RUNNING)
+
+
+class Schedule:
+    """`concurrency`: attempts at once per destination; `connections`: in all, mailboxes of ours not counted."""
+
+    def __init__(self, *, concurrency: int, connections: int, chance: random.Random) -> None:
+        self._concurrency = concurrency
+        self._connections = connections
+        self._chance = chance
+        self._units: dict[QueueId, tuple[Unit, ...]] = {}
+        #: Until when messages are held; None: until they are released.
+        self._held: dict[QueueId, float | None] = {}
+        self._serial = 0
+        self._times: list[tuple[float, int, Unit]] = []
+        self._stale = 0
+        self._reminders: list[tuple[float, QueueId]] = []
+        self._ready: FairQueue[Unit] = FairQueue()
+        self._lanes: dict[Destination, Lane] = {}
+        self._pauses: list[tuple[float, int, Lane]] = []
+        #: Lanes that could begin an attempt, in the order of their turns: ours, and those that need a connection.
+        self._local: deque[Lane] = deque()
+        self._remote: deque[Lane] = deque()
+        #: Attempts in hand that need a connection.
+        self.connected = 0
+
+    # What there is
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __contains__(self, queue_id: QueueId) -> bool:
+        return queue_id in self._units
+
+    def units(self, queue_id: QueueId) -> tuple[Unit, ...]:
+        """The units of a message; none when it is not here."""
+        return self._units.get(queue_id, ())
+
+    def at_rest(self, queue_id: QueueId) -> bool:
+        """Is nothing of it under way: does all of it wait for a time, a person, or a destination that is paused?"""
+        return all(
+            unit.stage in (Stage.WAITING, Stage.HELD) or parked(unit)
+            for unit in self._units.get(queue_id, ())
+        )
+
+    def held(self, queue_id: QueueId) -> bool:
+        """Is it held?"""
+        return queue_id in self._held
+
+    def lanes(self) -> Iterator[Lane]:
+        """All that are in use or paused, for a listing."""
+        return iter(self._lanes.values())
+
+    # In and out
+
+    def add(
+        self, queue_id: QueueId, positions: tuple[int, ...], sender: str, *, due: float, expires: float,
+        attempts: int = 0,
+    ) -> Unit:  # fmt: skip
+        """Recipients of a message, due at a time. `expires` is kept for the caller."""
+        unit = Unit(queue_id, positions, sender, attempts, expires)
+        self._units[queue_id] = (*self._units.get(queue_id, ()), unit)
+        self._set_time(unit, due)
+        return unit
+
+    def remind(self, queue_id: QueueId, when: float) -> None:
+        """Let `advance` name this message at a time, if it is still here then."""
+        heapq.heappush(self._reminders, (when, queue_id))
+        if len(self._reminders) > 2 * len(self._units) + _SWEEP:
+            self._reminders = [entry for entry in self._reminders if entry[1] in self._units]
+            heapq.heapify(self._reminders)
+
+    def forget(self, queue_id: QueueId) -> None:
+        """Nothing of this message is to be done any more; attempts in hand still end with `ended`."""
+        for unit in self._units.pop(queue_id, ()):
+            self._take_out(unit)
+        self._held.pop(queue_id, None)
+
+    def take_away(self, unit: Unit) -> None:
+        """As `forget`, for one unit; those of the message that remain go on."""
+        rest = tuple(other for other in self._units.get(unit.queue_id, ()) if other is not unit)
+        if rest:
+            self._units[unit.queue_id] = rest
+        else:
+            self.forget(unit.queue_id)
+        self._take_out(unit)
+
+    def withdraw(self, unit: Unit) -> None:
+        """Out of its lane into the caller's hands: `wait` or `take_away` must follow."""
+        self._take_out(unit)
+
+    def wait(self, unit: Unit, due: float) -> None:
+        """Try these recipients again at a time (a unit that is in nobody's hands)."""
+        if unit.stage is Stage.GONE and unit in self._units.get(unit.queue_id, ()):
+            self._set_time(unit, due)
+
+    # Time
+
+    def next_time(self) -> float | None:
+        """When `advance` will have something to do; perhaps too early, never too late."""
+        heaps = (self._times, self._reminders, self._pauses)
+        return min((heap[0][0] for heap in heaps if heap), default=None)
+
+    def advance(self, now: float) -> list[QueueId]:
+        """Make ready what is due and open lanes whose pause is over; the messages that are to be remembered now.
+
+        If much is due this is a part of it, and `next_time` stays in the past.
+        """
+        times, pauses, reminders = self._times, self._pauses, self._reminders
+        left = _AT_ONCE
+        while times and times[0][0] <= now and left:
+            left -= 1
+            _, serial, unit = heapq.heappop(times)
+            if unit.serial != serial:
+                self._stale -= 1
+                continue
+            unit.serial = 0
+            if unit.stage is Stage.HELD:
+                self._held.pop(unit.queue_id, None)
+            unit.stage = Stage.READY
+            self._ready.push(unit)
+        while pauses and pauses[0][0] <= now:
+            until, _, lane = heapq.heappop(pauses)
+            if lane.paused_until == until:
+                self._open(lane)
+        found: dict[QueueId, None] = {}
+        while reminders and reminders[0][0] <= now and len(found) < _AT_ONCE:
+            queue_id = heapq.heappop(reminders)[1]
+            if queue_id in self._units:
+                found[queue_id] = None
+        return list(found)
+
+    # The way to an attempt
+
+    def take_ready(self) -> Unit | None:
+        """The next one that needs destinations; `routed` must follow."""
+        unit = self._ready.pop()
+        if unit is not None:
+            unit.stage = Stage.ROUTING
+        return unit
+
+    def routed(
+        self, unit: Unit, groups: Sequence[tuple[Destination, tuple[int, ...]]], rest: tuple[int, ...] = ()
+    ) -> Unit | None:
+        """Its recipients by destination. `rest`: those that have a result without an attempt; `wait` or `take_away`
+        must follow for the unit that they are from now on."""
+        if unit.stage is not Stage.ROUTING:
+            return None
+        unit.stage = Stage.GONE
+        if unit.queue_id in self._held:
+            self._set_time(unit, None)
+            return None
+        parts: list[tuple[Destination | None, tuple[int, ...]]] = [*groups]
+        if rest:
+            parts.append((None, rest))
+        (first, unit.positions), *more = parts
+        units = [(unit, first)]
+        for destination, positions in more:
+            units.append((Unit(unit.queue_id, positions, unit.sender, unit.attempts, unit.expires), destination))
+        self._units[unit.queue_id] = (
+            *(other for other in self._units[unit.queue_id] if other is not unit), *(part for part, _ in units),
+        )  # fmt: skip
+        aside = None
+        for part, destination in units:
+            if destination is None:
+                aside = part
+            else:
+                self._join(part, destination)
+        return aside
+
+    def take(self) -> Unit | None:
+        """The next attempt to make; its `lane` says where to. `ended` must follow."""
+        ring = self._local or (self._remote if self.connected < self._connections else None)
+        while ring:
+            lane = ring.popleft()
+            lane.listed = False
+            unit = lane.begin() if lane.ready else None
+            self._list(lane)
+            if unit is not None:
+                unit.stage = Stage.RUNNING
+                self.connected += not lane.destination.local
+                return unit
+            ring = self._local or (self._remote if self.connected < self._connections else None)
+        return None
+
+    def ended(self, unit: Unit, feedback: Feedback, now: float, *, retry_after: float = 0.0, reason: str = "") -> None:
+        """An attempt has ended: `wait` or `take_away` must follow, unless the message was forgotten meanwhile.
+
+        `reason` is kept for those that wait in the lane while it is paused.
+        """
+        lane = unit.lane
+        if lane is None:
+            raise ValueError("it is in no lane")
+        unit.lane = None
+        unit.stage = Stage.GONE
+        self.connected -= not lane.destination.local
+        if feedback is not Feedback.FINE:
+            lane.reason = reason
+        was_paused = lane.paused_until
+        lane.end(unit, feedback, retry_after, now, self._chance)
+        if lane.paused_until is not None and lane.paused_until != was_paused:
+            self._serial += 1
+            heapq.heappush(self._pauses, (lane.paused_until, self._serial, lane))
+        self._list(lane)
+        self._let_go(lane)
+
+    # What people ask for
+
+    def hold(self, queue_id: QueueId, until: float | None = None) -> None:
+        """Begin no attempt for it until a time, or until `release`. What is under way is held when it comes back."""
+        if queue_id not in self._units:
+            return
+        self._held[queue_id] = until
+        for unit in self._units[queue_id]:
+            if unit.stage not in _UNDER_WAY:
+                self._take_out(unit)
+                self._set_time(unit, None)
+
+    def release(self, queue_id: QueueId, due: float) -> None:
+        """Hold it no longer; it is due at a time."""
+        if queue_id in self._held:
+            del self._held[queue_id]
+            self.reschedule(queue_id, due)
+
+    def reschedule(self, queue_id: QueueId, due: float) -> None:
+        """Another time for all that is not under way; of a held message, nothing changes."""
+        if queue_id in self._held:
+            return
+        for unit in self._units.get(queue_id, ()):
+            if unit.stage not in _UNDER_WAY:
+                self._take_out(unit)
+                self._set_time(unit, due)
+
+    def open_lane(self, destination: Destination) -> None:
+        """End the pause of a destination: the next attempt is a probe."""
+        lane = self._lanes.get(destination)
+        if lane is not None and lane.paused_until is not None:
+            self._open(lane)
+
+    # Inside
+
+    def _set_time(self, unit: Unit, due: float | None) -> None:
+        """WAITING until `due`; HELD instead if the message is held."""
+        unit.stage = Stage.WAITING
+        if unit.queue_id in self._held:
+            unit.stage, due = Stage.HELD, self._held[unit.queue_id]
+        if due is None:
+            return
+        self._serial += 1
+        unit.serial = self._serial
+        heapq.heappush(self._times, (due, self._serial, unit))
+
+    def _take_out(self, unit: Unit) -> None:
+        """Out of whatever it waits in."""
+        if unit.stage is Stage.READY:
+            self._ready.remove(unit)
+        elif unit.stage is Stage.LANE and unit.lane is not None:
+            lane, unit.lane = unit.lane, None
+            lane.waiting.remove(unit)
+            self._let_go(lane)
+        if unit.serial:
+            unit.serial = 0
+            self._stale += 1
+            if self._stale > _SWEEP and self._stale > len(self._times) // 2:
+                self._times = [entry for entry in self._times if entry[2].serial == entry[1]]
+                heapq.heapify(self._times)
+                self._stale = 0
+        if unit.stage is not Stage.RUNNING:
+            unit.stage = Stage.GONE
+
+    def _join(self, unit: Unit, destination: Destination) -> None:
+        lane = self._lanes.get(destination)
+        if lane is None:
+            lane = self._lanes[destination] = Lane(destination, self._concurrency)
+        unit.lane = lane
+        unit.stage = Stage.LANE
+        lane.waiting.push(unit)
+        self._list(lane)
+
+    def _list(self, lane: Lane) -> None:
+        if not lane.listed and lane.ready:
+            lane.listed = True
+            (self._local if lane.destination.local else self._remote).append(lane)
+
+    def _open(self, lane: Lane) -> None:
+        lane.paused_until = None
+        self._list(lane)
+        self._let_go(lane)
+
+    def _let_go(self, lane: Lane) -> None:
+        if lane.idle:
+            self._lanes.pop(lane.destination, None)
+
+
+def parked(unit: Unit) -> bool:
+    """Does it wait for a destination that does not answer?"""
+    return unit.stage is Stage.LANE and unit.lane is not None and unit.lane.blocked

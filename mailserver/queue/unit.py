@@ -1,0 +1,51 @@
+"""What the schedule moves: recipients of one message that go the same way at the same time."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from mailserver.model.ids import QueueId
+
+if TYPE_CHECKING:
+    from mailserver.queue.lanes import Lane
+
+__all__ = ["Stage", "Unit"]
+
+
+class Stage(Enum):
+    """Where a unit is.
+
+    WAITING for its time; HELD until a time or for good; READY to be given a destination; ROUTING, being given one; in a
+    LANE; RUNNING, an attempt; GONE: whoever still refers to it leaves it alone.
+    """
+
+    WAITING = auto()
+    HELD = auto()
+    READY = auto()
+    ROUTING = auto()
+    LANE = auto()
+    RUNNING = auto()
+    GONE = auto()
+
+
+class Unit:
+    """`positions` are those of the recipients in the envelope; `attempts` is how many were made for them; `expires`
+    (monotonic seconds) when to give up."""
+
+    __slots__ = ("attempts", "epoch", "expires", "lane", "positions", "queue_id", "sender", "serial", "stage")
+
+    def __init__(
+        self, queue_id: QueueId, positions: tuple[int, ...], sender: str, attempts: int, expires: float
+    ) -> None:
+        self.queue_id = queue_id
+        self.positions = positions
+        self.sender = sender
+        self.attempts = attempts
+        self.expires = expires
+        self.stage = Stage.GONE
+        self.lane: Lane | None = None
+        #: Its entry in the heap, if one of several is the right one.
+        self.serial = 0
+        #: The lane's, when the attempt began.
+        self.epoch = 0

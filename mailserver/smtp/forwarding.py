@@ -1,0 +1,59 @@
+"""Recipients under other addresses: whom a queue item names for an address that forwards, or for a mailbox that failed.
+
+Delivered-To names the address that forwards, so that it notices the message when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from mailserver.hooks.contexts import LocalMailbox
+from mailserver.model.address import EmailAddress
+from mailserver.model.envelope import Recipient
+from mailserver.ports.directory import Directory
+from mailserver.smtp.headercheck import delivered_to
+from mailserver.smtp.transaction import Destination
+from mailserver.wire.xtext import encode_xtext
+
+__all__ = ["forwarded", "forwarded_before", "forwarding_field", "retry_of"]
+
+
+def forwarding_field(destination: Destination) -> bytes:
+    """The header field that a message gets when this address forwards it."""
+    return f"Delivered-To: {destination.recipient.address}\r\n".encode()
+
+
+def forwarded(destination: Destination) -> tuple[Recipient, ...]:
+    """To whom an address forwards."""
+    return tuple(_instead(destination.recipient, address) for address in destination.remote)
+
+
+def forwarded_before(destinations: Iterable[Destination], head: bytes) -> bool:
+    """Is the message (its first octets) back at one of these addresses, which forwarded it?"""
+    forwarding = [str(d.recipient.address).lower().encode() for d in destinations if d.forwarded]
+    if not forwarding:
+        return False
+    seen = delivered_to(head)
+    return any(address in seen for address in forwarding)
+
+
+def retry_of(recipient: Recipient, mailbox: LocalMailbox, directory: Directory) -> Recipient:
+    """Whom a queue item names for a mailbox that failed: the account itself, since an alias has other targets.
+
+    The detail behind the sub-address separator goes along.
+    """
+    account = EmailAddress.parse(mailbox.account)
+    if mailbox.detail:
+        domain = directory.domain(account.domain)
+        separator = domain.subaddress_separator if domain is not None else "+"
+        account = EmailAddress(f"{account.local}{separator}{mailbox.detail}", account.domain)
+    return _instead(recipient, account)
+
+
+def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:
+    """The same recipient at another address; what it was called first stays known (RFC 3461 §5.2.7.1)."""
+    original = recipient.original_recipient
+    if original is None and str(recipient.address).isascii():
+        original = "rfc822;" + encode_xtext(str(recipient.address))
+    return replace(recipient, address=address, original_recipient=original)

@@ -1,0 +1,67 @@
+"""In which mailboxes the copies of a message go: the `place` hooks, asked once per recipient and account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mailserver.hooks.contexts import LocalMailbox, PlaceContext, Placement, Session
+from mailserver.hooks.dispatch import Hooks
+from mailserver.model.envelope import Envelope
+from mailserver.model.ids import QueueId
+from mailserver.ports.store import Content, Target
+from mailserver.smtp.transaction import Destination
+
+__all__ = ["LocalPlace", "find_places"]
+
+JUNK = "Junk"
+_DEFAULT = Placement()
+_QUARANTINE = Placement(mailbox=JUNK, create=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlace:
+    """One place in an account; `destinations` are the recipients that it serves, in order, at least one."""
+
+    mailbox: LocalMailbox
+    target: Target
+    destinations: list[Destination] = field(default_factory=list)
+
+    @property
+    def destination(self) -> Destination:
+        """The first of them."""
+        return self.destinations[0]
+
+
+async def find_places(
+    hooks: Hooks,
+    session: Session,
+    queue_id: QueueId,
+    envelope: Envelope,
+    destinations: Sequence[Destination],
+    content: Content,
+    *,
+    quarantined: bool = False,
+) -> list[LocalPlace]:
+    """Where each local copy goes; one copy for a mailbox that is reached in several ways."""
+    found: dict[tuple[str, str], LocalPlace] = {}
+    for destination in destinations:
+        for mailbox in destination.local:
+            placement = await hooks.place(
+                PlaceContext(
+                    session=session, queue_id=queue_id, envelope=envelope, recipient=destination.recipient,
+                    account=mailbox.account, detail=mailbox.detail, quarantined=quarantined, content=content,
+                )
+            )  # fmt: skip
+            if placement is None:
+                placement = _QUARANTINE if quarantined else _DEFAULT
+            place = found.get((mailbox.account, placement.mailbox))
+            if place is None:
+                # Our own notices are how a full account learns that it is full.
+                target = Target(
+                    account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create,
+                    enforce_quota=not envelope.own,
+                )  # fmt: skip
+                place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
+            place.destinations.append(destination)
+    return list(found.values())
