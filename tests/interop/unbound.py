@@ -15,6 +15,7 @@ import dns.query
 import dns.zone
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from dns.dnssectypes import Algorithm, DSDigest
 
 from tests.helpers.daemon import free_port
 
@@ -29,13 +30,13 @@ def sign(name: str, text: str, *, expired: bool = False) -> tuple[str, str]:
     """The signed zone file (NSEC, ECDSA P-256), and its DS record as a trust anchor."""
     zone = dns.zone.from_text(f"$ORIGIN {name}.\n$TTL 300\n{text}", f"{name}.", relativize=False)
     private = ec.generate_private_key(ec.SECP256R1())
-    public = dns.dnssec.make_dnskey(private.public_key(), dns.dnssec.Algorithm.ECDSAP256SHA256, flags=257)
+    public = dns.dnssec.make_dnskey(private.public_key(), Algorithm.ECDSAP256SHA256, flags=257)
     day = 86400
     # Validators allow for clocks that are wrong by up to a day.
     times = {"inception": time.time() - 9 * day, "expiration": time.time() - 5 * day} if expired else {"lifetime": day}
     with zone.writer() as transaction:
-        dns.dnssec.sign_zone(zone, transaction, keys=[(private, public)], **times)  # type: ignore[arg-type]
-    digest = dns.dnssec.make_ds(f"{name}.", public, dns.dnssec.DSDigest.SHA256)
+        dns.dnssec.sign_zone(zone, transaction, keys=[(private, public)], **times)
+    digest = dns.dnssec.make_ds(f"{name}.", public, DSDigest.SHA256)
     return zone.to_text(relativize=False), f"{name}. DS {digest}"
 
 
