@@ -68,7 +68,7 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     store = await stack.enter_async_context(
         MaildirStore(loaded.data_dir, config.storage, hostname, clock, directory.limits)
     )
-    queue = await stack.enter_async_context(DiskQueue(state / "queue", config.queue, clock))
+    queue = await stack.enter_async_context(DiskQueue(state / "queue", config.queue, clock, store.faults))
 
     resolver = DnsResolver(Servers(config.dns, clock), clock)
     stack.push_async_callback(resolver.close)

@@ -39,6 +39,7 @@ class Workers:
         self._awake = False
         self._unfinished = 0
         self._closed = False
+        self._idle: asyncio.Future[None] | None = None
 
     def submit(self, work: Callable[[], Callable[[], None]]) -> None:
         """Run `work` in a thread; what it returns is then called on the loop. `work` must not raise.
@@ -74,6 +75,13 @@ class Workers:
         """Is anything waiting or being done?"""
         return self._unfinished > 0
 
+    async def drain(self) -> None:
+        """Until nothing is waiting or being done."""
+        while self._unfinished:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.shield(self._idle)
+
     def close(self) -> None:
         """Let the threads end after the work that waits; blocks until they have."""
         self._closed = True
@@ -86,6 +94,8 @@ class Workers:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
+            # Its result must not be kept until the next piece of work comes.
+            del work
 
     def _finished(self, callback: Callable[[], None]) -> None:
         self._done.append(callback)
@@ -106,3 +116,6 @@ class Workers:
             except Exception:
                 # A fault of ours in one result must not keep the others from those who wait for them.
                 _log.exception("workers.result_failed", pool=self._name)
+        if not self._unfinished and self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None

@@ -1,4 +1,8 @@
-"""What is in the queue, in memory: everything that is durable, nothing that is not. Only touched on the event loop."""
+"""What is in the queue, in memory: everything that is durable, nothing that is not. Only touched on the event loop.
+
+An item takes some 400 octets here while it waits; the few that something happens to are kept as the values that they
+are, so that a message which is sent at once is never decoded.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ from mailserver.queue.codec import FRAME_SIZE, decode_new
 from mailserver.queue.record import Record
 from mailserver.queue.state import Item, apply, pack, unpack
 
-__all__ = ["Entry", "Mirror", "listed"]
+__all__ = ["Entry", "Mirror", "decoded", "listed"]
 
 _log = structlog.get_logger()
 #: What a listing shows of the last reply.
 _ERROR_SHOWN = 200
 #: Items that a new watcher is told of in one turn of the loop.
 _SLICE = 200
-#: Only a NEW that has these octets can be one of a message for a later time.
-_HELD = b'"hold_until"'
+#: Items that are kept decoded.
+_MAX_LIVE = 512
 
 
 class Entry:
@@ -41,10 +45,22 @@ class Entry:
         """Where the content begins in the file."""
         return FRAME_SIZE + len(self.new)
 
-    def item(self) -> Item:
-        """As others see it."""
-        new = decode_new(self.new)
-        return Item(new=new, recipients=unpack(self.states, new))
+
+def decoded(kept: Item | tuple[bytes, bytes | None]) -> Item:
+    """The item, from `new` and `states` of an Entry."""
+    if isinstance(kept, Item):
+        return kept
+    new = decode_new(kept[0])
+    return Item(new=new, recipients=unpack(kept[1], new))
+
+
+class _Watcher:
+    """Who wants to know of items, and `then` that all which were on the disk have been told."""
+
+    def __init__(self, on_item: Callable[[Item], None], then: Callable[[], None]) -> None:
+        self.on_item = on_item
+        self.then = then
+        self.caught_up = False
 
 
 class Mirror:
@@ -52,7 +68,9 @@ class Mirror:
 
     def __init__(self) -> None:
         self._entries: dict[QueueId, Entry] = {}
-        self._watchers: dict[object, Callable[[Item], None]] = {}
+        self._live: dict[QueueId, Item] = {}
+        self._watchers: dict[_Watcher, None] = {}
+        self._complete = False
         #: Of messages that were submitted for a later time, who did; and how many of each.
         self._later: dict[QueueId, AccountId] = {}
         self._held: Counter[AccountId] = Counter()
@@ -73,24 +91,35 @@ class Mirror:
         except KeyError:
             raise NotFound(f"no message {queue_id} waits in the queue") from None
 
-    def add(self, queue_id: QueueId, entry: Entry, item: Item | None = None) -> None:
-        """It is durable; whoever watches is told. `item` is the same as an Item, if the caller has one."""
-        self._entries[queue_id] = entry
-        if _HELD in entry.new:
-            item = item or entry.item()
-            self._count_held(item)
-        if self._watchers:
-            self._tell(self._watchers.values(), item or entry.item())
+    def item(self, queue_id: QueueId) -> Item:
+        """As it is now. Raises NotFound."""
+        if (item := self._live.get(queue_id)) is not None:
+            return item
+        entry = self[queue_id]
+        return decoded((entry.new, entry.states))
+
+    def snapshot(self) -> list[Item | tuple[bytes, bytes | None]]:
+        """All items as they are now, for `decoded` in another thread."""
+        get = self._live.get
+        return [get(queue_id) or (entry.new, entry.states) for queue_id, entry in self._entries.items()]
+
+    def add(self, entry: Entry, item: Item, *, live: bool) -> None:
+        """It is durable; whoever watches is told. `live`: something will happen to it soon."""
+        self._entries[item.queue_id] = entry
+        self._count_held(item)
+        if live:
+            self._keep(item)
+        self._tell(self._watchers, item)
 
     def apply(self, queue_id: QueueId, records: Iterable[Record]) -> None:
         """These things happened to it. Raises NotFound, Damaged (a recipient that is not there)."""
-        entry = self[queue_id]
-        item = entry.item()
-        entry.states = pack(apply(item.recipients, records), item.new)
+        item = self.item(queue_id)
+        self._keep(Item(new=item.new, recipients=apply(item.recipients, records)))
 
     def remove(self, queue_id: QueueId) -> None:
         """It is gone."""
         self._entries.pop(queue_id, None)
+        self._live.pop(queue_id, None)
         account = self._later.pop(queue_id, None)
         if account is not None:
             self._held[account] -= 1
@@ -100,12 +129,48 @@ class Mirror:
     def clear(self) -> None:
         """Forget everything but those who watch."""
         self._entries.clear()
+        self._live.clear()
         self._later.clear()
         self._held.clear()
+        self._complete = False
 
     def held_for(self, account: AccountId) -> int:
         """See `DiskQueue.held_for`."""
         return self._held[account]
+
+    def complete(self) -> None:
+        """All that was on the disk has been added."""
+        self._complete = True
+        for watcher in list(self._watchers):
+            if watcher.caught_up:
+                watcher.then()
+
+    def watch(self, on_item: Callable[[Item], None], then: Callable[[], None]) -> Callable[[], None]:
+        """See `DiskQueue.watch`."""
+        watcher = _Watcher(on_item, then)
+        self._watchers[watcher] = None
+        here = iter(list(self._entries))
+        loop = asyncio.get_running_loop()
+
+        def tell_some() -> None:
+            for _ in range(_SLICE):
+                queue_id = next(here, None)
+                if watcher not in self._watchers:
+                    return
+                if queue_id is None:
+                    watcher.caught_up = True
+                    if self._complete:
+                        then()
+                    return
+                if queue_id in self._entries:
+                    self._tell([watcher], self.item(queue_id))
+            loop.call_soon(tell_some)
+
+        def undo() -> None:
+            self._watchers.pop(watcher, None)
+
+        loop.call_soon(tell_some)
+        return undo
 
     def _count_held(self, item: Item) -> None:
         account = item.envelope.account
@@ -113,37 +178,18 @@ class Mirror:
             self._later[item.queue_id] = account
             self._held[account] += 1
 
-    def watch(self, on_item: Callable[[Item], None], then: Callable[[], None] | None = None) -> Callable[[], None]:
-        """See `DiskQueue.watch`."""
-        key = object()
-        self._watchers[key] = on_item
-        here = iter(list(self._entries))
-        loop = asyncio.get_running_loop()
+    def _keep(self, item: Item) -> None:
+        live = self._live
+        live.pop(item.queue_id, None)
+        live[item.queue_id] = item
+        if len(live) > _MAX_LIVE:
+            oldest = live.pop(next(iter(live)))
+            self._entries[oldest.queue_id].states = pack(oldest.recipients, oldest.new)
 
-        def tell_some() -> None:
-            for _ in range(_SLICE):
-                queue_id = next(here, None)
-                if key not in self._watchers:
-                    return
-                if queue_id is None:
-                    if then is not None:
-                        then()
-                    return
-                if queue_id in self._entries:
-                    self._tell([on_item], self._entries[queue_id].item())
-            loop.call_soon(tell_some)
-
-        loop.call_soon(tell_some)
-
-        def undo() -> None:
-            self._watchers.pop(key, None)
-
-        return undo
-
-    def _tell(self, watchers: Iterable[Callable[[Item], None]], item: Item) -> None:
+    def _tell(self, watchers: Iterable[_Watcher], item: Item) -> None:
         for watcher in list(watchers):
             try:
-                watcher(item)
+                watcher.on_item(item)
             except Exception:
                 # The item is durable whatever a watcher makes of it; the next start tells it again.
                 _log.exception("queue.watcher_failed", queue_id=item.queue_id)

@@ -1,0 +1,152 @@
+"""Items become durable, or go, in batches.
+
+Threads write and sync the files of new items, many at once; one more thread then syncs the directory for all that came
+while it was busy with the batch before, and removes what is finished in the same stroke. Nothing waits for a timer.
+
+A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
+"fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
+opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import structlog
+
+__all__ = ["Committer", "Task"]
+
+_log = structlog.get_logger()
+_MAX_BATCH = 256
+
+
+class Task:
+    """A change of items/. `done` is called on the loop when it is durable, or has failed."""
+
+    def write(self) -> None:
+        """In one of the writing threads. Raises Exception; then there is nothing to undo."""
+
+    def prepare(self) -> None:
+        """In the thread that syncs, before it does. Raises Exception; then there is nothing to undo."""
+
+    def undo(self) -> None:
+        """In the same thread: the directory could not be synced. Raises OSError."""
+
+    def done(self, error: Exception | None) -> None:
+        """On the loop."""
+
+
+Results = list[tuple[Task, Exception | None]]
+
+
+class Committer:
+    """`sync` raises OSError; `failed` is called with that, once, in a thread."""
+
+    def __init__(self, threads: int, sync: Callable[[], None], failed: Callable[[OSError], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit = threads
+        self._sync = sync
+        self._failed = failed
+        self._failure: OSError | None = None
+        self._unfinished = 0
+        self._drained: asyncio.Event | None = None
+        self._writing: SimpleQueue[Task | None] = SimpleQueue()
+        self._syncing: SimpleQueue[Task | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._start(self._sync_all)
+
+    @property
+    def failure(self) -> OSError | None:
+        """Why nothing can become durable any more."""
+        return self._failure
+
+    def write(self, task: Task) -> None:
+        """A new item: `write`, `prepare`, sync, `done`."""
+        self._unfinished += 1
+        if self._unfinished >= len(self._threads) <= self._limit:
+            self._start(self._write_all)
+        self._writing.put(task)
+
+    def sync(self, task: Task) -> None:
+        """A change that needs no writing: `prepare`, sync, `done`."""
+        self._unfinished += 1
+        self._syncing.put(task)
+
+    async def close(self) -> None:
+        """When all tasks are done, the threads end."""
+        self._drained = asyncio.Event()
+        if self._unfinished:
+            await self._drained.wait()
+        self._syncing.put(None)
+        for _ in self._threads[1:]:
+            self._writing.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=f"queue-commit-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _write_all(self) -> None:
+        while (task := self._writing.get()) is not None:
+            try:
+                task.write()
+            except Exception as error:
+                failed: Results = [(task, error)]
+                self._loop.call_soon_threadsafe(self._report, failed)
+            else:
+                self._syncing.put(task)
+
+    def _sync_all(self) -> None:
+        while (first := self._syncing.get()) is not None:
+            batch = [first]
+            while len(batch) < _MAX_BATCH:
+                try:
+                    task = self._syncing.get_nowait()
+                except Empty:
+                    break
+                # None comes when nothing is under way, so never behind a task.
+                if task is not None:
+                    batch.append(task)
+            self._loop.call_soon_threadsafe(self._report, self._commit(batch))
+
+    def _commit(self, batch: list[Task]) -> Results:
+        results: Results = []
+        prepared = []
+        for task in batch:
+            try:
+                task.prepare()
+            except Exception as error:
+                results.append((task, error))
+            else:
+                prepared.append(task)
+        if prepared and self._failure is None:
+            try:
+                self._sync()
+            except OSError as error:
+                self._failure = error
+                self._failed(error)
+        if self._failure is not None:
+            for task in prepared:
+                # What cannot be undone was not acknowledged either: at worst it is delivered twice, never lost.
+                with contextlib.suppress(OSError):
+                    task.undo()
+        results += [(task, self._failure) for task in prepared]
+        return results
+
+    def _report(self, results: Results) -> None:
+        for task, error in results:
+            self._unfinished -= 1
+            try:
+                task.done(error)
+            except Exception:
+                # A fault of ours in one result must not keep the others from those who wait for them.
+                _log.exception("queue.result_failed")
+        if not self._unfinished and self._drained is not None:
+            self._drained.set()
