@@ -72,6 +72,7 @@ class QueueControl:
 
     async def select(self, wanted: Filter) -> list[QueueId]:
         """The messages that match."""
+        await self._queue.recovered()
         found = []
         for number, item in enumerate(self._queue.items()):
             if number % _SLICE == _SLICE - 1:
@@ -120,9 +121,10 @@ class QueueControl:
 
     async def flush(self) -> list[QueueId]:
         """Try everything now that is not held, whatever is known of its destination."""
+        await self._queue.recovered()
         for lane in list(self._schedule.lanes()):
             self._schedule.open_lane(lane.destination)
-        return await self.retry([item.queue_id for item in self._queue.items()])
+        return await self.retry(self._queue.ids())
 
     async def drop(self, ids: Iterable[QueueId]) -> list[QueueId]:
         """Throw them away; nobody is told. Recipients of an attempt in hand may still get the message."""

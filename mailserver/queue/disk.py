@@ -156,9 +156,13 @@ class DiskQueue:
         """How many messages are here that the account submitted for a later time."""
         return self._mirror.held_for(account)
 
+    def ids(self) -> Sequence[QueueId]:
+        """Every message's name."""
+        return tuple(self._mirror)
+
     def items(self) -> Iterator[Item]:
-        """Every message. Others may come and go meanwhile."""
-        for queue_id in list(self._mirror):
+        """Every message, each decoded when it is asked for. Others may come and go meanwhile."""
+        for queue_id in self.ids():
             if queue_id in self._mirror:
                 yield self._mirror.item(queue_id)
 

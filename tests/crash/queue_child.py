@@ -47,8 +47,8 @@ async def use_queue(root: Path, say: int) -> None:
                 acked.append(queue_id)
         for queue_id in acked:
             try:
-                async with queue.content(queue_id) as content:
-                    await content.read(0, content.size)
+                async with queue.content(queue_id) as octets:
+                    await octets.read(0, octets.size)
             except MailError:
                 # Reading is not what is promised here.
                 continue

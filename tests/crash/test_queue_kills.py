@@ -129,8 +129,8 @@ def test_nothing_is_promised_before_it_is_synced(used_queue: Path, forks: Forks)
             if "/aside>" in arguments or ("unlink" in call and "/tmp>" in arguments):
                 continue
             if call == "write":
-                promise = re.search(r'"([a-z]+) ', arguments)
-                steps.append(promise[1] if promise else "?")
+                said_now = re.search(r'"([a-z]+) ', arguments)
+                steps.append(said_now[1] if said_now else "?")
             elif call == "fsync":
                 steps.append("sync-directory" if "/items>" in arguments else "?")
             else:
