@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from mailserver.model.errors import MailError, StorageFailure
@@ -25,15 +25,17 @@ def body(size: int) -> bytes:
     return b"0123456789abcdef\r\n" * (size // 18)
 
 
-async def use_queue(root: Path, say: int) -> None:
+async def use_queue(root: Path, say: Callable[[str], object]) -> None:
+    """`say` hears each promise when it was made."""
+
     async def promised(what: str, promise: Awaitable[None]) -> bool:
         """Is it so?"""
         try:
             await promise
         except StorageFailure as failure:
-            os.write(say, f"refused {what}: {failure.detail}\n".encode())
+            say(f"refused {what}: {failure.detail}")
             return False
-        os.write(say, f"{what}\n".encode())
+        say(what)
         return True
 
     async with disk.DiskQueue(root, QueueSettings(), SystemClock()) as queue:
@@ -59,11 +61,11 @@ async def use_queue(root: Path, say: int) -> None:
         for queue_id in [*acked[1:], ID]:
             told = Told(at=3.0, recipients=(0,), action=Action.FAILED, report_id=ID)
             await promised(f"told {queue_id}", queue.record(queue_id, told))
-            os.write(say, f"finishing {queue_id}\n".encode())
+            say(f"finishing {queue_id}")
             await promised(f"finished {queue_id}", queue.finish(queue_id, Done(at=4.0, recipients=(1,), result=SENT)))
 
 
 if __name__ == "__main__":
     # strace counts per thread.
     disk._THREADS = disk._QUICK_THREADS = 1
-    serve(lambda root, say: asyncio.run(use_queue(root, say)))
+    serve(lambda root, fd: asyncio.run(use_queue(root, lambda promise: os.write(fd, f"{promise}\n".encode()))))

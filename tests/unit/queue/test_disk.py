@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,11 +89,47 @@ async def test_a_full_queue_refuses_for_the_time_being(root: Path, clock: FakeCl
         assert all(isinstance(r, LimitReached) and r.temporary and r.status.startswith("4.") for r in refused)
 
 
-async def test_g07_a_second_process_is_refused(root: Path, queue: DiskQueue) -> None:
+_OTHER = """
+import asyncio, sys
+from pathlib import Path
+from mailserver.model.errors import StorageFailure
+from mailserver.ports.clock import SystemClock
+from mailserver.queue.disk import DiskQueue
+from mailserver.queue.settings import QueueSettings
+
+async def main():
+    try:
+        async with DiskQueue(Path(sys.argv[1]), QueueSettings(), SystemClock()) as queue:
+            print("opened", len(await queue.list()), flush=True)
+            sys.stdin.read()
+    except StorageFailure as failure:
+        print(failure.text)
+
+asyncio.run(main())
+"""
+
+
+async def test_g07_a_second_process_is_refused_until_the_first_has_ended(root: Path, queue: DiskQueue) -> None:
+    await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+
+    async def other() -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(sys.executable, "-c", _OTHER, str(root), stdin=pipe, stdout=pipe)
+
+    second = await other()
+    assert (await second.communicate())[0] == b"the queue is in use by another process\n"
     with pytest.raises(StorageFailure, match="another process"):
         async with DiskQueue(root, QueueSettings(), FakeClock()):
             pass
-    assert await queue.list() == []
+    await queue.inject(new_queue_id(), envelope(), BytesContent(MESSAGE))
+    await queue.__aexit__(None, None, None)
+    second = await other()
+    assert second.stdout is not None
+    assert await second.stdout.readline() == b"opened 2\n"
+    second.kill()
+    await second.communicate()
+    await queue.__aenter__()
+    assert len(await queue.list()) == 2, "the lock went with the process that was killed"
 
 
 async def test_a_cancelled_sender_leaves_all_or_nothing(root: Path, queue: DiskQueue) -> None:
@@ -167,21 +204,6 @@ async def test_what_is_finished_is_gone(root: Path, queue: DiskQueue) -> None:
             await refused
     with pytest.raises(NotFound):
         queue.item(ID)
-
-
-@pytest.mark.parametrize("size", [0, 1, 5000, 1 << 20, (1 << 20) + 1, (3 << 20) + 7])
-async def test_content_is_read_by_several_at_once(queue: DiskQueue, size: int) -> None:
-    body = os.urandom(size)
-    await queue.inject(ID, envelope(), BytesContent(body), b"H: 1\r\n")
-    whole = b"H: 1\r\n" + body
-    async with queue.content(ID) as one, queue.content(ID) as two:
-        assert (one.size, two.head()) == (len(whole), whole[: 1 << 20])
-        step, parts = 700_000, []
-        for start in range(0, len(whole), step):
-            parts.append(await one.read(start, step))
-            assert await two.read(max(0, len(whole) - start - 9), 9) == whole[max(0, len(whole) - start - 9) :][:9]
-        assert b"".join(parts) == whole
-        assert await one.read(len(whole), 5) == b""
 
 
 async def test_who_watches_is_told_of_every_item(root: Path, queue: DiskQueue) -> None:
