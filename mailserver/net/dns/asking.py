@@ -60,7 +60,11 @@ class Reply:
 
 
 class NoReply(Exception):
-    """No server said anything; the text has a reason for each."""
+    """No server said anything of use. `reason` has no addresses; the text has a reason for each server."""
+
+    def __init__(self, reasons: dict[Server, str]) -> None:
+        super().__init__("; ".join(f"{server}: {words}" for server, words in reasons.items()))
+        self.reason = ", ".join(dict.fromkeys(reasons.values()))
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +151,7 @@ class Asker:
         if failures.reply is not None:
             return failures.reply
         late = f"no answer in {min(sum(waits), MAX_TIME):g} s"
-        raise NoReply("; ".join(f"{server}: {failures.words.get(server, late)}" for server in servers))
+        raise NoReply({server: failures.words.get(server, late) for server in servers})
 
     async def _judge(self, hearing: _Hearing, heard: _Heard, failures: _Failures) -> Reply | None:
         """The reply, when it is one to build on; else the server is among the failures, unless it is asked again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import idna
+import structlog
 
 from mailserver.model.dns import Answer, MailExchanger, Tlsa
 from mailserver.model.errors import InvalidInput
@@ -23,6 +24,8 @@ from mailserver.wire.dns.message import Message, Question
 from mailserver.wire.dns.records import AAAA, CNAME, MX, PTR, TLSA, TXT, A, kind_name, kind_number
 
 __all__ = ["DnsResolver"]
+
+_log = structlog.get_logger()
 
 #: Octets of replies (and what keeping them costs) that are remembered.
 CACHE = 16 * 1024 * 1024
@@ -212,7 +215,7 @@ class DnsResolver:
         try:
             reply = await self._asker.ask(self.servers.current(), question)
         except NoReply as error:
-            return _failure(asked, kind, "no name server answers", str(error))
+            return _failure(asked, kind, f"no name server gives an answer ({error.reason})", str(error))
         message = reply.message
         if message.rcode in (NOERROR, NXDOMAIN):
             return reply
@@ -234,6 +237,7 @@ class DnsResolver:
 
     def _failed(self, key: _Key, failure: _Failure) -> _Failure:
         self.counters.failed += 1
+        _log.info("dns failed", reason=failure.text, detail=failure.detail, bogus=failure.bogus)
         self._cache.put(key, failure, FAILURE_TTL, 0)
         return failure
 
