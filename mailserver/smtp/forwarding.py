@@ -14,7 +14,7 @@ from mailserver.model.envelope import Recipient
 from mailserver.ports.directory import Directory
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.transaction import Destination
-from mailserver.wire.xtext import encode_xtext
+from mailserver.wire.xtext import encode_unitext, encode_xtext
 
 __all__ = ["forwarded", "forwarded_before", "forwarding_field", "retry_of"]
 
@@ -52,8 +52,8 @@ def retry_of(recipient: Recipient, mailbox: LocalMailbox, directory: Directory) 
 
 
 def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:
-    """The same recipient at another address; what it was called first stays known (RFC 3461 §5.2.7.1)."""
-    original = recipient.original_recipient
-    if original is None and str(recipient.address).isascii():
-        original = "rfc822;" + encode_xtext(str(recipient.address))
+    """The same recipient at another address; its first name stays known (RFC 3461 §5.2.1 (d), RFC 6533 §3)."""
+    original, first = recipient.original_recipient, str(recipient.address)
+    if original is None:
+        original = f"rfc822;{encode_xtext(first)}" if first.isascii() else f"utf-8;{encode_unitext(first)}"
     return replace(recipient, address=address, original_recipient=original)

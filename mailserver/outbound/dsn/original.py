@@ -28,7 +28,7 @@ _SOUND_ID = re.compile(rb"[\x21-\x3b\x3d\x3f-\x7e]{3,250}")
 
 def original_part(request: ReportRequest, *, eight_bit: bool) -> BodyPart:
     """`eight_bit`: the way to the sender takes 8-bit octets for sure; it will where the message had them."""
-    header = crlf_lines(request.head[: header_block_end(request.head)]).replace(b"\0", b"?")
+    header = crlf_lines(request.head[: header_block_end(request.head)])
     utf8 = request.envelope.smtputf8 and not header.isascii() and _is_utf8(header)
     if _whole_is_wanted(request):
         encoding, body = encoded(crlf_lines(request.head), eight_bit=True)

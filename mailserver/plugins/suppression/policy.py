@@ -84,7 +84,8 @@ def _words(entry: Entry) -> str:
     until = f" until {datetime.fromtimestamp(entry.until, UTC).date()}" if entry.until else ""
     lift = f"The postmaster can lift that: mailserver suppression remove {entry.address}"
     if entry.source == "added":
-        return f"Mail from you to {entry.address} was stopped by the administrator on {day}{until}. {lift}"
+        why = f" ({entry.reason})" if entry.reason else ""
+        return f"Mail from you to {entry.address} was stopped by the administrator on {day}{until}{why}. {lift}"
     return (
         f"There is no mailbox {entry.address}: mail came back on {day} ({entry.status}), and is refused here{until}."
         f" {lift}"

@@ -163,6 +163,49 @@ body
 """)
 
 
+RFC_3464 = crlf("""\
+From: Mail Delivery Subsystem <MAILER-DAEMON@CS.UTK.EDU>
+Content-Type: multipart/report; report-type=delivery-status;
+       boundary="JAA13167.773673707/CS.UTK.EDU"
+
+--JAA13167.773673707/CS.UTK.EDU
+content-type: message/delivery-status
+
+Reporting-MTA: dns; cs.utk.edu
+
+Original-Recipient: rfc822;arathib@vnet.ibm.com
+Final-Recipient: rfc822;arathib@vnet.ibm.com
+Action: failed
+Status: 5.0.0 (permanent failure)
+Diagnostic-Code: smtp;  550 'arathib@vnet.IBM.COM' is not a
+ registered gateway user
+Remote-MTA: dns; vnet.ibm.com
+
+Original-Recipient: rfc822;johnh@hpnjld.njd.hp.com
+Final-Recipient: unknown; johnh
+Action: delayed
+Status: 4.0.0 (hpnjld.njd.jp.com: host name lookup failure)
+
+--JAA13167.773673707/CS.UTK.EDU--
+""")
+
+
+def test_the_example_of_rfc_3464() -> None:
+    found = read_report(RFC_3464)
+    assert found == DeliveryStatus(
+        recipients=(
+            ReportedAddress(
+                final="arathib@vnet.ibm.com", original="arathib@vnet.ibm.com", action="failed", status="5.0.0",
+                remote="vnet.ibm.com", diagnostic="550 'arathib@vnet.IBM.COM' is not a registered gateway user",
+            ),
+            ReportedAddress(
+                final="johnh", original="johnh@hpnjld.njd.hp.com", action="delayed", status="4.0.0"
+            ),
+        ),
+        reporter="cs.utk.edu",
+    )  # fmt: skip
+
+
 def test_gmail() -> None:
     found = read_report(GMAIL)
     assert found is not None
