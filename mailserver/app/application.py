@@ -21,6 +21,8 @@ from mailserver.net.login import LoginService
 from mailserver.net.passwords import Passwords
 from mailserver.net.settings import LimitsSettings
 from mailserver.net.tls import TlsContexts
+from mailserver.outbound.exchangers import Exchangers
+from mailserver.outbound.sender import Sender
 from mailserver.ports.clock import Clock
 from mailserver.ports.service import Service
 from mailserver.queue.disk import DiskQueue
@@ -44,6 +46,8 @@ class Application:
     store: MaildirStore
     queue: DiskQueue
     resolver: DnsResolver
+    exchangers: Exchangers
+    sender: Sender
     runner: QueueRunner
     passwords: Passwords
     failures: LoginFailures

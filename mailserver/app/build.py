@@ -146,6 +146,8 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
         store=store,
         queue=queue,
         resolver=resolver,
+        exchangers=exchangers,
+        sender=sender,
         runner=runner,
         passwords=passwords,
         failures=failures,

@@ -14,6 +14,7 @@ from mailserver.app.application import Application
 from mailserver.app.handin import BodyReader, hand_in
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
+from mailserver.app.tls_policies import tls_policy_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
@@ -52,6 +53,7 @@ class Operations:
             "queue.list": self._queue_list,
             "queue.show": self._queue_show,
             **mailbox_operations(app),
+            **tls_policy_operations(app),
         }
 
     async def __call__(self, request: Request, body: BodyReader) -> Any:

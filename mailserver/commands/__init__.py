@@ -30,6 +30,7 @@ COMMANDS = {
     "queue": "Mail that waits to be sent: list, show.",
     "send": "Send a message as an account, from a file or standard input.",
     "serve": "Run the server.",
+    "tls-policy": "TLS with other mail servers: show, list, refresh.",
     "suppression": "Addresses that mail came back from: list, add, remove.",
 }
 
@@ -42,13 +43,13 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command `cmd_name` of the module `mailserver.commands.<cmd_name>`."""
+        """The command `cmd_name` of the module `mailserver.commands.<cmd_name>`, with _ for -."""
         if cmd_name not in COMMANDS:
             return None
         # Importing only makes objects that stay: the collector would look through them again and again for nothing.
         gc.disable()
         try:
-            command = importlib.import_module(f"mailserver.commands.{cmd_name}").command
+            command = importlib.import_module(f"mailserver.commands.{cmd_name.replace('-', '_')}").command
         finally:
             gc.enable()
         if not isinstance(command, click.Command):

@@ -6,7 +6,7 @@ answer is never a "no": whoever can silence DNS could switch TLS off then, so su
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -44,10 +44,13 @@ class _Dane:
         self._required = frozenset(settings.required)
         self._resolver = host.resolver
 
-    async def tls_policy(self, ctx: api.TlsPolicyContext) -> api.TlsPolicy | None:
-        """What TLSA records ask for; None where DANE does not apply."""
+    def tls_policy(self, ctx: api.TlsPolicyContext) -> Awaitable[api.TlsPolicy | None] | None:
+        """What TLSA records ask for; None where DANE does not apply, which costs nothing."""
+        return self._find(ctx) if _applies(ctx) or ctx.domain in self._required else None
+
+    async def _find(self, ctx: api.TlsPolicyContext) -> api.TlsPolicy | None:
         try:
-            found = await self._search(ctx)
+            found = await self._search(ctx) if _applies(ctx) else None
         except api.LookupFailed as error:
             words = f"its TLSA records cannot be looked up: {error.text}"
             return api.TlsPolicy(
@@ -63,9 +66,6 @@ class _Dane:
 
     async def _search(self, ctx: api.TlsPolicyContext) -> api.TlsPolicy | None:
         """Raises LookupFailed."""
-        # RFC 7672 §2.2: a host that is given by its address has no TLSA records.
-        if not ctx.mx_authentic or ctx.host.startswith("[") or api.parse_ip(ctx.host) is not None:
-            return None
         for base in await self._bases(ctx.host.lower()):
             answer = await self._resolver.tlsa(f"_{ctx.port}._tcp.{base}")
             if answer.records and answer.authentic:
@@ -107,6 +107,11 @@ class _Dane:
             return []
         answer = await self._resolver.mx(domain)
         return [domain, answer.name.lower()] if answer.authentic else [domain]
+
+
+def _applies(ctx: api.TlsPolicyContext) -> bool:
+    """RFC 7672 §2.2: a host that is given by its address has no TLSA records."""
+    return ctx.mx_authentic and not ctx.host.startswith("[") and api.parse_ip(ctx.host) is None
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ class QueueRunner:
     ) -> None:
         chance = chance or random.Random()  # noqa: S311  (spreads load, hides nothing)
         self._queue = queue
-        self._deliverer = deliverer
+        self.deliverer = deliverer
         self._clock = clock
         self._emit = emit
         self._max_age = settings.max_age
@@ -188,7 +188,7 @@ class QueueRunner:
 
     async def _destination(self, item: Item, position: int) -> Destination | Result:
         try:
-            return await self._deliverer.destination(item.envelope, item.envelope.recipients[position])
+            return await self.deliverer.destination(item.envelope, item.envelope.recipients[position])
         except Exception:
             _log.exception("queue.fault", id=item.queue_id)
             return FAULT
@@ -234,7 +234,7 @@ class QueueRunner:
             )
 
         async with self._queue.content(unit.queue_id) as content:
-            return await self._deliverer.deliver(
+            return await self.deliverer.deliver(
                 job_for(
                     item, positions, destination, content, attempt=unit.attempts + 1,
                     expires=self.timetable.wall(unit.expires), about_to_end=about_to_end,

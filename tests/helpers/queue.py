@@ -161,7 +161,7 @@ async def quiet(runner: QueueRunner) -> None:
     """Until nothing is in hand that goes on by itself; attempts that wait at the gate are."""
     still = 0
     for _ in range(5000):
-        held = runner._deliverer.gate.is_set() or runner.attempts < len(runner._tasks)  # type: ignore[attr-defined]
+        held = runner.deliverer.gate.is_set() or runner.attempts < len(runner._tasks)  # type: ignore[attr-defined]
         still = still + 1 if not runner._woken and (not runner._tasks or not held) else 0
         if still > 3:
             return

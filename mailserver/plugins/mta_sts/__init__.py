@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -29,10 +29,13 @@ class _MtaSts:
         self._cache = cache
         self._clock = clock
 
-    async def tls_policy(self, ctx: api.TlsPolicyContext) -> api.TlsPolicy | None:
+    def tls_policy(self, ctx: api.TlsPolicyContext) -> Awaitable[api.TlsPolicy | None] | None:
         """What the domain's policy asks for; None without one. RFC 8461 §3.4: never the policy of a parent domain."""
         domain = _name(ctx.domain)
-        return judge(await self._policies.find(domain), domain, ctx.host) if domain else None
+        return self._judge(domain, ctx.host) if domain else None
+
+    async def _judge(self, domain: str, host: str) -> api.TlsPolicy | None:
+        return judge(await self._policies.find(domain), domain, host)
 
     async def show(self, arguments: Mapping[str, Any]) -> Any:
         """The policy that mail to a domain gets now, fetched if need be, or why it has none."""
@@ -57,8 +60,8 @@ class _MtaSts:
 
 
 def _name(text: str) -> str:
-    """The domain, or "" for what is none: addresses have no policy (RFC 8461 §3.4)."""
-    if text.startswith("[") or api.parse_ip(text) is not None:
+    """The domain, or "" for what has no policy: addresses (RFC 8461 §3.4), and names of the local network."""
+    if text.startswith("[") or "." not in text or api.parse_ip(text) is not None:
         return ""
     try:
         return api.normalize_domain(text)

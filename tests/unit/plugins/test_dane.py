@@ -41,7 +41,8 @@ async def policy(
 ) -> TlsPolicy | None:
     async with dane(dns, **settings) as hook:
         ctx = TlsPolicyContext(domain=DOMAIN, host=host, port=port, mx_authentic=mx_authentic)
-        found: TlsPolicy | None = await hook(ctx)
+        answer = hook(ctx)
+        found: TlsPolicy | None = None if answer is None else await answer
         return found
 
 
