@@ -15,6 +15,7 @@ from mailserver.app.checks import account_warnings, environment_warnings
 from mailserver.app.load import Loaded
 from mailserver.app.paths import state_dir
 from mailserver.app.run import load_everything
+from mailserver.net.dns.probing import resolver_warnings
 
 __all__ = ["Checked", "check"]
 
@@ -59,4 +60,6 @@ def _copy_accounts(source: Path, target: Path) -> None:
 async def _build(loaded: Loaded) -> list[str]:
     async with AsyncExitStack() as stack:
         app = await build(loaded, stack)
-        return account_warnings(loaded.config, app.directory)
+        found = account_warnings(loaded.config, app.directory)
+        # Behind a relay mail finds its way without DNS.
+        return found if loaded.config.queue.relay else found + await resolver_warnings(app.resolver.servers)

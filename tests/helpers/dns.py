@@ -127,7 +127,7 @@ class DnsServer:
         except Exception:
             return []
         question = query.question[0]
-        name = question.name.to_text(omit_final_dot=True).lower()
+        name = question.name.to_text().rstrip(".").lower()
         asked = Asked(name, dns.rdatatype.to_text(question.rdtype), tcp, query, packet)
         self.asked.append(asked)
         for key in ((name, asked.kind), (name, ANY_KIND), ("*", asked.kind), ("*", ANY_KIND)):
