@@ -36,7 +36,8 @@ class Issued:
         secret = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file.write_bytes(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain) + secret)
+        # The key first: Postfix wants it so.
+        file.write_bytes(secret + b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         return context

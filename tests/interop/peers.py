@@ -75,7 +75,15 @@ class Peer(abc.ABC):
 
 
 class Postfix(Peer):
-    """Its defaults, but for the times it makes clients wait."""
+    """Its defaults, but for the times it makes clients wait.
+
+    With `passes_on_to` mail goes to that port here instead of nowhere; `certificate` is one with its key.
+    """
+
+    def __init__(self, directory: Path, *, passes_on_to: int = 0, certificate: Path | None = None) -> None:
+        super().__init__(directory)
+        self._passes_on_to = passes_on_to
+        self._certificate = certificate
 
     def __enter__(self) -> Postfix:
         etc = self.directory / "etc"
@@ -106,16 +114,19 @@ class Postfix(Peer):
             "alias_maps": "",
             "virtual_mailbox_domains": DOMAIN,
             "virtual_mailbox_maps": f"texthash:{etc}/mailboxes",
-            "virtual_transport": "discard:",
+            "virtual_transport": f"smtp:[127.0.0.1]:{self._passes_on_to}" if self._passes_on_to else "discard:",
             # The same as ours, and as Exim's.
             "message_size_limit": 50 << 20,
             "mailbox_size_limit": 0,
             "virtual_mailbox_limit": 0,
         }
+        if self._certificate is not None:
+            settings |= {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": self._certificate}
         (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         services = [f"127.0.0.1:{self.port} inet n - n - - smtpd"]
-        services += [f"{name} unix n - n - 0 {name}" for name in ("cleanup", "qmgr", "showq", "flush")]
-        services += [f"{name} unix - - n - - {name}" for name in ("discard", "error", "proxymap")]
+        services += [f"{name} unix n - n - 0 {name}" for name in ("cleanup", "showq", "flush")]
+        services += ["qmgr unix n - n 300 1 qmgr"]
+        services += [f"{name} unix - - n - - {name}" for name in ("discard", "error", "proxymap", "smtp")]
         services += [f"{name} unix - - n - 1 {name}" for name in ("anvil", "verify")]
         services += [f"{name} unix - - n - 0 bounce" for name in ("bounce", "defer", "trace")]
         services += ["rewrite unix - - n - - trivial-rewrite", "retry unix - - n - - error"]
