@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-__all__ = ["MessageIds", "first_message_id", "message_ids", "read_ids"]
+from mailserver.mime.headers import header_block_end, value
+
+__all__ = ["MessageIds", "first_message_id", "message_ids", "own_message_id", "read_ids"]
 
 # A backslash outside of quotes ends the try: else `<\"` over and over would be read to the end each time.
 _ID = re.compile(rb'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\\])*+)>', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"@', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_OWN = re.compile(rb"(?:\A|\n)(?=message-id[ \t]*:)", re.IGNORECASE)
+#: What can be named in a line of text without being mistaken for anything else.
+_SOUND = re.compile(rb"[\x21-\x3b\x3d\x3f-\x7e]{3,250}")
 
 #: A message's own Message-ID, and those that it refers to.
 MessageIds = tuple[bytes | None, list[bytes]]
@@ -45,3 +50,11 @@ def read_ids(texts: Mapping[bytes, bytes]) -> MessageIds:
 def first_message_id(value: bytes) -> bytes | None:
     """The first valid Message-ID of a field's value."""
     return next(message_ids(value), None)
+
+
+def own_message_id(head: bytes) -> str:
+    """The Message-ID of a message that begins with `head`, without `<>`; "" when there is none that can be named."""
+    end = header_block_end(head)
+    field = _OWN.search(head, 0, end)
+    found = first_message_id(value(head[field.end() : end], b"message-id") or b"") if field else None
+    return found.decode("ascii") if found is not None and _SOUND.fullmatch(found) else ""

@@ -9,8 +9,8 @@ from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Attempted", "Bounced", "Delivered", "Event", "LoginFailed", "LoginSucceeded", "Queued", "Refused",
-    "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
+    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "LoginFailed", "LoginSucceeded", "Queued",
+    "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -35,7 +35,10 @@ class SessionClosed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A message got its 250: every recipient has a durable home."""
+    """A message got its 250: every recipient has a durable home.
+
+    `account` is who submitted it ("": a stranger); `message_id` is without its brackets, "" if there is none.
+    """
 
     session: SessionId
     queue_id: QueueId
@@ -43,6 +46,9 @@ class Accepted:
     sender: str
     recipients: tuple[str, ...]
     size: int
+    peer: str = ""
+    account: str = ""
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +78,27 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A message waits in the queue for these recipients."""
+    """A message waits in the queue for these recipients.
+
+    `origin` is the message that it was made from, such as one that is forwarded; itself, when it came like this.
+    `held_until` (epoch seconds; 0: not held) is what its sender asked for.
+    """
 
     queue_id: QueueId
     sender: str
     recipients: tuple[str, ...]
     size: int
+    origin: QueueId | None = None
+    account: str = ""
+    held_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A message was taken out of the queue by hand; these recipients will not get it from here."""
+
+    queue_id: QueueId
+    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +215,7 @@ Event = (
     | Refused
     | Delivered
     | Queued
+    | Dropped
     | Attempted
     | Reported
     | Bounced

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.api import Plugin, Settings
-from mailserver.plugins import accounts, aliases, dane, dkim, mta_sts, rate_limit, suppression
+from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, suppression
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 
@@ -20,6 +20,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         dkim.plugin,
         dane.plugin,
         mta_sts.plugin,
+        history.plugin,
     )
 }
 #: Their settings, for the commented configuration file.

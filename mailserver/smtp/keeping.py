@@ -17,6 +17,7 @@ import structlog
 
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
+from mailserver.mime.message_ids import own_message_id
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.errors import MailError
@@ -132,6 +133,7 @@ class Keeper:
                 Queued(
                     queue_id=queue_id, sender=str(envelope.sender or ""),
                     recipients=tuple(str(recipient.address) for recipient in recipients), size=message.content.size,
+                    origin=message.queue_id, account=envelope.account or "", held_until=envelope.hold_until or 0.0,
                 )
             )  # fmt: skip
 
@@ -161,6 +163,7 @@ class Keeper:
                 session=session.session, queue_id=message.queue_id, service=session.service,
                 sender=str(message.envelope.sender or ""),
                 recipients=tuple(str(recipient.address) for recipient in message.envelope.recipients), size=size,
+                peer=session.peer, account=session.account or "", message_id=own_message_id(message.content.head()),
             )
         )  # fmt: skip
 

@@ -170,6 +170,7 @@ class _Attempt:
             Queued(
                 queue_id=queue_id, sender=str(envelope.sender or ""),
                 recipients=tuple(str(recipient.address) for recipient in recipients), size=job.content.size,
+                origin=job.queue_id, account=envelope.account or "",
             )
         )  # fmt: skip
 

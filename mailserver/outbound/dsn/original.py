@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from mailserver.mime.headers import fields, header_block_end, value
-from mailserver.mime.message_ids import first_message_id
+from mailserver.mime.message_ids import own_message_id
 from mailserver.mime.multipart import BodyPart, crlf_lines, encoded, make_part
 from mailserver.mime.words import decode_words
 from mailserver.model.envelope import Body, DsnReturn
@@ -23,7 +21,6 @@ _NEEDED = frozenset(
     b"from sender to cc subject date message-id in-reply-to references reply-to list-id mime-version content-type "
     b"return-path received x-sent-token auto-submitted".split()
 )
-_SOUND_ID = re.compile(rb"[\x21-\x3b\x3d\x3f-\x7e]{3,250}")
 
 
 def original_part(request: ReportRequest, *, eight_bit: bool) -> BodyPart:
@@ -74,8 +71,8 @@ def _is_utf8(octets: bytes) -> bool:
 
 def message_id(head: bytes) -> str:
     """The original's Message-ID with its brackets, "" when there is none that can be named."""
-    found = first_message_id(value(head, b"message-id") or b"")
-    return f"<{found.decode('ascii')}>" if found is not None and _SOUND_ID.fullmatch(found) else ""
+    found = own_message_id(head)
+    return f"<{found}>" if found else ""
 
 
 def subject(head: bytes) -> str:

@@ -1,0 +1,210 @@
+"""`history.db`: its tables, and the functions that run in the recorder's thread (raising sqlite3.Error, OSError)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from mailserver.plugins.history.rows import EventRow, MessageRow, Rows
+
+__all__ = ["find", "open_database", "prune", "related", "select", "write"]
+
+_VERSION = 1
+_SCHEMA = (
+    """CREATE TABLE message (
+        queue_id TEXT NOT NULL PRIMARY KEY, at REAL NOT NULL, service TEXT NOT NULL, peer TEXT NOT NULL,
+        account TEXT NOT NULL, sender TEXT COLLATE NOCASE, message_id TEXT NOT NULL, size INTEGER NOT NULL,
+        recipients INTEGER NOT NULL, origin TEXT NOT NULL, held_until REAL NOT NULL
+    )""",
+    "CREATE INDEX message_at ON message (at)",
+    "CREATE INDEX message_sender ON message (sender, at)",
+    "CREATE INDEX message_id ON message (message_id) WHERE message_id <> ''",
+    "CREATE INDEX message_origin ON message (origin) WHERE origin <> ''",
+    # Rows come about in the order of time, so the oldest ones are those with the lowest rowid.
+    """CREATE TABLE event (
+        queue_id TEXT NOT NULL, at REAL NOT NULL, status TEXT NOT NULL, recipient TEXT NOT NULL COLLATE NOCASE,
+        destination TEXT NOT NULL COLLATE NOCASE, attempt INTEGER NOT NULL, code INTEGER NOT NULL,
+        enhanced TEXT NOT NULL, reply TEXT NOT NULL, remote TEXT NOT NULL, address TEXT NOT NULL, tls TEXT NOT NULL,
+        policy TEXT NOT NULL, success TEXT NOT NULL, next_attempt REAL, report TEXT NOT NULL
+    )""",
+    "CREATE INDEX event_at ON event (at)",
+    "CREATE INDEX event_queue_id ON event (queue_id)",
+    "CREATE INDEX event_recipient ON event (recipient, at)",
+)
+_MESSAGE = ", ".join(one.name for one in fields(MessageRow))
+_EVENT = ", ".join(one.name for one in fields(EventRow))
+#: The first time counts; for all else, what is known.
+_UPSERT = f"""INSERT INTO message ({_MESSAGE}) VALUES ({", ".join("?" * len(fields(MessageRow)))})
+    ON CONFLICT (queue_id) DO UPDATE SET
+    at = min(at, excluded.at), sender = coalesce(sender, excluded.sender),
+    service = iif(service = '', excluded.service, service), peer = iif(peer = '', excluded.peer, peer),
+    account = iif(account = '', excluded.account, account),
+    message_id = iif(message_id = '', excluded.message_id, message_id),
+    size = max(size, excluded.size), recipients = max(recipients, excluded.recipients),
+    origin = iif(origin = '', excluded.origin, origin), held_until = max(held_until, excluded.held_until)"""  # noqa: S608
+_INSERT = f"INSERT INTO event ({_EVENT}) VALUES ({', '.join('?' * len(fields(EventRow)))})"  # noqa: S608
+#: Rows that go in one transaction, so that nobody waits long.
+_AT_ONCE = 5_000
+#: Messages of which no event is left.
+_DELETE_MESSAGES = f"""DELETE FROM message WHERE queue_id IN (SELECT queue_id FROM message m WHERE at <= ?
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.queue_id = m.queue_id) LIMIT {_AT_ONCE})"""  # noqa: S608
+_MOST_RELATED = 100
+#: A look every so many steps of SQLite's machine whether a search has taken too long.
+_STEPS = 10_000
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open or make it; one that is damaged is put aside, since it holds nothing that mail depends on."""
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+    for end in ("-wal", "-shm", ""):
+        damaged = path.with_name(path.name + end)
+        if damaged.exists():
+            damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
+    return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made here, so that it is never readable for others; SQLite gives its other files the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise sqlite3.DatabaseError("written by another version")
+        if version == 0:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        db.execute("PRAGMA journal_mode=WAL")
+        # A commit costs no sync; what power loss costs is the end of the history, never its soundness.
+        db.execute("PRAGMA synchronous=NORMAL")
+        if version == 0:
+            with _transaction(db):
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={_VERSION}")
+        db.execute("SELECT count(*) FROM (SELECT 1 FROM event LIMIT 1)").fetchone()
+        return db
+    except BaseException:
+        db.close()
+        raise
+
+
+def write(db: sqlite3.Connection, rows: Rows) -> None:
+    """Add what happened."""
+    with _transaction(db):
+        db.executemany(_UPSERT, map(astuple, rows.messages))
+        db.executemany(_INSERT, map(astuple, rows.events))
+
+
+def prune(db: sqlite3.Connection, since: float, max_size: int) -> None:
+    """Forget events from before `since` (epoch seconds), and the oldest ones while it is too large; then messages of
+    which nothing is left."""
+    while _delete(db, "at < ?", since):
+        pass
+    while _used(db) > max_size:
+        (oldest, newest) = db.execute("SELECT min(rowid), max(rowid) FROM event").fetchone()
+        if oldest is None:
+            break
+        (since,) = db.execute("SELECT at FROM event WHERE rowid >= ?", (oldest + (newest - oldest) // 20,)).fetchone()
+        while _delete(db, "rowid <= ?", oldest + (newest - oldest) // 20):
+            pass
+        _delete_messages(db, since)
+    _delete_messages(db, since)
+    db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+
+
+def _delete(db: sqlite3.Connection, which: str, bound: float) -> bool:
+    """A part of the events; False: these were all."""
+    with _transaction(db):
+        done = db.execute(
+            f"DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE {which} LIMIT {_AT_ONCE})",  # noqa: S608
+            (bound,),
+        )
+    return done.rowcount == _AT_ONCE
+
+
+def _delete_messages(db: sqlite3.Connection, since: float) -> None:
+    rows = _AT_ONCE
+    while rows == _AT_ONCE:
+        with _transaction(db):
+            rows = db.execute(_DELETE_MESSAGES, (since,)).rowcount
+
+
+def _used(db: sqlite3.Connection) -> int:
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return (pages - free) * size
+
+
+def find(db: sqlite3.Connection, where: str, values: Sequence[Any], limit: int, seconds: float) -> list[dict[str, Any]]:
+    """Events with their messages, the newest first. Raises sqlite3.OperationalError "interrupted" after `seconds`."""
+    events = ", ".join(f"e.{one.name}" for one in fields(EventRow))
+    with _limited(db, seconds):
+        return select(
+            db,
+            f"SELECT {events}, m.sender, m.account, m.message_id, m.size FROM event e"  # noqa: S608
+            f" LEFT JOIN message m ON m.queue_id = e.queue_id {where} ORDER BY e.at DESC, e.rowid DESC LIMIT ?",
+            (*values, limit),
+        )
+
+
+def related(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
+    """The messages that are called so (a queue id, or a Message-ID without brackets), with those that they were made
+    from and that were made from them, and the events of each; the oldest first."""
+    known = [row["queue_id"] for row in select(db, "SELECT queue_id FROM message WHERE message_id = ?", (name,))]
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [*known, name]
+    while waiting and len(found) < _MOST_RELATED:
+        queue_id = waiting.pop(0)
+        if queue_id in found:
+            continue
+        for row in select(db, f"SELECT {_MESSAGE} FROM message WHERE queue_id = ?", (queue_id,)):  # noqa: S608
+            found[queue_id] = row
+            waiting += [row["origin"]] if row["origin"] else []
+            made = select(db, "SELECT queue_id FROM message WHERE origin = ? LIMIT ?", (queue_id, _MOST_RELATED))
+            waiting += [child["queue_id"] for child in made]
+    for queue_id, row in found.items():
+        row["events"] = select(
+            db,
+            f"SELECT {_EVENT} FROM event WHERE queue_id = ? ORDER BY at, rowid LIMIT ?",  # noqa: S608
+            (queue_id, _AT_ONCE),
+        )
+    return sorted(found.values(), key=lambda row: (row["at"], row["queue_id"]))
+
+
+def select(db: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows by the names of their columns."""
+    cursor = db.execute(statement, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@contextmanager
+def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

@@ -1,0 +1,143 @@
+"""Takes events on the event loop, and writes them in a thread of its own, a batch twice a second.
+
+Mail never waits for it: what does not fit is left out and counted, and so is what the disk refuses. A crash costs what
+was not written yet, half a second as a rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from mailserver import api
+from mailserver.plugins.history import database
+from mailserver.plugins.history.rows import KNOWN, Rows, rows_of
+
+__all__ = ["Recorder", "open_recorder"]
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+#: Seconds between an event and its row.
+_PAUSE = 0.5
+#: Events in memory: a few seconds of the fastest server, some 20 MB.
+_MOST_WAITING = 20_000
+#: Seconds between two looks at what is too old.
+_PRUNE = 300.0
+_SEARCH_SECONDS = 10.0
+
+
+class Recorder:
+    """For one database. `observe` is the event sink."""
+
+    def __init__(
+        self, db: sqlite3.Connection, workers: api.Workers, clock: api.Clock, *, keep: float, max_size: int
+    ) -> None:
+        self._db = db
+        self._workers = workers
+        self._clock = clock
+        self._keep = keep
+        self._max_size = max_size
+        self._waiting: list[tuple[float, api.Event]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._pruned = -_PRUNE
+        #: Events that are not in the history.
+        self.lost = 0
+
+    def observe(self, event: api.Event) -> None:
+        """One event; the kinds that concern no message are passed over."""
+        if type(event) not in KNOWN:
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            self._lose(1, "too much happens at once")
+            return
+        self._waiting.append((self._clock.time(), event))
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+
+    async def find(self, where: str, values: list[Any], limit: int) -> list[dict[str, Any]]:
+        """Events, the newest first. Raises StorageFailure, LimitReached."""
+        await self.flush()
+        return await self._read(database.find, where, values, limit, _SEARCH_SECONDS)
+
+    async def related(self, name: str) -> list[dict[str, Any]]:
+        """A message's story; see `database.related`. Raises StorageFailure."""
+        await self.flush()
+        return await self._read(database.related, name)
+
+    async def flush(self) -> None:
+        """Everything that was observed is written, or lost."""
+        while self._writing is not None or self._waiting:
+            if self._writing is None:
+                self._begin()
+            if self._writing is not None:
+                await asyncio.shield(self._writing)
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write(), name="history")
+
+    async def _write(self) -> None:
+        events, self._waiting = self._waiting, []
+        try:
+            await self._workers.run(self._write_rows, events)
+        except (sqlite3.Error, OSError, api.StorageFailure) as error:
+            self._lose(len(events), str(error))
+        finally:
+            self._writing = None
+            if self._waiting:
+                self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+
+    def _write_rows(self, events: list[tuple[float, api.Event]]) -> None:
+        rows = Rows()
+        for at, event in events:
+            rows_of(at, event, rows)
+        database.write(self._db, rows)
+        now = self._clock.monotonic()
+        if now - self._pruned >= _PRUNE:
+            self._pruned = now
+            database.prune(self._db, self._clock.time() - self._keep, self._max_size)
+
+    def _lose(self, events: int, reason: str) -> None:
+        if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:
+            _log.warning("events are missing in the history", reason=reason, lost=self.lost + events)
+        self.lost += events
+
+    async def _read(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        try:
+            return await self._workers.run(work, self._db, *arguments)
+        except sqlite3.OperationalError as error:
+            if str(error) == "interrupted":
+                raise api.LimitReached("the search takes too long; narrow it down, by --since for example") from None
+            raise api.StorageFailure("history.db cannot be read", detail=str(error)) from error
+        except (sqlite3.Error, OSError) as error:
+            raise api.StorageFailure("history.db cannot be read", detail=str(error)) from error
+
+
+@asynccontextmanager
+async def open_recorder(path: Path, clock: api.Clock, *, keep: float, max_size: int) -> AsyncIterator[Recorder]:
+    """Raises StorageFailure."""
+    workers = api.Workers(asyncio.get_running_loop(), "history", 1)
+    try:
+        try:
+            db = await workers.run(database.open_database, path)
+        except (sqlite3.Error, OSError) as error:
+            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
+        recorder = Recorder(db, workers, clock, keep=keep, max_size=max_size)
+        try:
+            yield recorder
+        finally:
+            with suppress(sqlite3.Error):
+                await recorder.flush()
+                await workers.run(db.close)
+    finally:
+        workers.close()

@@ -1,0 +1,179 @@
+"""Events as rows of the history. No I/O.
+
+A message has one row, and one event for each thing that happened to one of its recipients. Events of one message may
+come in any order: each brings what it knows of the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailserver import api
+
+__all__ = ["EVENTS", "KNOWN", "EventRow", "MessageRow", "Rows", "rows_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """What is known of a message; "" and 0 are not known. `origin`: the message that it was made from."""
+
+    queue_id: str
+    at: float
+    service: str = ""
+    peer: str = ""
+    account: str = ""
+    sender: str | None = None
+    message_id: str = ""
+    size: int = 0
+    recipients: int = 0
+    origin: str = ""
+    held_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One recipient, one event.
+
+    `status`: accepted, queued, delivered, deferred, failed, reported, bounced, dropped. `report` is the message that
+    reports, or for bounced who said so.
+    """
+
+    queue_id: str
+    at: float
+    status: str
+    recipient: str
+    destination: str = ""
+    attempt: int = 0
+    code: int = 0
+    enhanced: str = ""
+    reply: str = ""
+    remote: str = ""
+    address: str = ""
+    tls: str = ""
+    policy: str = ""
+    success: str = ""
+    next_attempt: float | None = None
+    report: str = ""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What some events come down to."""
+
+    messages: list[MessageRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+
+
+#: Words of `EventRow.status`, for those who search.
+EVENTS = ("accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped")
+_LOCAL = "local"
+
+
+def rows_of(at: float, event: api.Event, rows: Rows) -> None:
+    """Add what an event of this time (epoch seconds) says."""
+    _MAKERS[type(event)](at, event, rows)
+
+
+def _accepted(at: float, event: api.Accepted, rows: Rows) -> None:
+    rows.messages.append(
+        MessageRow(
+            queue_id=event.queue_id, at=at, service=event.service, peer=event.peer, account=event.account,
+            sender=event.sender, message_id=event.message_id, size=event.size, recipients=len(event.recipients),
+        )
+    )  # fmt: skip
+    rows.events += _each(event.recipients, at, event.queue_id, "accepted")
+
+
+def _queued(at: float, event: api.Queued, rows: Rows) -> None:
+    derived = event.origin is not None and event.origin != event.queue_id
+    rows.messages.append(
+        MessageRow(
+            queue_id=event.queue_id, at=at, account=event.account, sender=event.sender, size=event.size,
+            recipients=len(event.recipients) if derived else 0, origin=event.origin or "" if derived else "",
+            held_until=event.held_until,
+        )
+    )  # fmt: skip
+    if derived:
+        rows.events += _each(event.recipients, at, event.queue_id, "queued")
+
+
+def _delivered(at: float, event: api.Delivered, rows: Rows) -> None:
+    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at, size=event.size))
+    rows.events.append(
+        EventRow(
+            queue_id=event.queue_id, at=at, status="delivered", recipient=event.account, destination=_LOCAL,
+            reply=event.mailbox,
+        )
+    )  # fmt: skip
+
+
+def _attempted(at: float, event: api.Attempted, rows: Rows) -> None:
+    result = event.result
+    rows.messages.append(
+        MessageRow(
+            queue_id=event.queue_id, at=event.arrived, account=event.account, sender=event.sender, size=event.size
+        )
+    )
+    if result.outcome is api.Outcome.DELIVERED and result.success is api.Success.DELIVERED:
+        # What went into a mailbox of ours was told with the name of the mailbox.
+        return
+    rows.events.append(
+        EventRow(
+            queue_id=event.queue_id, at=event.at, status=result.outcome.value, recipient=event.recipient,
+            destination=event.destination, attempt=event.attempt, code=result.code, enhanced=result.status,
+            reply=result.reply, remote=result.remote, address=result.address, tls=result.tls, policy=result.policy,
+            success=result.success.value if result.outcome is api.Outcome.DELIVERED else "",
+            next_attempt=event.next_attempt,
+        )
+    )  # fmt: skip
+
+
+def _reported(at: float, event: api.Reported, rows: Rows) -> None:
+    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at))
+    rows.messages.append(
+        MessageRow(
+            queue_id=event.report_id, at=at, service="report", sender="", recipients=1, origin=event.queue_id
+        )
+    )
+    for recipient in event.recipients:
+        rows.events.append(
+            EventRow(
+                queue_id=event.queue_id, at=at, status="reported", recipient=recipient, destination=event.to,
+                reply=event.action, report=event.report_id,
+            )
+        )  # fmt: skip
+
+
+def _bounced(at: float, event: api.Bounced, rows: Rows) -> None:
+    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at, account=event.account))
+    rows.events.append(
+        EventRow(
+            queue_id=event.queue_id, at=at, status="bounced", recipient=event.recipient, enhanced=event.status,
+            reply=event.reply, report=event.reporter if event.credible else f"{event.reporter} (not certain)",
+        )
+    )  # fmt: skip
+
+
+def _dropped(at: float, event: api.Dropped, rows: Rows) -> None:
+    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at))
+    rows.events += _each(event.recipients, at, event.queue_id, "dropped")
+
+
+def _each(recipients: tuple[str, ...], at: float, queue_id: str, status: str) -> Iterator[EventRow]:
+    for recipient in recipients:
+        yield EventRow(queue_id=queue_id, at=at, status=status, recipient=recipient)
+
+
+_MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
+    api.Accepted: _accepted,
+    api.Queued: _queued,
+    api.Delivered: _delivered,
+    api.Attempted: _attempted,
+    api.Reported: _reported,
+    api.Bounced: _bounced,
+    api.Dropped: _dropped,
+}
+#: The classes of events that `rows_of` knows.
+KNOWN = frozenset(_MAKERS)

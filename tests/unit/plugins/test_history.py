@@ -1,0 +1,261 @@
+"""The history: what is remembered of a message, found again, and forgotten in time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailserver.mime.message_ids import own_message_id
+from mailserver.model.delivery import Outcome, Result, Success
+from mailserver.model.errors import InvalidInput, LimitReached
+from mailserver.model.events import Accepted, Attempted, Bounced, Delivered, Dropped, Event, Queued, Reported
+from mailserver.model.ids import AccountId, QueueId, SessionId
+from mailserver.plugins.history import database
+from mailserver.plugins.history.recorder import Recorder, open_recorder
+from mailserver.plugins.history.searching import condition
+from tests.helpers.clock import FakeClock
+from tests.helpers.plugins import running
+
+ONE, TWO = QueueId("0000000000000001"), QueueId("0000000000000002")
+ANNA, BOB = "anna@example.test", "Bob@far.test"
+
+
+def accepted(queue_id: QueueId = ONE, **fields: Any) -> Accepted:
+    given: dict[str, Any] = {
+        "session": SessionId("s"), "queue_id": queue_id, "service": "submission", "sender": ANNA,
+        "recipients": (BOB,), "size": 1000, "peer": "192.0.2.1", "account": ANNA, "message_id": "m1@example.test",
+    }  # fmt: skip
+    return Accepted(**(given | fields))
+
+
+def attempted(outcome: Outcome, queue_id: QueueId = ONE, at: float = 1_800_000_000.0, **fields: Any) -> Attempted:
+    status = {Outcome.DELIVERED: "2.0.0", Outcome.DEFERRED: "4.4.1", Outcome.FAILED: "5.1.1"}[outcome]
+    result = Result(
+        outcome=outcome, status=status, reply="what it said", code=250, remote="mx.far.test", address="192.0.2.25",
+        tls="TLSv1.3", policy="dane",
+    )  # fmt: skip
+    given: dict[str, Any] = {
+        "queue_id": queue_id, "at": at, "arrived": 1_800_000_000.0, "sender": ANNA, "account": ANNA, "recipient": BOB,
+        "attempt": 1, "size": 1000, "destination": "far.test", "result": result,
+    }  # fmt: skip
+    return Attempted(**(given | fields))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@asynccontextmanager
+async def recording(path: Path, clock: FakeClock, **settings: Any) -> AsyncIterator[Recorder]:
+    given = {"keep": 14 * 86400.0, "max_size": 256 << 20} | settings
+    async with open_recorder(path / "history.db", clock, **given) as recorder:
+        yield recorder
+
+
+async def found(recorder: Recorder, **wanted: Any) -> list[tuple[str, str, str]]:
+    where, values = condition({name.rstrip("_"): value for name, value in wanted.items()})
+    return [(row["queue_id"], row["status"], row["recipient"]) for row in await recorder.find(where, values, 100)]
+
+
+async def test_what_happened_is_found_by_each_of_its_names(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted())
+        clock.advance(10)
+        recorder.observe(attempted(Outcome.DEFERRED, at=clock.time()))
+        clock.advance(10)
+        recorder.observe(attempted(Outcome.DELIVERED, at=clock.time()))
+        recorder.observe(accepted(TWO, sender="", recipients=("c@else.test",), message_id="", account=""))
+        everything = await found(recorder)
+        assert everything == [
+            (TWO, "accepted", "c@else.test"), (ONE, "delivered", BOB), (ONE, "deferred", BOB), (ONE, "accepted", BOB),
+        ]  # fmt: skip
+        of_one, of_two = everything[1:], everything[:1]
+        assert await found(recorder, from_="ANNA@example.test") == of_one
+        assert await found(recorder, from_="example.test") == of_one
+        assert await found(recorder, from_="<>") == of_two
+        assert await found(recorder, to="bob@far.test") == of_one
+        assert await found(recorder, to="*@far.*") == of_one
+        assert await found(recorder, to="b_b@far.test") == []
+        assert await found(recorder, to="b_b*") == []
+        assert await found(recorder, to="else.test") == of_two
+        assert await found(recorder, destination="FAR.test", status="delivered") == of_one[:1]
+        assert await found(recorder, id=ONE) == of_one
+        assert await found(recorder, id="<m1@example.test>") == of_one
+        assert await found(recorder, since=clock.time()) == everything[:2]
+        assert await found(recorder, until=clock.time() - 10) == of_one[2:]
+        (row,) = await recorder.find(*condition({"status": "deferred"}), 1)
+        assert {
+            "sender": ANNA, "account": ANNA, "message_id": "m1@example.test", "tls": "TLSv1.3", "policy": "dane",
+            "remote": "mx.far.test", "reply": "what it said",
+        }.items() <= row.items()  # fmt: skip
+
+
+async def test_the_story_of_a_message_has_what_was_made_of_it(tmp_path: Path, clock: FakeClock) -> None:
+    report, copy = QueueId("0000000000000003"), QueueId("0000000000000004")
+    async with recording(tmp_path, clock) as recorder:
+        # An attempt may be over before it is told that the message was kept.
+        recorder.observe(attempted(Outcome.FAILED))
+        recorder.observe(Queued(queue_id=ONE, sender=ANNA, recipients=(BOB,), size=1000, origin=ONE, held_until=7.0))
+        recorder.observe(accepted())
+        recorder.observe(
+            Queued(queue_id=copy, sender=ANNA, recipients=("x@y.test",), size=1000, origin=ONE, account=ANNA)
+        )
+        recorder.observe(Reported(queue_id=ONE, report_id=report, to=ANNA, action="failed", recipients=(BOB,)))
+        recorder.observe(Delivered(queue_id=report, account=AccountId(ANNA), mailbox="INBOX", uid=1, size=3000))
+        recorder.observe(Dropped(queue_id=copy, recipients=("x@y.test",)))
+        recorder.observe(
+            Bounced(
+                queue_id=ONE, account=AccountId(ANNA), recipient=BOB, status="5.1.1", reply="no",
+                reporter="mx.far.test", credible=False,
+            )
+        )  # fmt: skip
+        for name in (ONE, report, copy, "m1@example.test"):
+            story = await recorder.related(name)
+            assert {row["queue_id"] for row in story} == {ONE, report, copy}
+            events = {row["queue_id"]: [event["status"] for event in row["events"]] for row in story}
+            assert events[ONE] == ["failed", "accepted", "reported", "bounced"]
+            assert events[report] == ["delivered"]
+            assert events[copy] == ["queued", "dropped"]
+        (one,) = [row for row in story if row["queue_id"] == ONE]
+        assert (one["service"], one["peer"], one["sender"], one["held_until"], one["size"]) == (
+            "submission", "192.0.2.1", ANNA, 7.0, 1000,
+        )  # fmt: skip
+        assert await recorder.related("nobody@example.test") == []
+
+
+async def test_mail_into_our_own_mailbox_is_told_once(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        result = Result(outcome=Outcome.DELIVERED, status="2.0.0", reply="Delivered", success=Success.DELIVERED)
+        recorder.observe(Delivered(queue_id=ONE, account=AccountId(ANNA), mailbox="INBOX", uid=1, size=1))
+        recorder.observe(attempted(Outcome.DELIVERED, destination="local", result=result))
+        assert await found(recorder) == [(ONE, "delivered", ANNA)]
+
+
+async def test_it_survives_a_restart_and_forgets_in_time(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted())
+    clock.advance(13 * 86400.0)
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted(TWO))
+        assert await found(recorder, status="accepted") == [(TWO, "accepted", BOB), (ONE, "accepted", BOB)]
+        clock.advance(2 * 86400.0)
+        recorder.observe(attempted(Outcome.DELIVERED, TWO, at=clock.time()))
+        assert await found(recorder) == [(TWO, "delivered", BOB), (TWO, "accepted", BOB)]
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        assert [row[0] for row in db.execute("SELECT queue_id FROM message")] == [TWO]
+    db.close()
+
+
+async def test_it_is_bounded_in_size(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock, max_size=1 << 20) as recorder:
+        for turn in range(12):
+            for number in range(500):
+                queue_id = QueueId(f"{turn:08}{number:08}")
+                recorder.observe(accepted(queue_id, recipients=tuple(f"{name}@{'x' * 60}.test" for name in "ab")))
+            clock.advance(301)
+            await recorder.flush()
+        kept = {row[0] for row in await found(recorder)}
+        where, values = condition({})
+        rows = await recorder.find(where, values, 100_000)
+        assert f"{11:08}{499:08}" in kept and 1000 < len(rows) < 12_000
+        assert await found(recorder, id=f"{0:08}{0:08}") == []
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        assert pages * size < 1_600_000
+        messages, events = (db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("message", "event"))
+        assert messages == events / 2
+    db.close()
+
+
+async def test_what_is_too_much_is_left_out_and_counted(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailserver.plugins.history.recorder._MOST_WAITING", 3)
+    async with recording(tmp_path, clock) as recorder:
+        for _ in range(5):
+            recorder.observe(accepted())
+        assert len(await found(recorder)) == 3 and recorder.lost == 2
+
+
+async def test_a_disk_that_refuses_costs_the_history_and_nothing_else(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "write", _refuse)
+            recorder.observe(accepted())
+            await recorder.flush()
+        assert recorder.lost == 1
+        recorder.observe(accepted(TWO))
+        assert await found(recorder) == [(TWO, "accepted", BOB)]
+
+
+def _refuse(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all, not at all" * 100, b"SQLite format 3\0" * 500])
+async def test_a_damaged_file_is_put_aside(tmp_path: Path, clock: FakeClock, content: bytes) -> None:
+    (tmp_path / "history.db").write_bytes(content)
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted())
+        assert await found(recorder) == [(ONE, "accepted", BOB)]
+    assert (tmp_path / "history.db.damaged").read_bytes() == content
+    assert (tmp_path / "history.db").stat().st_mode & 0o077 == 0
+
+
+async def test_a_search_that_takes_too_long_ends(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailserver.plugins.history.recorder._SEARCH_SECONDS", -1.0)
+    monkeypatch.setattr(database, "_STEPS", 1)
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted())
+        with pytest.raises(LimitReached):
+            await found(recorder, to="*x*")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"status": "gone"}, {"since": "yesterday"}, {"since": True}, {"from": 7}, {"to": "x" * 1001}, {"limit": 0},
+        {"limit": "5"}, {"limit": 100_001},
+    ],
+)  # fmt: skip
+async def test_a_question_that_makes_no_sense(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    async with running(tmp_path) as server:
+        (find,) = [c.value for c in server.hooks.contributions("operation") if c.name == "history.find"]
+        with pytest.raises(InvalidInput):
+            await find(arguments)
+
+
+async def test_as_a_plugin(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        operations = {c.name: c.value for c in server.hooks.contributions("operation")}
+        told: list[Event] = [accepted(), Queued(queue_id=ONE, sender=ANNA, recipients=(BOB,), size=1, origin=ONE)]
+        for event in told:
+            server.hooks.emit(event)
+        (row,) = await operations["history.find"]({"to": BOB, "limit": 5})
+        assert row["queue_id"] == ONE
+        assert [one["queue_id"] for one in await operations["history.story"]({"id": " <m1@example.test> "})] == [ONE]
+        with pytest.raises(InvalidInput):
+            await operations["history.story"]({"id": "<>"})
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"Message-ID: <a@b>\r\n\r\n", "a@b"), (b"Subject: x\nMESSAGE-ID :\n <a@b>\n\n", "a@b"),
+        (b"Subject: x\r\n\r\nMessage-ID: <a@b>\r\n", ""), (b"Message-ID: <a\x1b@b>\r\n\r\n", ""),
+        (b"X-Message-ID: <a@b>\r\n\r\n", ""), (b"Message-ID: none\r\nMessage-ID: <a@b>\r\n\r\n", ""), (b"", ""),
+        (b"Message-ID: <" + b"a" * 300 + b"@b>\r\n\r\n", ""),
+    ],
+)  # fmt: skip
+def test_the_id_of_a_message(head: bytes, expected: str) -> None:
+    assert own_message_id(head) == expected
