@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from mailserver.model.delivery import Outcome
 from mailserver.model.events import (
     Accepted,
     Attempted,
+    Bounced,
     Delivered,
     Event,
     LoginFailed,
@@ -21,6 +23,7 @@ from mailserver.model.events import (
     Reported,
     SessionClosed,
     SessionOpened,
+    Suppressed,
     TlsAttempted,
 )
 
@@ -93,6 +96,21 @@ def _reported(event: Reported) -> None:
     log.info(words, id=event.queue_id, report=event.report_id, to=event.to, recipients=event.recipients)
 
 
+def _bounced(event: Bounced) -> None:
+    log.info(
+        "bounce received", id=event.queue_id, account=event.account, recipient=event.recipient, status=event.status,
+        reply=event.reply, reporter=event.reporter, credible=event.credible,
+    )  # fmt: skip
+
+
+def _suppressed(event: Suppressed) -> None:
+    until = f"{datetime.fromtimestamp(event.until, UTC):%Y-%m-%d}"
+    log.info(
+        "suppressed", account=event.account, recipient=event.recipient, until=until, status=event.status,
+        reply=event.reply,
+    )  # fmt: skip
+
+
 def _tls(event: TlsAttempted) -> None:
     """What was used stands in the line of the attempt, too."""
     log.debug(
@@ -134,6 +152,8 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Queued: _queued,
     Attempted: _attempted,
     Reported: _reported,
+    Bounced: _bounced,
+    Suppressed: _suppressed,
     TlsAttempted: _tls,
     Refused: _refused,
     LoginSucceeded: _login,

@@ -15,6 +15,7 @@ from mailserver.model.delivery import Outcome
 from mailserver.model.events import (
     Accepted,
     Attempted,
+    Bounced,
     Delivered,
     Event,
     LoginFailed,
@@ -24,6 +25,7 @@ from mailserver.model.events import (
     Reported,
     SessionClosed,
     SessionOpened,
+    Suppressed,
 )
 
 __all__ = ["Metrics"]
@@ -49,6 +51,8 @@ class Metrics:
         self._queued = self._counter("messages_queued", "Messages put into the queue.")
         self._attempts = self._counter("attempts", "Recipients of queued messages that were tried.", "outcome")
         self._reports = self._counter("reports", "Delivery status notifications made.", "action")
+        self._bounces = self._counter("bounces", "Bounces of other servers about mail of ours.", "credible")
+        self._suppressed = self._counter("suppressed", "Addresses that came on a suppression list.")
         self._refused = self._counter("refused", "Commands and messages refused.", "service", "stage", "class")
         self._logins = self._counter("logins", "Attempts to log in.", "service", "result")
         self._sinks: Mapping[type, Callable[[Any], None]] = self._make_sinks()
@@ -132,6 +136,8 @@ class Metrics:
             Queued: on_queued,
             Attempted: on_attempted,
             Reported: on_reported,
+            Bounced: lambda event: self._bounces.labels("yes" if event.credible else "no").inc(),
+            Suppressed: lambda event: self._suppressed.inc(),
             LoginSucceeded: on_login,
             LoginFailed: on_login_failed,
             SessionOpened: on_opened,

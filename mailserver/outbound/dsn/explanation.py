@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mailserver.mime.dates import format_date
 from mailserver.outbound.dsn.advice import advise
-from mailserver.outbound.dsn.fields import printable
+from mailserver.outbound.dsn.fields import printable, remote_name
 from mailserver.outbound.dsn.language import Advice, Language
 from mailserver.outbound.dsn.original import subject
 from mailserver.ports.reports import Action, ReportedRecipient, ReportRequest
@@ -79,8 +79,7 @@ def _answer(one: ReportedRecipient, language: Language) -> str:
     if not result.code or not result.remote:
         intro = language.our_words
     else:
-        address = f" ({printable(result.address, 100)})" if result.address else ""
-        intro = language.answer_of.format(remote=printable(result.remote, 255) + address)
+        intro = language.answer_of.format(remote=printable(remote_name(result), 300))
     if result.code:
         words = words if words.startswith(str(result.code)) else f"{result.code} {words}"
     quoted = textwrap.fill(

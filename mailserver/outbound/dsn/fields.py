@@ -13,7 +13,7 @@ from mailserver.model.delivery import Result
 from mailserver.ports.reports import Action, ReportedRecipient, ReportRequest
 from mailserver.wire.xtext import decode_unitext, decode_xtext, encode_unitext
 
-__all__ = ["delivery_status", "printable", "status_of"]
+__all__ = ["delivery_status", "printable", "remote_name", "status_of"]
 
 # RFC 3464 §2.3.4: no leading zeros.
 _STATUS = re.compile(r"[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})")
@@ -43,6 +43,12 @@ def delivery_status(request: ReportRequest, told: tuple[ReportedRecipient, ...],
     groups = [_message_fields(request, hostname)]
     groups += [_recipient_fields(one, request, most, utf8=utf8) for one in told]
     return "\r\n".join("".join(f"{line}\r\n" for line in group) for group in groups).encode()
+
+
+def remote_name(result: Result) -> str:
+    """The server that was asked, with its address behind it where that is not its name already."""
+    known = not result.address or result.address in result.remote
+    return result.remote if known else f"{result.remote} ({result.address})"
 
 
 def status_of(one: ReportedRecipient) -> str:
@@ -75,8 +81,7 @@ def _recipient_fields(one: ReportedRecipient, request: ReportRequest, most: int,
     lines.append(f"Status: {status_of(one)}")
     result = one.result
     if result.remote:
-        address = f" ({_safe(result.address)})" if result.address else ""
-        lines.append(f"Remote-MTA: dns; {_safe(result.remote)}{address}")
+        lines.append(f"Remote-MTA: dns; {_safe(remote_name(result))}")
     if result.reply or result.code:
         lines.append(_folded(f"Diagnostic-Code: {_diagnostic(result, most, utf8=utf8)}"))
     lines.append(f"Last-Attempt-Date: {format_date(one.at)}")

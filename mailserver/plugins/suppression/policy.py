@@ -87,7 +87,7 @@ def _words(entry: Entry) -> str:
         why = f" ({entry.reason})" if entry.reason else ""
         return f"Mail from you to {entry.address} was stopped by the administrator on {day}{until}{why}. {lift}"
     return (
-        f"There is no mailbox {entry.address}: mail came back on {day} ({entry.status}), and is refused here{until}."
+        f"Nobody is reached at {entry.address}: mail came back on {day} ({entry.status}), and is refused here{until}."
         f" {lift}"
     )
 

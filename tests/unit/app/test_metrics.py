@@ -23,6 +23,11 @@ def test_events_are_counted() -> None:
         events.Accepted(session=SESSION, queue_id=MESSAGE, service="smtp", sender="", recipients=("a@b",), size=500),
         events.Delivered(queue_id=MESSAGE, account=AccountId("a@b"), mailbox="INBOX", uid=1, size=500),
         events.Queued(queue_id=MESSAGE, sender="", recipients=("a@b",), size=500),
+        events.Bounced(
+            queue_id=MESSAGE, account=AccountId("a@b"), recipient="c@d", status="5.1.1", reply="", reporter="",
+            credible=True,
+        ),
+        events.Suppressed(account=AccountId("a@b"), recipient="c@d", until=1.0, status="5.1.1", reply=""),
         events.LoginSucceeded(session=SESSION, service="imap", account=AccountId("a@b"), peer="::1", mechanism="PLAIN"),
         events.LoginFailed(session=SESSION, service="imap", user="u", peer="::1", mechanism="PLAIN", reason="r"),
     ):
@@ -36,6 +41,8 @@ def test_events_are_counted() -> None:
         'mailserver_message_octets_accepted_total{service="smtp"}': 1000,
         "mailserver_messages_delivered_total": 2,
         "mailserver_messages_queued_total": 2,
+        'mailserver_bounces_total{credible="yes"}': 2,
+        "mailserver_suppressed_total": 2,
         'mailserver_logins_total{result="good",service="imap"}': 2,
         'mailserver_logins_total{result="failed",service="imap"}': 2,
         'mailserver_info{version="1.2.3"}': 1,

@@ -44,6 +44,12 @@ def test_a_failure() -> None:
     assert text.index("What to do") < text.index("> 550 5.1.1 User unknown")
 
 
+def test_a_server_that_is_known_by_its_address_only() -> None:
+    _, text, (_, group), _ = read(write(told(result=failed(remote="[192.0.2.25]"))))
+    assert group["Remote-MTA"] == "dns; [192.0.2.25]"
+    assert "The answer of [192.0.2.25]:" in text
+
+
 def test_its_envelope() -> None:
     report = write()
     assert report.envelope.sender is None
