@@ -30,6 +30,7 @@ class FakeResolver:
         self._known[kind, name] = LookupFailed(text, bogus=bogus)
 
     def _say(self, kind: str, name: str) -> Answer[Any]:
+        name = name.lower().removesuffix(".").encode("idna").decode()
         self.asked.append((kind, name))
         known = self._known.get((kind, name))
         if isinstance(known, LookupFailed):
