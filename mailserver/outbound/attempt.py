@@ -24,6 +24,7 @@ __all__ = ["Attempt", "Connections"]
 
 _log = structlog.get_logger()
 _LONGEST_REPLY = 1000
+_NOBODY_SAID = Result(outcome=Outcome.DEFERRED, status="4.5.0", reply="The server did not say what became of it")
 
 #: How bad news is: the worst of an attempt is its feedback.
 _WORSE = (Feedback.FINE, Feedback.UNREACHABLE, Feedback.BUSY, Feedback.BLOCKED)
@@ -77,8 +78,12 @@ class Attempt:
                         break
         if self._waiting:
             self._settle(failures, search.error)
+        return self.report(_NOBODY_SAID)
+
+    def report(self, otherwise: Result) -> DeliveryReport:
+        """What is known so far, and `otherwise` for everyone else: also where the attempt ended by an exception."""
         return DeliveryReport(
-            results=tuple(result for result in self._results if result is not None), feedback=self._feedback
+            results=tuple(otherwise if result is None else result for result in self._results), feedback=self._feedback
         )
 
     async def _over_waiting(self) -> None:
@@ -111,8 +116,6 @@ class Attempt:
         try:
             while self._waiting and await self._transact(connection):
                 pass
-        except MailError:
-            raise  # The content cannot be read; nothing was sent of it.
         except BaseException:
             connection.wire.abort("The attempt has ended")
             raise
@@ -141,6 +144,10 @@ class Attempt:
                 raise HostFailed(error.text, error.status, address=connection.address) from None
             self._lost(connection, transaction, chosen, error)
             return False
+        except BaseException:
+            if transaction.ended:
+                self._doubt(connection, chosen)
+            raise
         finally:
             wire.leave(transaction)
         connection.reset = not transaction.clean
@@ -213,6 +220,7 @@ class Attempt:
         for place, index in enumerate(chosen):
             answer = transaction.answer(place)
             if answer is None:
+                self._settle_one(index, _NOBODY_SAID)
                 continue
             stage, reply = answer
             judgement = judge(stage, reply)
@@ -239,11 +247,14 @@ class Attempt:
                 result = self._result(connection, Outcome.DEFERRED, error.status, words)
             self._settle_one(index, result)
         if transaction.ended:
-            # RFC 1047: nobody can know. The message keeps its Message-ID, so the reader's program may.
-            _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.way.host.name,
-                         address=connection.address, recipients=len(chosen))  # fmt: skip
+            self._doubt(connection, chosen)
         for index in list(self._waiting):
             self._settle_one(index, self._result(connection, Outcome.DEFERRED, error.status, error.text))
+
+    def _doubt(self, connection: OpenConnection, chosen: Sequence[int]) -> None:
+        """RFC 1047: nobody can know. The message keeps its Message-ID, so the reader's program may."""
+        _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.way.host.name,
+                     address=connection.address, recipients=len(chosen))  # fmt: skip
 
     def _settle(self, failures: Sequence[tuple[Exchanger, HostFailed]], error: MailError | None) -> None:
         """No host took it: the last one that may say something else tomorrow decides, else the last."""
@@ -256,9 +267,11 @@ class Attempt:
         for _, failure in failures:
             self._note(failure.feedback)
         host, failure = next((pair for pair in reversed(failures) if not pair[1].permanent), failures[-1])
+        # What a host of the operator's own choice says before it knows the message is no reason to return mail.
+        ours = bool(self._job.destination.hosts) and failure.code != 0
         self._settle_all(
-            failure.text, failure.status, permanent=failure.permanent, code=failure.code, remote=host.name,
-            address=failure.address,
+            failure.text, failure.status, permanent=failure.permanent and not ours, code=failure.code,
+            remote=host.name, address=failure.address,
         )  # fmt: skip
 
     def _settle_all(

@@ -17,6 +17,8 @@ from mailserver.wire.smtp_client.transaction import Stage
 __all__ = ["Judgement", "judge", "too_many_recipients"]
 
 _CLOSING = 421
+#: RFC 4954 §6, RFC 3207 §4: a login or TLS is wanted first; that is between the servers' operators.
+_NEEDS_MORE = 530
 _BEFORE_RECIPIENTS = (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH, Stage.RSET, Stage.MAIL)
 
 
@@ -40,7 +42,7 @@ def judge(stage: Stage, reply: RemoteReply) -> Judgement:
         return Judgement(Outcome.DEFERRED, "4.5.0", Feedback.FINE)
     if about_our_address(text, stage):
         return Judgement(Outcome.DEFERRED, f"4{rest}", Feedback.BLOCKED)
-    if kind == 4 or status[:1] in ("2", "4"):
+    if kind == 4 or status[:1] in ("2", "4") or reply.code == _NEEDS_MORE:
         busy = reply.code == _CLOSING or stage in _BEFORE_RECIPIENTS or asks_for_less(text, status)
         return Judgement(Outcome.DEFERRED, f"4{rest}", Feedback.BUSY if busy else Feedback.FINE)
     return Judgement(Outcome.FAILED, f"5{rest}", Feedback.FINE)

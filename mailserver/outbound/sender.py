@@ -75,36 +75,41 @@ class Sender:
 
     async def deliver(self, job: Job) -> DeliveryReport:
         """Make one attempt. Never raises; being cancelled closes the connection."""
+        attempt: Attempt | None = None
         try:
             async with asyncio.timeout(self._settings.attempt_time):
-                return await self._deliver(job)
+                prepared = await self._prepare(job)
+                if isinstance(prepared, Result):
+                    return _all(job, prepared)
+                attempt = prepared
+                return await attempt.run(self._exchangers.search(job.destination))
         except TimeoutError:
-            return _all(job, Outcome.DEFERRED, "4.4.7", "The attempt took too long and was given up")
+            result = _failure("4.4.7", "The attempt took too long and was given up")
         except MailError as error:
             _log.warning("send.failed", queue_id=job.queue_id, reason=error.for_operator)
-            outcome = Outcome.DEFERRED if error.temporary else Outcome.FAILED
-            return _all(job, outcome, ("4" if error.temporary else "5") + error.status[1:], error.text)
+            result = _failure(error.status, error.text, permanent=not error.temporary)
         except Exception as error:
             # A bug of ours must not lose mail, and not stop the queue either.
             _log.error("send.crashed", queue_id=job.queue_id, exc_info=error)
-            return _all(job, Outcome.DEFERRED, "4.3.0", "Internal error, the message will be tried again")
+            result = _failure("4.3.0", "Internal error, the message will be tried again")
+        # Whoever has the message already must not get it once more.
+        return attempt.report(result) if attempt is not None else _all(job, result)
 
-    async def _deliver(self, job: Job) -> DeliveryReport:
+    async def _prepare(self, job: Job) -> Attempt | Result:
+        """The message as it goes out; a Result: it does not."""
         content = await outgoing(job.content)
         verdict = await self._hooks.before_send(
             BeforeSendContext(queue_id=job.queue_id, envelope=job.envelope, content=content)
         )
-        if isinstance(verdict, Defer | Reject):
-            outcome = Outcome.DEFERRED if isinstance(verdict, Defer) else Outcome.FAILED
-            default = "4.7.0" if isinstance(verdict, Defer) else "5.7.1"
-            return _all(job, outcome, verdict.reply.status or default, verdict.reply.text)
+        if isinstance(verdict, Defer):
+            return _failure(verdict.reply.status or "4.7.0", verdict.reply.text)
+        if isinstance(verdict, Reject):
+            return _failure(verdict.reply.status or "5.7.1", verdict.reply.text, permanent=True)
         if verdict.headers:
             content = content.with_fields(b"".join(_field(header) for header in verdict.headers))
         demands = _demands(job.envelope, content)
         optional = not demands.require_tls and tls_optional(content.head())
-        connections = _Connections(self, job, demands, tls_optional=optional)
-        attempt = Attempt(job, content, self._settings, connections, demands)
-        return await attempt.run(self._exchangers.search(job.destination))
+        return Attempt(job, content, self._settings, _Connections(self, job, demands, tls_optional=optional), demands)
 
     async def way(
         self, destination: Destination, host: Exchanger, *, require_tls: bool = False, tls_optional: bool = False
@@ -205,6 +210,10 @@ def _field(header: HeaderField) -> bytes:
     return f"{''.join(lines)}\r\n".encode("utf-8", "replace")
 
 
-def _all(job: Job, outcome: Outcome, status: str, text: str) -> DeliveryReport:
-    result = Result(outcome=outcome, status=status, reply=text[:1000])
+def _failure(status: str, text: str, *, permanent: bool = False) -> Result:
+    outcome = Outcome.FAILED if permanent else Outcome.DEFERRED
+    return Result(outcome=outcome, status=("5" if permanent else "4") + status[1:], reply=text[:1000])
+
+
+def _all(job: Job, result: Result) -> DeliveryReport:
     return DeliveryReport(results=(result,) * len(job.envelope.recipients))

@@ -9,7 +9,7 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import HookOptions, Registry
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Destination
-from mailserver.model.dns import Answer
+from mailserver.model.dns import Answer, MailExchanger
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.events import Event, TlsAttempted
 from mailserver.model.ids import new_queue_id
@@ -42,7 +42,13 @@ def make_sender(hooks: Hooks, *, smarthosts: Smarthosts | None = None, **changes
 
 
 class Loopback:
-    """A `ports.resolver.Resolver` for which every name is this machine's."""
+    """A `ports.resolver.Resolver` for which every name is this machine's, and every domain has these MX."""
+
+    def __init__(self, mx: Sequence[str] = ()) -> None:
+        self._mx = mx
+
+    async def mx(self, domain: str) -> Answer[MailExchanger]:
+        return Answer(records=tuple(MailExchanger(10, host) for host in self._mx), name=domain)
 
     async def addresses(self, host: str) -> Answer[str]:
         return Answer(records=("127.0.0.1",), name=host)
@@ -50,7 +56,7 @@ class Loopback:
     async def _unknown(self, name: str, kind: str = "") -> Any:
         raise LookupFailed(f"nobody knows {name} here")
 
-    mx = tlsa = txt = ptr = query = _unknown
+    tlsa = txt = ptr = query = _unknown
 
 
 class Events:

@@ -11,11 +11,14 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import HookOptions, OnError, Registry
 from mailserver.model.delivery import Destination, Feedback, Outcome, Result, Success
 from mailserver.model.envelope import DsnReturn, Notify
+from mailserver.model.errors import StorageFailure
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import Accept, Defer, HeaderField, Reject, Verdict
+from mailserver.outbound.exchangers import Exchangers
 from mailserver.outbound.sender import Sender
-from tests.helpers.receiver import CLOSE, RESET, Receiver
-from tests.helpers.sending import MESSAGE, Noted, job, make_sender
+from mailserver.outbound.settings import SendingSettings
+from tests.helpers.receiver import CLOSE, RESET, SILENCE, Receiver
+from tests.helpers.sending import MESSAGE, Loopback, Noted, job, make_sender
 
 TWO = ("bert@far.test", "cleo@far.test")
 
@@ -249,9 +252,15 @@ async def test_every_host_is_down() -> None:
 
 
 async def test_every_host_says_that_it_takes_no_mail() -> None:
-    async with Receiver(answers={"GREETING": b"554 5.3.2 No SMTP service here\r\n"}) as mx:
+    """RFC 7504 §3. Of a host that the operator named it is no reason to return mail."""
+    async with Receiver(answers={"GREETING": b"521 5.3.2 No SMTP service here\r\n"}) as mx:
         result = await one(mx)
-    assert (result.outcome, result.status, result.code) == (Outcome.FAILED, "5.3.2", 554)
+        assert (result.outcome, result.status, result.code) == (Outcome.DEFERRED, "4.3.2", 521)
+        exchangers = Exchangers(Loopback(mx=("mx.far.test",)), port=mx.port, allow_private=True)
+        async with Sender(SendingSettings(), Hooks(), "mail.example.test", exchangers) as made:
+            (result,) = (await made.deliver(job(destination=Destination(name="far.test")))).results
+        assert (result.outcome, result.status, result.code) == (Outcome.FAILED, "5.3.2", 521)
+        assert result.remote == "mx.far.test"
 
 
 async def test_a_block_list_is_waited_out() -> None:
@@ -314,6 +323,30 @@ async def test_a_hook_may_hold_a_message_back(verdict: Verdict, outcome: Outcome
         report = await made.deliver(job(mx.port, to=TWO))
     assert [(result.outcome, result.status, result.code) for result in report.results] == [(outcome, status, 0)] * 2
     assert mx.connections == 0
+
+
+async def test_whoever_has_it_does_not_get_it_once_more() -> None:
+    """The second transaction hangs, or its content cannot be read: the first one counts all the same."""
+    for trouble in (SILENCE, "disk"):
+        answers: dict[str, Any] = {"MAIL": [b"250 Ok\r\n", SILENCE]} if trouble is SILENCE else {}
+        made_job = job(0, to=TWO)
+        if trouble == "disk":
+            calls = 0
+
+            async def failing(indexes: object) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == 2:
+                    raise StorageFailure("the queue cannot be written")
+
+            object.__setattr__(made_job, "about_to_end", failing)
+        async with Receiver(features=("LIMITS RCPTMAX=1",), answers=answers) as mx:
+            object.__setattr__(made_job, "destination", Destination(name="x", hosts=(("127.0.0.1", mx.port),)))
+            async with sender(attempt_time=0.3) as made:
+                report = await made.deliver(made_job)
+                assert len(made._pool) == 0, "the connection is in the middle of something"
+        assert [result.outcome for result in report.results] == [Outcome.DELIVERED, Outcome.DEFERRED], trouble
+        assert len(mx.messages) == 1
 
 
 async def test_a_crash_of_ours_defers() -> None:
