@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
 
 from aiohttp import web
-
-from tests.helpers.certs import Certificates, make_certificates
 
 __all__ = ["WebServer"]
 
@@ -18,27 +15,17 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
-    """`async with WebServer(directory, "mta-sts.far.test") as server`: its certificate is for these names.
+    """`async with WebServer(context) as server`; `server.answer` may be changed at any time."""
 
-    `server.answer` may be changed at any time; `port` and `ca_file` are for the client.
-    """
-
-    def __init__(self, directory: Path, *names: str, answer: Answer | None = None) -> None:
-        self.certificates: Certificates = make_certificates(directory, *names)
+    def __init__(self, context: ssl.SSLContext, answer: Answer | None = None) -> None:
+        self.context = context
         self.answer = answer or self._empty
         #: "METHOD host path" of each request.
         self.requests: list[str] = []
         self.connections = 0
         self.port = 0
 
-    @property
-    def ca_file(self) -> str:
-        """The authority of its certificate."""
-        return str(self.certificates.ca_file)
-
     async def __aenter__(self) -> WebServer:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificates.cert_file, self.certificates.key_file)
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
         await self._runner.setup()
         server = self._runner.server
@@ -48,7 +35,7 @@ class WebServer:
             self.connections += 1
             return server()
 
-        self._server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0, ssl=context)
+        self._server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0, ssl=self.context)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
