@@ -48,7 +48,7 @@ def parsed(text: str) -> RemoteReply:
         (Stage.END, "554 5.7.1 Message contains a URL listed in dbl.spamhaus.org", F, "5.7.1", FINE),
         (Stage.END, "550 5.7.1 Message rejected as spam by Content Filtering.", F, "5.7.1", FINE),
         (Stage.END, "550 5.2.3 Message too large", F, "5.2.3", FINE),
-        (Stage.MAIL, "530 5.7.0 Must issue a STARTTLS command first", T, "4.7.0", BUSY),
+        (Stage.MAIL, "530 5.7.0 Must issue a STARTTLS command first", T, "4.7.0", FINE),
         (Stage.RCPT, "530 5.7.1 Authentication required", T, "4.7.1", FINE),
         # About our address.
         (Stage.RCPT, ("554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org;"
