@@ -42,6 +42,7 @@ from mailserver.mime.dkim import BodyHash as DkimBodyHash
 from mailserver.mime.dkim import Signable as DkimSignable
 from mailserver.mime.dkim import author_domain
 from mailserver.mime.dkim import public_record as dkim_record
+from mailserver.mime.dsn import MAX_OCTETS as MAX_REPORT
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
@@ -110,25 +111,24 @@ from mailserver.wire.tlsa import written as written_tlsa
 from mailserver.wire.xtext import decode_unitext
 
 __all__ = [
-    "ACCEPT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch", "AccountStore",
-    "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted", "AuthenticateContext",
-    "Authenticated", "BeforeSendContext", "Body", "Bounced", "Cause", "Clock", "ConnectContext", "Content", "Defer",
-    "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory", "DkimBodyHash", "DkimSignable", "Domain",
-    "Dropped",
-    "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event", "FailedLogins", "Feedback", "HeaderField",
-    "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply", "InvalidInput", "LimitReached",
-    "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext", "MailError", "MailExchanger",
-    "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted", "MailboxRenamed", "MessageContext",
-    "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound", "NotPermitted", "Notify", "Outcome",
-    "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin", "PluginSettings", "Quarantine",
-    "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect", "Refused", "Registry", "Reject",
-    "Reply", "Reported", "ReportedAddress", "Resolution", "ResolveContext", "Resolver", "Result", "RightsChanged",
-    "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext",
-    "SendingLimited", "Service", "Session", "SessionClosed", "SessionId", "SessionOpened", "Settings", "Setup",
-    "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged", "Success", "Suppressed", "Target",
-    "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "WebAnswer",
-    "WebClient", "WebFailed", "Workers", "author_domain", "cause_of", "decode_unitext", "dkim_record",
-    "find_address", "fsync_dir", "header_block_end", "header_value", "is_role", "network_keys", "new_queue_id",
-    "normalize_domain", "parse_ip", "read_file", "read_report", "role_target", "usable_tlsa", "write_durably",
-    "written_tlsa",
+    "ACCEPT", "MAX_REPORT", "Accept", "Accepted", "Account", "AccountChange", "AccountId", "AccountMatch",
+    "AccountStore", "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted",
+    "AuthenticateContext", "Authenticated", "BeforeSendContext", "Body", "Bounced", "Cause", "Clock",
+    "ConnectContext", "Content", "Defer", "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory",
+    "DkimBodyHash", "DkimSignable", "Domain", "Dropped", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event",
+    "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply",
+    "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext",
+    "MailError", "MailExchanger", "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted",
+    "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound",
+    "NotPermitted", "Notify", "Outcome", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
+    "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect",
+    "Refused", "Registry", "Reject", "Reply", "Reported", "ReportedAddress", "Resolution", "ResolveContext",
+    "Resolver", "Result", "RightsChanged", "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer",
+    "SearchContext", "SenderContext", "SendingLimited", "Service", "Session", "SessionClosed", "SessionId",
+    "SessionOpened", "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged",
+    "Success", "Suppressed", "Target", "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa",
+    "Unresolvable", "Verdict", "WebAnswer", "WebClient", "WebFailed", "Workers", "author_domain", "cause_of",
+    "decode_unitext", "dkim_record", "find_address", "fsync_dir", "header_block_end", "header_value", "is_role",
+    "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "read_file", "read_report", "role_target",
+    "usable_tlsa", "write_durably", "written_tlsa",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ case, in order; the first that is there counts.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 __all__ = ["Cause", "cause_of"]
 
@@ -217,8 +218,15 @@ def cause_of(status: str, code: int, text: str) -> Cause:
         if precise in _CLEAR:
             return _CLEAR[precise]
         # Addresses and their domains say nothing of the cause, whatever words they are made of.
-        words = " ".join(word for word in text[:_LOOKED_AT].lower().split() if "@" not in word)
-        for cause, kinds, fragments in _WORDS:
-            if kind in kinds and any(fragment in words for fragment in fragments):
-                return cause
+        said = _said(kind, " ".join(word for word in text[:_LOOKED_AT].lower().split() if "@" not in word))
+        if said is not None:
+            return said
     return _STATUS.get(precise) or _CODES.get(code, Cause.UNKNOWN)
+
+
+@lru_cache(maxsize=256)  # a server says the same of each recipient
+def _said(kind: str, words: str) -> Cause | None:
+    for cause, kinds, fragments in _WORDS:
+        if kind in kinds and any(fragment in words for fragment in fragments):
+            return cause
+    return None

@@ -10,11 +10,13 @@ from mailserver.plugins.suppression.ledger import Ledger
 from mailserver.plugins.suppression.origin import came_from
 from mailserver.plugins.suppression.policy import Policy
 from mailserver.plugins.suppression.settings import SuppressionSettings
-from mailserver.plugins.suppression.tokens import FIELD, find_token, make_token
+from mailserver.plugins.suppression.tokens import FIELD, find_token, make_token, may_have_token
 
 __all__ = ["Bounces"]
 
 _CODE = re.compile(r"[45][0-9]{2}(?=[ -])")
+#: A report goes to the one sender of a message (RFC 3461 §6.1).
+_MOST_ADDRESSES = 3
 _TAKEN = (api.Success.RELAYED, api.Success.PASSED_ON)
 
 
@@ -58,14 +60,14 @@ class Bounces:
         return self._host.directory.domain(address.domain) is None
 
     async def _look_into(self, ctx: api.MessageContext) -> None:
-        head = ctx.content.head()
-        # Most reports that come are about forged mail: without the mark there is nothing to find.
-        if FIELD.lower().encode() not in head.lower():
+        addresses = [one.address for one in ctx.envelope.recipients[:_MOST_ADDRESSES]]
+        head = ctx.content.head()[: api.MAX_REPORT]
+        # Most reports are about forged mail, which we did not send; and what costs time is for those who know a mark.
+        if not may_have_token(self._ledger.key, head, addresses):
             return
-        report = api.read_report(head)
+        report = await self._ledger.aside(api.read_report, head)
         if report is None:
             return
-        addresses = [one.address for one in ctx.envelope.recipients]
         queue_id = find_token(self._ledger.key, report.header, addresses)
         if queue_id is None:
             return

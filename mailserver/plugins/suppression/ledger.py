@@ -84,6 +84,10 @@ class Ledger:
         self._sent = [one for one in self._sent if (one.queue_id, one.address) != (row.queue_id, row.address)]
         await self._run(database.forget_sent, row)
 
+    async def aside(self, work: Callable[..., _T], *args: Any) -> _T:
+        """Do what takes time in the ledger's thread."""
+        return await self._workers.run(work, *args)
+
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
         try:
             return await self._workers.run(work, self._db, *args)

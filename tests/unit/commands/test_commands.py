@@ -436,3 +436,18 @@ def test_a_plugin_can_bring_operations(line: Line) -> None:
     with pytest.raises(Failed, match=r"knows no command 'echo\.sentence'.*plugin"):
         ask("echo.sentence", {})
     assert ask("domain.list", {"word": "hey"})[0]["domain"] == "example.test"
+
+
+def test_suppression(line: Line) -> None:
+    line("account", "add", "anna@example.test", stdin="secret\n")
+    assert line("suppression", "list").stdout == "no address is suppressed\n"
+    added = line("suppression", "add", "Bob@far.test", "--account", "anna@example.test", "--reason", "asked for it")
+    assert added.stdout == "anna@example.test: mail to bob@far.test is refused\n"
+    (row,) = line.json("suppression", "list", "--account", "anna@example.test")
+    assert (row["address"], row["source"], row["active"], row["until"]) == ("bob@far.test", "added", True, 0.0)
+    shown = line("suppression", "list").stdout.splitlines()[1]
+    assert "for good" in shown and shown.endswith("asked for it")
+    assert line("suppression", "remove", "@far.test").stdout == "anna@example.test: mail to bob@far.test passes again\n"
+    assert "bob@far.test is not on the list" in line("suppression", "remove", "bob@far.test", code=1).stderr
+    assert "no account ben@example.test" in line("suppression", "list", "--account", "ben@example.test", code=1).stderr
+    line("suppression", "add", "bob@far.test", code=2)
