@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -24,6 +25,8 @@ __all__ = ["Attempt", "Connections"]
 
 _log = structlog.get_logger()
 _LONGEST_REPLY = 1000
+#: Seconds for which a connection that just served is taken to be open still.
+_SURELY_OPEN = 1.0
 _NOBODY_SAID = Result(outcome=Outcome.DEFERRED, status="4.5.0", reply="The server did not say what became of it")
 
 #: How bad news is: the worst of an attempt is its feedback.
@@ -127,12 +130,18 @@ class Attempt:
             return False
         envelope, features, wire = self._job.envelope, connection.features, connection.wire
         reused = connection.reused
+        # A server may have closed a connection that waited; then the message must not have been written to it already.
+        fresh = not reused or asyncio.get_running_loop().time() - connection.used < _SURELY_OPEN
         mail = mail_command(envelope, self._demands, features)
         utf8 = features.smtputf8 and (self._demands.smtputf8 or self._demands.utf8_header)
         transaction = Transaction(
-            mail, [rcpt_command(envelope.recipients[index], features, smtputf8=utf8) for index in chosen], features,
-            self._content.size, together=self._content.size <= self._settings.together, reset=connection.reset,
-        )  # fmt: skip
+            mail,
+            [rcpt_command(envelope.recipients[index], features, smtputf8=utf8) for index in chosen],
+            features,
+            self._content.size,
+            together=fresh and self._content.size <= self._settings.together,
+            reset=connection.reset,
+        )
         connection.transactions += 1
         connection.domains.update(envelope.recipients[index].address.domain for index in chosen)
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.delivery import Outcome, Result
+from mailserver.outbound import attempt
 from mailserver.outbound.sender import Sender
 from tests.helpers.receiver import CLOSE, RESET, Receiver
 from tests.helpers.sending import job, make_sender
@@ -110,6 +111,15 @@ async def test_a_message_that_may_have_arrived_is_not_sent_again_at_once() -> No
     assert result.outcome is Outcome.DEFERRED
     assert "may have arrived" in result.reply
     assert mx.connections == 1
+
+
+async def test_a_connection_that_waited_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The envelope goes alone, so that a server that closed meanwhile costs neither an attempt nor a doubt."""
+    monkeypatch.setattr(attempt, "_SURELY_OPEN", 0.0)
+    async with Receiver(features=BOTH, answers={"MAIL": [b"250 Ok\r\n", RESET, b"250 Ok\r\n"]}) as mx, sender() as made:
+        await send(made, mx)
+        assert (await send(made, mx)).outcome is Outcome.DELIVERED
+    assert mx.connections == 2
 
 
 async def test_after_a_refusal_rset_comes_first() -> None:
