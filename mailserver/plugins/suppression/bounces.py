@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 
 from mailserver import api
 from mailserver.plugins.suppression.database import Sent
@@ -21,7 +22,8 @@ _TAKEN = (api.Success.RELAYED, api.Success.PASSED_ON)
 
 
 class Bounces:
-    """The hooks."""
+    """The hooks. They are plain functions that return a coroutine only where there is something to wait for: a task
+    for each message costs more than all else here."""
 
     def __init__(self, host: api.Host, settings: SuppressionSettings, ledger: Ledger, policy: Policy) -> None:
         self._host = host
@@ -29,7 +31,7 @@ class Bounces:
         self._ledger = ledger
         self._policy = policy
 
-    async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
+    def message(self, ctx: api.MessageContext) -> api.Verdict | Awaitable[None] | None:
         """Mark what leaves; look into what comes back."""
         sender = ctx.envelope.sender
         if ctx.session.account is not None:
@@ -37,24 +39,23 @@ class Bounces:
                 return None
             return api.Accept(headers=(api.HeaderField(FIELD, make_token(self._ledger.key, ctx.queue_id, sender)),))
         # RFC 5321 §4.5.5: a report has the null reverse-path.
-        if sender is None and ctx.session.service == "smtp":
-            await self._look_into(ctx)
-        return None
+        return self._look_into(ctx) if sender is None and ctx.session.service == "smtp" else None
 
-    async def attempted(self, event: api.Attempted) -> None:
+    def attempted(self, event: api.Attempted) -> Awaitable[None] | None:
         """Remember who took a message of our users, and what was refused as nonexistent."""
         result = event.result
         if not event.account:
-            return
+            return None
         account, address = api.AccountId(event.account), _key(event.recipient)
         if result.outcome is api.Outcome.DELIVERED and result.success in _TAKEN and address:
             row = Sent(
                 queue_id=event.queue_id, address=address, account=account, host=result.remote, peer=result.address,
                 at=event.at,
             )  # fmt: skip
-            await self._ledger.note_sent(row, self._settings.remember)
-        elif result.outcome is api.Outcome.FAILED and address:
-            await self._policy.failed(account, address, result.status, result.code, result.reply, "refused")
+            return self._ledger.note_sent(row, self._settings.remember)
+        if result.outcome is api.Outcome.FAILED and address:
+            return self._policy.failed(account, address, result.status, result.code, result.reply, "refused")
+        return None
 
     def _is_outside(self, address: api.EmailAddress) -> bool:
         return self._host.directory.domain(address.domain) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,10 @@ class Ledger:
             self._lists.setdefault(entry.account, {})[entry.address] = entry
         self._sent: list[Sent] = []
 
+    def __len__(self) -> int:
+        """Accounts that have, or had, a list."""
+        return len(self._lists)
+
     def get(self, account: api.AccountId, address: str) -> Entry | None:
         """The entry of an address (a key), in force or not."""
         return self._lists.get(account, {}).get(address)
@@ -62,11 +66,10 @@ class Ledger:
         for entry in entries:
             self._lists.get(entry.account, {}).pop(entry.address, None)
 
-    async def note_sent(self, row: Sent, remember: float) -> None:
-        """A server took a message; remembered for `remember` seconds, written in bunches."""
+    def note_sent(self, row: Sent, remember: float) -> Awaitable[None] | None:
+        """A server took a message; remembered for `remember` seconds. Now and then a bunch is to be written."""
         self._sent.append(row)
-        if len(self._sent) >= _BUNCH:
-            await self.flush(remember)
+        return self.flush(remember) if len(self._sent) >= _BUNCH else None
 
     async def flush(self, remember: float) -> None:
         """Write what is noted."""

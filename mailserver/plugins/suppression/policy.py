@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -60,16 +61,19 @@ class Policy:
             )
         )
 
-    async def accepted(self, event: api.Accepted) -> None:
+    def accepted(self, event: api.Accepted) -> Awaitable[None] | None:
         """Who writes to us exists, so an answer may go there."""
-        if event.service != "smtp" or not event.sender:
-            return
-        now = self._clock.time()
-        for recipient in event.recipients:
-            entry = self._ledger.get(api.AccountId(_fold(recipient)), _fold(event.sender))
-            if entry is not None and entry.source != "added" and entry.active(now):
-                # It stays on the list, so that the next failure is a repetition.
-                await self._ledger.put(replace(entry, until=now), self._settings.most)
+        if event.service != "smtp" or not event.sender or not self._ledger:
+            return None
+        now, address = self._clock.time(), _fold(event.sender)
+        known = [self._ledger.get(api.AccountId(_fold(recipient)), address) for recipient in event.recipients]
+        found = [entry for entry in known if entry is not None and entry.source != "added" and entry.active(now)]
+        return self._lift(found, now) if found else None
+
+    async def _lift(self, entries: list[Entry], now: float) -> None:
+        """They stay on the list, so that the next failure is a repetition."""
+        for entry in entries:
+            await self._ledger.put(replace(entry, until=now), self._settings.most)
 
 
 def _fold(address: str) -> str:
