@@ -232,6 +232,11 @@ class Connection(asyncio.Protocol):
         self.transport = secured
         return cast("ssl.SSLObject", secured.get_extra_info("ssl_object"))
 
+    def certificate(self) -> bytes | None:
+        """The server's own, in DER; None without TLS."""
+        tls = self.transport and self.transport.get_extra_info("ssl_object")
+        return cast("ssl.SSLObject", tls).getpeercert(binary_form=True) if tls else None
+
     def goodbye(self) -> None:
         """Say QUIT without waiting: the connection closes when that was answered, or its time is over."""
         if not self.usable:

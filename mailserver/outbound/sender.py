@@ -49,7 +49,7 @@ _NOT_VOUCHED = (
 class Sender:
     """One for the process, an async context manager: leaving it says goodbye to the connections that wait.
 
-    `hostname` is our name in EHLO.
+    `hostname` is our name in EHLO. Its parts serve others of this package too.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Sender:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._hooks = hooks
-        self._exchangers = exchangers
+        self.exchangers = exchangers
         self._smarthosts = smarthosts or Smarthosts({})
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="smarthost-login")
-        self._opener = Opener(settings, hostname, hooks.emit, self._hashing)
-        self._pool = Pool(settings)
+        self.opener = Opener(settings, hostname, hooks.emit, self._hashing)
+        self.pool = Pool(settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Sender:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pool.close()
+        await self.pool.close()
         self._hashing.shutdown(wait=False, cancel_futures=True)
 
     async def deliver(self, job: Job) -> DeliveryReport:
@@ -82,7 +82,7 @@ class Sender:
                 if isinstance(prepared, Result):
                     return _all(job, prepared)
                 attempt = prepared
-                return await attempt.run(self._exchangers.search(job.destination))
+                return await attempt.run(self.exchangers.search(job.destination))
         except TimeoutError:
             result = _failure("4.4.7", "The attempt took too long and was given up")
         except MailError as error:
@@ -159,19 +159,19 @@ class _Connections:
     def take(self) -> OpenConnection | None:
         if self._tls_optional:
             return None
-        return self._sender._pool.take(self._destination, _promises_tls if self._require_tls else None)
+        return self._sender.pool.take(self._destination, _promises_tls if self._require_tls else None)
 
     async def open(self, host: Exchanger) -> OpenConnection:
         way = await self._sender.way(
             self._destination, host, require_tls=self._require_tls, tls_optional=self._tls_optional
         )
-        return await self._sender._opener.open(way)
+        return await self._sender.opener.open(way)
 
     def release(self, connection: OpenConnection) -> None:
         if self._tls_optional:
             connection.wire.goodbye()  # It may be less protected than the next message must be.
         else:
-            self._sender._pool.put(self._destination, connection)
+            self._sender.pool.put(self._destination, connection)
 
 
 def _promises_tls(connection: OpenConnection) -> bool:

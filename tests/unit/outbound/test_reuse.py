@@ -65,7 +65,7 @@ async def test_a_connection_that_waited_long_enough_is_let_go() -> None:
         await send(made, mx)
         await mx.settled()
         assert mx.verbs()[-1] == "QUIT"
-        assert len(made._pool) == 0
+        assert len(made.pool) == 0
         await send(made, mx)
     assert mx.connections == 2
 
@@ -75,7 +75,7 @@ async def test_the_one_that_waited_longest_makes_room() -> None:
         for mx in (one, two, three):
             await send(made, mx)
         await one.settled()
-        assert len(made._pool) == 2
+        assert len(made.pool) == 2
         for mx in (two, three):
             await send(made, mx)
             assert mx.connections == 1
@@ -96,7 +96,7 @@ async def test_a_goodbye_that_came_while_it_waited_is_seen() -> None:
         await send(made, mx)
         (session,) = mx._live
         session.transport.write(b"421 4.4.2 Idle for too long\r\n")
-        ((waiting,),) = made._pool._idle.values()
+        ((waiting,),) = made.pool._idle.values()
         while waiting.wire.quiet:  # noqa: ASYNC110 - what the other side says is not announced
             await asyncio.sleep(0.001)
         assert (await send(made, mx)).outcome is Outcome.DELIVERED
@@ -146,4 +146,4 @@ async def test_a_cancelled_attempt_leaves_no_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await mx.settled()
-        assert len(made._pool) == 0
+        assert len(made.pool) == 0
