@@ -122,15 +122,22 @@ def _fields(group: bytes) -> dict[str, str]:
 
 def _recipient(group: dict[str, str]) -> ReportedAddress:
     diagnostic = _untyped(group.get("diagnostic-code", ""))
-    match = _STATUS.match(group.get("status", "")) or _STATUS.search(diagnostic)
     return ReportedAddress(
         final=_address(group.get("final-recipient", "")),
         original=_address(group.get("original-recipient", "")),
         action=group.get("action", "").partition(" ")[0].lower(),
-        status=match[1] if match else "",
+        status=_status(group.get("status", ""), diagnostic),
         remote=_untyped(group.get("remote-mta", "")),
         diagnostic=diagnostic,
     )
+
+
+def _status(field: str, diagnostic: str) -> str:
+    """The field's, unless it says nothing and the server's words say more (Exim)."""
+    given, said = _STATUS.match(field), _STATUS.search(diagnostic)
+    if said is not None and (given is None or given[1] == f"{said[1][0]}.0.0"):
+        return said[1]
+    return given[1] if given is not None else ""
 
 
 def _free(buf: bytes, text: str, header: bytes) -> DeliveryStatus | None:

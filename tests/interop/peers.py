@@ -147,10 +147,21 @@ class Postfix(Peer):
 
 
 class Exim(Peer):
-    """Its defaults. It runs under a name that only exists in a mount namespace of its own."""
+    """Its defaults. It runs under a name that only exists in a mount namespace of its own.
+
+    With `passes_on_to` mail goes to that port here instead of nowhere.
+    """
+
+    def __init__(self, directory: Path, *, passes_on_to: int = 0) -> None:
+        super().__init__(directory)
+        self._passes_on_to = passes_on_to
 
     def __enter__(self) -> Exim:
-        here = self.directory
+        here, port = self.directory, self._passes_on_to
+        sending, transport = "queue_only = true", "driver = appendfile\n  file = /dev/null"
+        if port:
+            sending = "deliver_drop_privilege\ndsn_advertise_hosts = *"
+            transport = f"driver = smtp\n  hosts = 127.0.0.1\n  hosts_override\n  port = {port}\n  allow_localhost"
         for name in ("spool", "log"):
             (here / name).mkdir()
             os.chown(here / name, _NOBODY, _NOBODY)
@@ -165,7 +176,7 @@ local_interfaces = 127.0.0.1
 primary_hostname = peer.example.test
 keep_environment =
 never_users = root
-queue_only = true
+{sending}
 host_lookup =
 tls_advertise_hosts =
 rfc1413_query_timeout = 0s
@@ -189,8 +200,7 @@ all:
 
 begin transports
 none:
-  driver = appendfile
-  file = /dev/null
+  {transport}
 """
         )
         for name, line in (("passwd", f"Debian-exim:x:{_NOBODY}:{_NOBODY}::{here}:/bin/false\n"),

@@ -263,6 +263,21 @@ def test_other_mail_is_no_report(message: bytes) -> None:
     assert read_report(message) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "diagnostic", "read"),
+    [
+        ("5.0.0", "550 5.1.1 no", "5.1.1"), ("5.2.2", "550 5.1.1 no", "5.2.2"), ("", "550 5.1.1 no", "5.1.1"),
+        ("5.0.0", "450 4.2.1 no", "5.0.0"), ("5.0.0", "550 no", "5.0.0"), ("none", "550 no", ""),
+        ("5.1.1 (unknown)", "", "5.1.1"), ("4.0.0", "ip 10.4.2.1.9, 4.2.1", "4.2.1"),
+    ],
+)  # fmt: skip
+def test_the_status_that_says_more(status: str, diagnostic: str, read: str) -> None:
+    fields = f"Final-Recipient: rfc822;a@b\nAction: failed\nStatus: {status}\nDiagnostic-Code: smtp;{diagnostic}\n"
+    found = read_report(crlf(f"Content-Type: message/delivery-status\n\n{fields}"))
+    assert found is not None
+    assert [one.status for one in found.recipients] == [read]
+
+
 def test_a_report_within_a_message_is_not_this_messages() -> None:
     inner = crlf("Content-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: message/rfc822\n\n") + EXCHANGE
     assert read_report(inner + b"\r\n--o--\r\n") is None
