@@ -1,7 +1,9 @@
 """Items become durable, or go, in batches.
 
 Threads write and sync the files of new items, many at once; one more thread then syncs the directory for all that came
-while it was busy with the batch before, and removes what is finished in the same stroke. Nothing waits for a timer.
+while it was busy with the batch before, and removes what is finished in the same stroke. New items wait for no timer;
+removals wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message
+costs one sync of the directory and not two.
 
 A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
 "fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
@@ -22,10 +25,15 @@ __all__ = ["Committer", "Task"]
 
 _log = structlog.get_logger()
 _MAX_BATCH = 256
+#: Seconds for which removals wait for company.
+_PATIENCE = 0.1
 
 
 class Task:
     """A change of items/. `done` is called on the loop when it is durable, or has failed."""
+
+    #: Nobody is in a hurry for it.
+    patient = False
 
     def write(self) -> None:
         """In one of the writing threads. Raises Exception; then there is nothing to undo."""
@@ -105,15 +113,18 @@ class Committer:
 
     def _sync_all(self) -> None:
         while (first := self._syncing.get()) is not None:
-            batch = [first]
+            batch, hurry = [first], not first.patient
+            latest = time.monotonic() + _PATIENCE
             while len(batch) < _MAX_BATCH:
+                wait = 0.0 if hurry or self._drained is not None else latest - time.monotonic()
                 try:
-                    task = self._syncing.get_nowait()
+                    task = self._syncing.get(timeout=wait) if wait > 0 else self._syncing.get_nowait()
                 except Empty:
                     break
                 # None comes when nothing is under way, so never behind a task.
                 if task is not None:
                     batch.append(task)
+                    hurry = hurry or not task.patient
             self._loop.call_soon_threadsafe(self._report, self._commit(batch))
 
     def _commit(self, batch: list[Task]) -> Results:

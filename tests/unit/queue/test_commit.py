@@ -149,3 +149,33 @@ async def test_closing_waits_for_all(count: int) -> None:
         committer.write(step)
     await committer.close()
     assert all(step.ended.is_set() for step in steps)
+
+
+class PatientStep(Step):
+    patient = True
+
+
+async def test_a_removal_waits_for_a_new_item_to_be_synced_with_it() -> None:
+    log: list[str] = []
+    disk = Disk(log)
+    committer = Committer(4, disk.sync, lambda error: None)
+    removal, item = PatientStep(log, "removal"), Step(log, "item")
+    committer.sync(removal)
+    committer.write(item)
+    disk.go.release(2)
+    await removal.ended.wait()
+    await item.ended.wait()
+    await committer.close()
+    assert disk.syncs == 1
+
+
+async def test_a_removal_does_not_wait_for_ever() -> None:
+    log: list[str] = []
+    disk = Disk(log)
+    committer = Committer(4, disk.sync, lambda error: None)
+    removal = PatientStep(log, "removal")
+    disk.go.release(1)
+    committer.sync(removal)
+    await asyncio.wait_for(removal.ended.wait(), 5)
+    await committer.close()
+    assert removal.error is None and disk.syncs == 1
