@@ -23,7 +23,7 @@ from mailserver.queue.disk import DiskQueue
 from mailserver.queue.record import Fail, Free, Hold, Plan, Record
 from mailserver.queue.runner import QueueRunner
 from mailserver.queue.state import Item
-from mailserver.queue.unit import Stage
+from mailserver.queue.unit import UNDER_WAY, Stage
 
 __all__ = ["Filter", "QueueControl", "Status"]
 
@@ -132,7 +132,7 @@ class QueueControl:
 
     async def _drop(self, queue_id: QueueId) -> None:
         waiting = set(self._queue.item(queue_id).waiting)
-        busy = [u for u in self._schedule.units(queue_id) if u.stage in (Stage.ROUTING, Stage.RUNNING, Stage.GONE)]
+        busy = [u for u in self._schedule.units(queue_id) if u.stage in UNDER_WAY]
         _log.info("dropped", id=queue_id, under_way=sum(len(unit.positions) for unit in busy))
         if not busy:
             self._schedule.forget(queue_id)

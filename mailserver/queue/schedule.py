@@ -24,7 +24,7 @@ from mailserver.model.delivery import Destination, Feedback
 from mailserver.model.ids import QueueId
 from mailserver.queue.fairness import FairQueue
 from mailserver.queue.lanes import Lane
-from mailserver.queue.unit import Stage, Unit
+from mailserver.queue.unit import UNDER_WAY, Stage, Unit
 
 __all__ = ["Schedule", "parked"]
 
@@ -32,7 +32,6 @@ __all__ = ["Schedule", "parked"]
 _SWEEP = 1000
 #: What `advance` makes ready in one go: after a flush of everything the loop must not stand still.
 _AT_ONCE = 2000
-_UNDER_WAY = (Stage.ROUTING, Stage.RUNNING)
 
 
 class Schedule:
@@ -246,7 +245,7 @@ class Schedule:
             return
         self._held[queue_id] = until
         for unit in self._units[queue_id]:
-            if unit.stage not in _UNDER_WAY:
+            if unit.stage not in UNDER_WAY:
                 self._take_out(unit)
                 self._set_time(unit, None)
 
@@ -261,7 +260,7 @@ class Schedule:
         if queue_id in self._held:
             return
         for unit in self._units.get(queue_id, ()):
-            if unit.stage not in _UNDER_WAY:
+            if unit.stage not in UNDER_WAY:
                 self._take_out(unit)
                 self._set_time(unit, due)
 

@@ -10,7 +10,7 @@ from mailserver.model.ids import QueueId
 if TYPE_CHECKING:
     from mailserver.queue.lanes import Lane
 
-__all__ = ["Stage", "Unit"]
+__all__ = ["UNDER_WAY", "Stage", "Unit"]
 
 
 class Stage(Enum):
@@ -27,6 +27,10 @@ class Stage(Enum):
     LANE = auto()
     RUNNING = auto()
     GONE = auto()
+
+
+#: In the hands of somebody who says what comes next: `routed`, `ended`, and after it `wait` or `take_away`.
+UNDER_WAY = (Stage.ROUTING, Stage.RUNNING, Stage.GONE)
 
 
 class Unit:

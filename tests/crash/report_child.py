@@ -27,7 +27,7 @@ async def use_queue(root: Path, say: Callable[[str], object]) -> None:
     """Take in what is not there yet, and work until there is nothing more to do."""
     harness = QueueHarness(root)
     answers = harness.deliverer.answers
-    answers |= dict.fromkeys(("bad@x.test", "bad@y.test"), [FAILED]) | {"later@y.test": [DEFERRED]}
+    answers |= {"bad@x.test": [FAILED], "bad@y.test": [FAILED], "later@y.test": [DEFERRED]}
     deliver = harness.deliverer.deliver
 
     async def watched(job: Job) -> DeliveryReport:

@@ -1,0 +1,178 @@
+"""What people do with waiting mail; ATTACKS G18."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from mailserver.model.ids import QueueId
+from mailserver.queue.control import Filter, Status
+from tests.helpers.clock import FakeClock
+from tests.helpers.content import BytesContent
+from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, OK, QueueHarness, envelope_for, quiet
+
+LATER = "later@x.test"
+
+
+async def deferred(queue: QueueHarness, *to: str) -> QueueId:
+    """A message that waits."""
+    for address in to or (LATER,):
+        queue.deliverer.answers.setdefault(address, [DEFERRED, OK])
+    return await queue.inject(*(to or (LATER,)))
+
+
+async def test_retry_now(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue_id = await deferred(queue)
+        assert await queue.control.retry([queue_id, QueueId("0" * 16)]) == [queue_id]
+        await quiet(queue.runner)
+        assert len(queue.deliverer.jobs) == 2 and len(queue.queue) == 0
+
+
+async def test_hold_and_release_over_a_restart(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with QueueHarness(tmp_path, clock=clock).running() as queue:
+        queue_id = await deferred(queue)
+        assert await queue.control.hold([queue_id]) == [queue_id]
+        assert queue.control.status(queue_id) is Status.HELD
+        assert await queue.control.retry([queue_id]) == [], "it must be released first"
+        await queue.advance(86_400)
+        assert len(queue.deliverer.jobs) == 1
+    async with QueueHarness(tmp_path, clock=clock).running() as queue:
+        await queue.advance(86_400)
+        assert queue.deliverer.jobs == [] and queue.reported == []
+        assert await queue.control.select(Filter(status=Status.HELD)) == [queue_id]
+        assert await queue.control.release([queue_id]) == [queue_id]
+        await quiet(queue.runner)
+        assert queue.deliverer.to(LATER) == [queue_id]
+
+
+async def test_hold_until_a_time(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue_id = await deferred(queue)
+        await queue.control.hold([queue_id], queue.clock.time() + 7200)
+        await queue.advance(7199)
+        assert len(queue.deliverer.jobs) == 1
+        await queue.advance(1)
+        assert queue.deliverer.to(LATER) == [queue_id]
+
+
+async def test_another_time(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with QueueHarness(tmp_path, clock=clock).running() as queue:
+        queue_id = await deferred(queue)
+        await queue.control.reschedule([queue_id], clock.time() + 3000)
+        await queue.advance(2000)
+        assert len(queue.deliverer.jobs) == 1
+    async with QueueHarness(tmp_path, clock=clock).running() as queue:
+        await queue.advance(900)
+        assert queue.deliverer.jobs == []
+        await queue.advance(101)
+        assert queue.deliverer.to(LATER) == [queue_id]
+
+
+async def test_drop_tells_nobody(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue_id = await deferred(queue)
+        assert await queue.control.drop([queue_id]) == [queue_id]
+        await queue.advance(86_400)
+        assert len(queue.queue) == 0 and queue.reported == [] and len(queue.deliverer.jobs) == 1
+
+
+@pytest.mark.parametrize("end", [OK, DEFERRED, FAILED])
+async def test_drop_while_an_attempt_is_in_hand(tmp_path: Path, end) -> None:  # type: ignore[no-untyped-def]
+    async with QueueHarness(tmp_path).running() as queue:
+        queue.deliverer.answers = {"busy@x.test": [end], LATER: [DEFERRED]}
+        queue.deliverer.gate.clear()
+        queue_id = await queue.inject("busy@x.test")
+        assert queue.control.status(queue_id) is Status.ACTIVE
+        await queue.control.drop([queue_id])
+        queue.deliverer.gate.set()
+        await quiet(queue.runner)
+        await queue.advance(86_400)
+        assert len(queue.queue) == 0 and len(queue.runner.schedule) == 0 and not queue.runner.dropped
+        # A failure that is a fact is told; that it was dropped is not.
+        assert len(queue.reported) == (end is FAILED)
+
+
+async def test_drop_what_is_partly_under_way(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue.deliverer.answers[LATER] = [DEFERRED]
+        queue_id = await queue.inject(LATER, "busy@y.test")
+        assert await queue.control.select(Filter(recipient=LATER)) == [queue_id]
+        queue.deliverer.gate.clear()
+        other = await queue.inject(LATER)
+        await queue.control.drop([queue_id, other])
+        queue.deliverer.gate.set()
+        await quiet(queue.runner)
+        assert len(queue.queue) == 0 and queue.reported == []
+
+
+async def test_flush_tries_what_was_left_alone(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        first = await deferred(queue)
+        held = await deferred(queue, "held@x.test")
+        await queue.control.hold([held])
+        assert await queue.control.flush() == [first]
+        await quiet(queue.runner)
+        assert [item.queue_id for item in queue.queue.items()] == [held]
+
+
+async def test_filters(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        first = await deferred(queue, "a@x.test", "b@y.test")
+        queue.deliverer.answers["c@z.test"] = [DEFERRED]
+        second = await queue.inject("c@z.test", sender=None)
+        select = queue.control.select
+        assert await select(Filter()) == [first, second]
+        assert await select(Filter(sender="ANNA@*")) == [first]
+        assert await select(Filter(sender="<>")) == [second]
+        assert await select(Filter(recipient="?@y.test")) == [first]
+        assert await select(Filter(domain="Z.test")) == [second]
+        assert await select(Filter(domain="x.test", sender="<>")) == []
+        assert await select(Filter(status=Status.WAITING)) == [first, second]
+
+
+async def test_g18_a_thousand_operations_while_mail_is_delivered(tmp_path: Path) -> None:
+    """Nothing is lost, nothing comes twice, whatever is asked for meanwhile."""
+    chance = random.Random(18)
+    async with QueueHarness(tmp_path).running() as queue:
+        deliver = queue.deliverer.deliver
+
+        async def slowly(job):  # type: ignore[no-untyped-def]
+            for _ in range(chance.randrange(20)):
+                await asyncio.sleep(0)
+            return await deliver(job)
+
+        queue.deliverer.deliver = slowly  # type: ignore[method-assign]
+        ids = [QueueId(f"{number:016d}") for number in range(40)]
+        for number, queue_id in enumerate(ids):
+            address = f"p{number}@d{number % 3}.test"
+            queue.deliverer.answers[address] = [DEFERRED] * chance.randrange(8) + [OK]
+            await queue.queue.inject(queue_id, envelope_for(address), BytesContent(MESSAGE))
+        dropped: set[QueueId] = set()
+        control = queue.control
+        for _ in range(1000):
+            some = chance.sample(ids, 2)
+            what = chance.randrange(100)
+            if what < 40:
+                await control.retry(some)
+            elif what < 60:
+                await control.hold(some, queue.clock.time() + 50 if what % 2 else None)
+            elif what < 80:
+                await control.release(some)
+            elif what < 98:
+                await control.reschedule(some, queue.clock.time() + chance.randrange(100))
+            elif len(dropped) < 8:
+                dropped.update(await control.drop(some[:1]))
+        for _ in range(12):
+            await control.release(ids)
+            await queue.advance(86_400 / 4)
+        assert len(queue.queue) == 0 and len(queue.runner.schedule) == 0 and queue.runner.attempts == 0
+        delivered = [queue_id for queue_id, _ in queue.deliverer.delivered]
+        assert len(delivered) == len(set(delivered)), "twice"
+        assert set(ids) - set(delivered) <= dropped, "lost"
+        assert queue.reported == []
