@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -13,7 +14,7 @@ from mailserver.app.gauges import add_gauges
 from mailserver.app.health import Health
 from mailserver.app.load import ConfigurationError, Loaded
 from mailserver.app.metrics import Metrics
-from mailserver.app.paths import state_dir
+from mailserver.app.paths import state_dir, submit_socket
 from mailserver.app.plugins import plugins_of, server_part
 from mailserver.app.sending import OwnPorts, make_runner
 from mailserver.hooks.dispatch import Hooks
@@ -44,7 +45,7 @@ from mailserver.storage.maildir.store import MaildirStore
 __all__ = ["LISTENERS", "build"]
 
 #: Names of listeners: in logs, and as FileDescriptorName= of the .socket units.
-LISTENERS = ("smtp", "submission", "submissions", "imap", "imaps", "http")
+LISTENERS = ("smtp", "submission", "submissions", "sendmail", "imap", "imaps", "http")
 
 
 async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSockets | None = None) -> Application:
@@ -109,8 +110,10 @@ async def build(loaded: Loaded, stack: AsyncExitStack, inherited: InheritedSocke
     space = DiskSpace(loaded.data_dir, clock)
     smtp = SmtpService(
         config.smtp, config.submission, limits, hooks, store, queue, logins, tls, table, hostname, directory, clock,
-        inherited=sockets, space=space,
+        inherited=sockets, space=space, sendmail=config.sendmail,
+        path=submit_socket(loaded.data_dir, os.environ, config.sendmail.socket),
     )  # fmt: skip
+    stack.callback(smtp.names.close)
     exchangers = Exchangers(
         resolver, port=config.queue.port, allow_private=config.queue.allow_private_addresses, own_names=[hostname],
         own=OwnPorts(smtp.listeners),

@@ -14,7 +14,7 @@ from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import AuthSettings, DnsSettings, LimitsSettings, TlsSettings
 from mailserver.outbound.settings import SendingSettings, SmarthostSettings
 from mailserver.queue.settings import QueueSettings
-from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.smtp.settings import SendmailSettings, SmtpSettings, SubmissionSettings
 from mailserver.storage.directory_settings import DomainSettings
 from mailserver.storage.settings import StorageSettings
 
@@ -65,6 +65,7 @@ class Config(Settings):
     )
     smtp: SmtpSettings = Field(SmtpSettings(), description="Mail from other servers.")
     submission: SubmissionSettings = Field(SubmissionSettings(), description="Mail from our own users.")
+    sendmail: SendmailSettings = Field(SendmailSettings(), description="Mail from programs on this machine.")
     imap: ImapSettings = Field(ImapSettings(), description="Mailboxes for mail programs.")
     http: HttpSettings = Field(HttpSettings(), description="Health, metrics, administration.")
     tls: TlsSettings = Field(TlsSettings(), description="Certificates.")

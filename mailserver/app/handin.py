@@ -1,4 +1,4 @@
-"""`mailserver send`: a message that comes without SMTP, on the way that submitted mail takes."""
+"""`mailserver send`, and `sendmail` while no server runs: without SMTP, but on the way that submitted mail takes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound
 from mailserver.model.reply import Reply
 from mailserver.net.facts import session_facts
+from mailserver.net.unix import local_peer
 from mailserver.smtp.receiver import Receiver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import Transaction
-from mailserver.wire.smtp import MailArguments, RcptArguments
+from mailserver.wire.smtp import BadArgument, MailArguments, RcptArguments, parse_mail, parse_rcpt
 
-__all__ = ["BodyReader", "hand_in"]
+__all__ = ["BodyReader", "hand_in", "hand_in_local"]
 
 _RECIPIENT_FIELDS = (b"to", b"cc", b"bcc")
 
@@ -60,6 +61,52 @@ async def hand_in(app: Application, sender: str, recipients: Sequence[str], body
         reply = await receiver.finish(session, transaction, intake, lambda: False)
     _check(reply)
     return {"recipients": [str(d.recipient.address) for d in transaction.destinations], "text": reply.text}
+
+
+async def hand_in_local(
+    app: Application, uid: int, mail: str, recipients: Sequence[str], arguments: Sequence[str], body: BodyReader
+) -> dict[str, Any]:
+    """Submit the message as a user of this machine; `mail` and `arguments` are what follows MAIL and RCPT.
+
+    The reply that counts (code 0: all recipients were refused), and the recipients that were refused.
+    """
+    receiver = app.smtp.local
+    facts = session_facts("sendmail", (local_peer(uid), 0), None, trusted=True, tls=None)
+    session, transaction = SmtpSession(facts), Transaction()
+    session.greeted("localhost", esmtp=True)
+    try:
+        refusal = await receiver.connect(session)
+        if refusal is None:
+            refusal = await receiver.mail(session, transaction, parse_mail(mail.encode(), hold=receiver.hold_limit()))
+        if refusal is not None:
+            return _told(refusal.reply, [])
+        refused = []
+        for recipient, argument in zip(recipients, arguments, strict=True):
+            reply = await _recipient(receiver, session, transaction, argument)
+            if reply is not None:
+                refused.append([recipient, reply.code, f"{reply.status} {reply.text}"])
+    except BadArgument as error:
+        return _told(error.reply, [])
+    if not transaction.destinations:
+        return {"code": 0, "text": "", "refused": refused}
+    intake = receiver.intake(session, transaction)
+    async with intake.content:
+        async for chunk in body.chunks():
+            await intake.feed(chunk)
+        return _told(await receiver.finish(session, transaction, intake, lambda: False), refused)
+
+
+async def _recipient(receiver: Receiver, session: SmtpSession, transaction: Transaction, argument: str) -> Reply | None:
+    try:
+        arguments = parse_rcpt(argument.encode(), smtputf8=transaction.arguments.smtputf8)
+    except BadArgument as error:
+        return error.reply
+    refusal = await receiver.rcpt(session, transaction, arguments)
+    return None if refusal is None else refusal.reply
+
+
+def _told(reply: Reply, refused: list[list[Any]]) -> dict[str, Any]:
+    return {"code": reply.code, "text": f"{reply.status} {reply.text}".strip(), "refused": refused}
 
 
 async def _head(chunks: AsyncIterator[bytes], limit: int) -> bytes:

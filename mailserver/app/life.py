@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import structlog
 
@@ -17,7 +18,7 @@ from mailserver.app.demo import announce_demo, prepare_demo
 from mailserver.app.health import HealthService, watchdog_interval
 from mailserver.app.load import Loaded
 from mailserver.app.operations import Operations
-from mailserver.app.paths import control_link, control_socket, state_dir
+from mailserver.app.paths import control_link, control_socket, state_dir, submit_link, submit_socket
 from mailserver.app.reload import Reloader
 from mailserver.app.supervise import Stop, supervise
 from mailserver.net.control import ControlServer
@@ -109,12 +110,10 @@ class _Life:
 def _services(app: Application, notifier: Notifier, stack: AsyncExitStack) -> list[Service]:
     """In the order in which they start: whoever can connect finds everything behind it running."""
     data_dir = app.loaded.data_dir
-    path, link = control_socket(data_dir, os.environ), control_link(data_dir)
-    if path != link:
-        # Commands look beside the data; they do not know the runtime directory of the service.
-        link.unlink(missing_ok=True)
-        link.symlink_to(path)
-        stack.callback(link.unlink, missing_ok=True)
+    path = control_socket(data_dir, os.environ)
+    _link(control_link(data_dir), path, stack)
+    if app.loaded.config.sendmail.enabled:
+        _link(submit_link(data_dir), submit_socket(data_dir, os.environ, app.loaded.config.sendmail.socket), stack)
     return [
         HealthService(app.health, state_dir(data_dir) / "probe", notifier, watchdog_interval(os.environ)),
         *app.services,
@@ -122,6 +121,14 @@ def _services(app: Application, notifier: Notifier, stack: AsyncExitStack) -> li
         app.http,
         *app.listeners,
     ]
+
+
+def _link(link: Path, path: Path, stack: AsyncExitStack) -> None:
+    """Commands look beside the data; they do not know the runtime directory of the service."""
+    if path != link:
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        stack.callback(link.unlink, missing_ok=True)
 
 
 def _shown(bound: Sequence[tuple[str, int]]) -> list[str]:

@@ -263,6 +263,7 @@ def _table(value: Any) -> Mapping[str, Any]:
 def _absolute(config: Config, document: Document) -> Config:
     files = ("cert_file", "client_ca_file", "key_file")
     tls = {name: str(document.resolve(value)) for name in files if (value := getattr(config.tls, name))}
+    socket = config.sendmail.socket
     smarthosts = {}
     for key, smarthost in config.smarthosts.items():
         paths = {
@@ -274,6 +275,7 @@ def _absolute(config: Config, document: Document) -> Config:
         update={
             "data_dir": str(document.resolve(config.data_dir)),
             "tls": config.tls.model_copy(update=tls),
+            "sendmail": config.sendmail.model_copy(update={"socket": socket and str(document.resolve(socket))}),
             "smarthosts": smarthosts,
         }
     )

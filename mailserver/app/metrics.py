@@ -30,7 +30,7 @@ from mailserver.model.events import (
 
 __all__ = ["Metrics"]
 
-_SERVICES = ("smtp", "submission", "imap", "http")
+_SERVICES = ("smtp", "submission", "sendmail", "imap", "http")
 # Labels are made of our own words only: a name that a peer chose must never make a new time series.
 _STAGES = ("connect", "helo", "mail", "rcpt", "message")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from mailserver.app.application import Application
-from mailserver.app.handin import BodyReader, hand_in
+from mailserver.app.handin import BodyReader, hand_in, hand_in_local
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
 from mailserver.app.tls_policies import tls_policy_operations
@@ -62,6 +62,12 @@ class Operations:
             return await hand_in(
                 self._app, text(request.arguments, "account"), texts(request.arguments, "recipients"), body
             )
+        if request.command == "sendmail":
+            arguments = request.arguments
+            return await hand_in_local(
+                self._app, number(arguments, "uid"), text(arguments, "mail"), texts(arguments, "recipients"),
+                texts(arguments, "arguments"), body,
+            )  # fmt: skip
         operation = self._table.get(request.command) or self._contributed(request.command)
         if operation is None:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["control_link", "control_socket", "state_dir"]
+__all__ = ["control_link", "control_socket", "state_dir", "submit_link", "submit_socket"]
 
 
 def state_dir(data_dir: Path) -> Path:
@@ -20,5 +20,21 @@ def control_link(data_dir: Path) -> Path:
 
 def control_socket(data_dir: Path, environ: Mapping[str, str]) -> Path:
     """Where the server puts its admin socket: in the runtime directory that systemd gives, else with the data."""
-    runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(runtime) / "control.sock" if runtime else control_link(data_dir)
+    return (_runtime(environ) or state_dir(data_dir)) / "control.sock"
+
+
+def submit_link(data_dir: Path) -> Path:
+    """Where `mailserver sendmail` looks first, if it may: the socket for programs on this machine, or a link to it."""
+    return state_dir(data_dir) / "submit.sock"
+
+
+def submit_socket(data_dir: Path, environ: Mapping[str, str], configured: str) -> Path:
+    """Where the server puts the socket for programs on this machine."""
+    if configured:
+        return Path(configured)
+    return (_runtime(environ) or state_dir(data_dir)) / "submit.sock"
+
+
+def _runtime(environ: Mapping[str, str]) -> Path | None:
+    name = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(name) if name else None

@@ -22,8 +22,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The connection. `service`: smtp, submission, imap, http. `peer` is the client's IP address (PROXY applied),
-    `port` its port.
+    """The connection. `service`: smtp, submission, sendmail, imap, http. `peer` is the client's IP address (PROXY
+    applied), `port` its port. For a program on this machine (sendmail) `peer` is "uid:33", and `user` its user's name.
 
     `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
     `certificate` has the e-mail addresses of the client's certificate, if it showed one that is good here;
@@ -41,6 +41,7 @@ class Session:
     tls_cipher: str = ""
     account: AccountId | None = None
     trusted: bool = False
+    user: str = ""
     certificate: tuple[str, ...] = ()
     channel_binding: bytes = field(default=b"", repr=False)
 

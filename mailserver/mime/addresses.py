@@ -15,11 +15,16 @@ from typing import NamedTuple
 from mailserver.mime.quote import human, nstring
 from mailserver.mime.tokens import ATEXT, Broken, Cursor
 
-__all__ = ["MAX_ADDRESSES", "Address", "parse_addresses", "read_addresses", "render_addresses"]
+__all__ = [
+    "MAX_ADDRESSES", "MISSING_DOMAIN", "MISSING_MAILBOX", "Address", "parse_addresses", "read_addresses",
+    "render_addresses",
+]  # fmt: skip
 
 MAX_ADDRESSES = 1000
 
-_MISSING_MAILBOX, _MISSING_DOMAIN, _SYNTAX_ERROR = b"MISSING_MAILBOX", b"MISSING_DOMAIN", b"SYNTAX_ERROR"
+#: What stands for a part that is not there.
+MISSING_MAILBOX, MISSING_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN"
+_SYNTAX_ERROR = b"SYNTAX_ERROR"
 _INVALID_ROUTE = b"INVALID_ROUTE"
 _AT, _COMMA, _COLON, _SEMICOLON, _LESS, _GREATER, _QUOTE = b'@,:;<>"'
 
@@ -130,8 +135,8 @@ class _Parser:
     ) -> None:
         # A domain that ends in a dot is only shown (as Dovecot does): with more behind it, it would read differently.
         complete = mailbox is not None and bool(domain) and not (domain or b"").endswith(b".")
-        mailbox = _MISSING_MAILBOX if mailbox is None else mailbox
-        self._found.append(Address(name, route, mailbox, domain or _MISSING_DOMAIN, valid and complete))
+        mailbox = MISSING_MAILBOX if mailbox is None else mailbox
+        self._found.append(Address(name, route, mailbox, domain or MISSING_DOMAIN, valid and complete))
 
     def _group(self) -> bool:
         """display-name ":" [mailbox-list] ";" (RFC 5322 §3.4). False: not a group, and nothing was read."""

@@ -9,7 +9,7 @@ import re
 from mailserver.mime.dates import format_date
 from mailserver.mime.headers import fields
 
-__all__ = ["message", "missing_fields", "unstructured"]
+__all__ = ["message", "missing_fields", "phrase", "unstructured"]
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"[A-Za-z0-9 .!#$%&'*+/?^_`{|}~-]*")
@@ -54,7 +54,7 @@ def message(
         message_id: Without angle brackets.
         auto_submitted: RFC 3834 §5, so that nobody answers it automatically.
     """
-    name = f"{_phrase(sender_name)} " if sender_name else ""
+    name = f"{phrase(sender_name)} " if sender_name else ""
     lines = [
         f"Date: {format_date(epoch)}",
         f"From: {name}<{_UNSAFE.sub('', sender)}>",
@@ -76,7 +76,8 @@ def message(
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
 
 
-def _phrase(text: str) -> str:
+def phrase(text: str) -> str:
+    """A display name, in any script, as it may stand before an address."""
     clean = _UNSAFE.sub(" ", text)
     if _PLAIN.fullmatch(clean):
         return f'"{clean}"'

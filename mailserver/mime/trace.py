@@ -29,6 +29,7 @@ def received(
     helo: str,
     peer: str,
     peer_name: str = "",
+    user: str = "",
     by: str,
     protocol: str,
     queue_id: str,
@@ -42,6 +43,7 @@ def received(
         helo: What the client called itself.
         peer: Its address, `192.0.2.1` or `2001:db8::1`.
         peer_name: The name that belongs to the address, where that is known.
+        user: Of a program on this machine, who runs it; `peer` says the same as a number ("uid:33").
         by: Our own name.
         protocol: `ESMTPSA` and the like (RFC 3848, RFC 6531 §4.3).
         queue_id: Our id of the transaction.
@@ -49,9 +51,12 @@ def received(
         tls: The protocol and cipher, where TLS is used.
         epoch: The time of arrival, seconds since 1970 UTC.
     """
-    literal = f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
-    known = f"{_comment(peer_name)} " if peer_name else ""
-    lines = [f"Received: from {_word(helo)} ({known}{_comment(literal)})"]
+    if user:
+        source = f"user {user}, {peer}"
+    else:
+        literal = f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
+        source = f"{peer_name} {literal}" if peer_name else literal
+    lines = [f"Received: from {_word(helo)} ({_comment(source)})"]
     if tls:
         lines.append(f"\t(using {_comment(tls)})")
     lines.append(f"\tby {_word(by)} with {_word(protocol)} id {_word(queue_id)}")

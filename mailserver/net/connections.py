@@ -1,4 +1,8 @@
-"""Who may connect: caps and rates per network over all listeners (as mox has them: address, block, provider)."""
+"""Who may connect: caps and rates per network over all listeners (as mox has them: address, block, provider).
+
+A user of this machine, who comes over a Unix socket, has the cap of one address, and no rate: a script may well run a
+program a thousand times in a row.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import resource
 
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.settings import LimitsSettings
+from mailserver.net.unix import our_peers
 from mailserver.ports.clock import Clock, SystemClock
 
 __all__ = ["ConnectionTable"]
@@ -35,6 +40,7 @@ class ConnectionTable:
         self._limits = limits
         self._clock = clock or SystemClock()
         self._trusted = NetworkSet(limits.trusted)
+        self._ours = our_peers()
         self._networks: dict[_Key, _Network] = {}
         self.total = 0
 
@@ -43,16 +49,18 @@ class ConnectionTable:
         self._limits = limits
 
     def trusted(self, peer: str) -> bool:
-        """Is this address in `limits.trusted`?"""
-        return peer in self._trusted
+        """Is this address in `limits.trusted`, or is it our own user or root on this machine?"""
+        return peer in self._ours or peer in self._trusted
 
     def admit(self, peer: str) -> str | None:
         """Count a new connection; None, or the reason why it is refused (then it is not counted)."""
         if self.total >= self._capacity():
             return "too many connections"
-        if peer in self._trusted:
+        if self.trusted(peer):
             self.total += 1
             return None
+        if peer.startswith("uid:"):
+            return self._admit_user(peer)
         entries = [self._entry(key) for key in _keys(peer)]
         now = self._clock.monotonic()
         for entry, cap, rate in zip(
@@ -70,10 +78,18 @@ class ConnectionTable:
         self.total += 1
         return None
 
+    def _admit_user(self, peer: str) -> str | None:
+        entry = self._entry(_keys(peer)[0])
+        if entry.active >= self._limits.connections_per_network[0]:
+            return "too many connections of yours"
+        entry.active += 1
+        self.total += 1
+        return None
+
     def release(self, peer: str) -> None:
         """An admitted connection ended."""
         self.total -= 1
-        if peer in self._trusted:
+        if self.trusted(peer):
             return
         for key in _keys(peer):
             entry = self._networks.get(key)
@@ -103,6 +119,8 @@ class ConnectionTable:
 
 
 def _keys(peer: str) -> tuple[_Key, ...]:
+    if peer.startswith("uid:"):
+        return ((0, 0, int(peer[4:])),)
     address = parse_ip(peer)
     if address is None:
         return ()

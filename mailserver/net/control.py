@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from mailserver.model.errors import MailError
-from mailserver.net.unix import reachable_path
+from mailserver.net.unix import bind_unix, peer_uid
 from mailserver.wire.control import LENGTH_SIZE, MAX_ANSWER, MAX_REQUEST, Request, decode_request, encode, frame_length
 
 __all__ = ["Body", "ControlServer", "Handler"]
@@ -29,7 +27,6 @@ MAX_CONNECTIONS = 16
 TIMEOUT = 30.0
 CHUNK = 1 << 16
 
-_PEER = struct.Struct("3i")
 _GONE = (ConnectionError, asyncio.IncompleteReadError, TimeoutError)
 
 
@@ -71,8 +68,10 @@ class ControlServer:
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Serve until `stopping`, then let requests in hand finish."""
-        with _listening(self._path) as listening:
-            server = await asyncio.start_unix_server(self._connected, sock=listening, limit=CHUNK)
+        with bind_unix(self._path, 0o600) as listening:
+            server = await asyncio.start_unix_server(
+                self._connected, sock=listening, limit=CHUNK, backlog=MAX_CONNECTIONS
+            )
             try:
                 ready()
                 await stopping.wait()
@@ -121,24 +120,8 @@ class ControlServer:
             return encode({"ok": False, "error": "internal error; the server's log says more"}, MAX_ANSWER)
 
 
-@contextlib.contextmanager
-def _listening(path: Path) -> Iterator[socket.socket]:
-    # The caller owns the data directory's lock, so a socket file that is there belongs to nobody.
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listening:
-        with reachable_path(path) as name:
-            listening.bind(name)
-            # Nobody can connect between bind and listen, so nobody can come before the mode is right.
-            os.chmod(name, 0o600)
-        listening.listen(MAX_CONNECTIONS)
-        listening.setblocking(False)
-        yield listening
-
-
 def _peer_allowed(writer: asyncio.StreamWriter) -> bool:
-    peer = writer.get_extra_info("socket")
-    _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    uid = peer_uid(writer)
     if uid in (0, os.geteuid()):
         return True
     log.warning("control connection refused", uid=uid)

@@ -12,6 +12,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from mailserver.net.accept import Gate
 from mailserver.net.connections import ConnectionTable
 from mailserver.net.networks import NetworkSet
 from mailserver.net.settings import check_address
+from mailserver.net.unix import bind_unix, local_peer, peer_uid
 
 __all__ = ["Connection", "ConnectionTable", "Listener"]
 
@@ -46,7 +48,8 @@ class Listener:
 
     With `tls` the handshake comes first; with `proxy_from`, peers at those addresses must begin with a PROXY header
     (version 1 or 2), before TLS too. Both happen before the factory's protocol hears of the connection, and count
-    as connections. `inherited` sockets (systemd) replace `addresses`.
+    as connections. With `path`, programs on this machine may connect to a Unix socket there, whoever runs them.
+    `inherited` sockets (systemd) replace `addresses` and `path`.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Listener:
         drain: float = 20.0,
         proxy_from: Sequence[str] = (),
         handshake_timeout: float = 10.0,
+        path: Path | None = None,
     ) -> None:
         self.name = name
         self.tls = tls
@@ -70,6 +74,7 @@ class Listener:
         self.bound: list[tuple[str, int]] = []
         self.proxies = NetworkSet(proxy_from)
         self._gated = tls is not None or bool(proxy_from)
+        self.path = path
         self._addresses = [check_address(address) for address in addresses]
         self._factory = factory
         self._inherited = list(inherited)
@@ -94,12 +99,18 @@ class Listener:
         return self._factory(self)
 
     def peername(self, protocol: asyncio.BaseProtocol, transport: asyncio.BaseTransport) -> tuple[str, int]:
-        """The client's address and port: what the PROXY header said, else the socket's. ("", 0) when it is gone."""
+        """The client's address and port: what the PROXY header said, else the socket's. ("", 0) when it is gone.
+
+        Over a Unix socket the user stands in place of the address: ("uid:33", 0).
+        """
         known = self._peers.get(protocol)
         if known is not None:
             return known
         name = transport.get_extra_info("peername")
-        return (name[0].partition("%")[0], name[1]) if isinstance(name, tuple) and len(name) >= 2 else ("", 0)
+        if isinstance(name, tuple) and len(name) >= 2:
+            return name[0].partition("%")[0], name[1]
+        uid = peer_uid(transport)
+        return ("" if uid is None else local_peer(uid)), 0
 
     def opened(self, connection: Connection, peer: str) -> str | None:
         """Take a connection in. A reason means: say it, and close. `closed` must follow in both cases."""
@@ -145,7 +156,7 @@ class Listener:
         servers: list[asyncio.Server] = []
         try:
             for sock in self._inherited or self._bind_all():
-                servers.append(await loop.create_server(make, sock=sock, backlog=_BACKLOG))
+                servers.append(await _serve(loop, make, sock))
                 name = sock.getsockname()
                 if isinstance(name, tuple):
                     self.bound.append((name[0], name[1]))
@@ -167,6 +178,8 @@ class Listener:
                 server.close()
             for connection in list(self._connections):
                 connection.abort()
+            if self.path is not None and not self._inherited:
+                self.path.unlink(missing_ok=True)
 
     async def _cut_off(self) -> None:
         """Abort what is left; a commit in hand still runs to its end, and its connection counts until then."""
@@ -183,11 +196,23 @@ class Listener:
         try:
             for host, port in self._addresses:
                 sockets.extend(_bind(host, port))
+            if self.path is not None:
+                sockets.append(bind_unix(self.path, 0o666))
         except OSError:
             for sock in sockets:
                 sock.close()
             raise
         return sockets
+
+
+async def _serve(
+    loop: asyncio.AbstractEventLoop, make: Callable[[], asyncio.BaseProtocol], sock: socket.socket
+) -> asyncio.Server:
+    # asyncio's own loop takes both kinds here, and its `create_unix_server` (from 3.13 on) would in the end remove the
+    # file of a socket that we only inherited; uvloop's takes TCP only.
+    if sock.family == socket.AF_UNIX and not isinstance(loop, asyncio.BaseEventLoop):
+        return await loop.create_unix_server(make, sock=sock, backlog=_BACKLOG)
+    return await loop.create_server(make, sock=sock, backlog=_BACKLOG)
 
 
 def _bind(host: str, port: int) -> list[socket.socket]:

@@ -58,14 +58,15 @@ class DataCommands(CommandBase):
     async def smtp_DATA(self, argument: bytes) -> bytes:  # noqa: N802
         """Everything up to CRLF "." CRLF."""
         out_of_order = refusal("DATA", self.transaction.state)
+        if self.unread() and (self.receiver.in_turn or out_of_order is not None):
+            # RFC 2920 §3.1: DATA is the last of a group; what follows it unasked may be meant to be read as commands,
+            # or was meant as a message and would be read as commands.
+            self.closing = True
+            return out_of_order or _EARLY
         if out_of_order is not None:
             return out_of_order
         if argument:
             return _NO_ARGUMENT
-        if self.unread():
-            # RFC 2920 §3.1: DATA is the last of a group; what follows it unasked may be meant to be read as commands.
-            self.closing = True
-            return _EARLY
         transaction, self.transaction = self.transaction, Transaction(State.READY)
         intake = self.receiver.intake(self.session, transaction)
         async with intake.content:
@@ -74,8 +75,10 @@ class DataCommands(CommandBase):
             self.progress = Progress(self.now())
             try:
                 while not reader.done:
-                    await self.stream.more()
                     octets = self.stream.take()
+                    if not octets:
+                        await self.stream.more()
+                        continue
                     self.progress.octets += len(octets)
                     await intake.feed(reader.feed(octets))
                     if intake.far_too_big:

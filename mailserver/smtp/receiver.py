@@ -75,6 +75,10 @@ class Receiver(ABC):
     normalize = False
     #: Is AUTH offered (where the connection may)?
     with_auth = False
+    #: Must a client wait for the greeting, and for the end of a group of commands (RFC 2920 §3.1)?
+    in_turn = True
+    #: Does a recipient that is not there cost a pause?
+    pauses = True
     #: Wait before the greeting, in seconds.
     greet_delay = 0.0
 
@@ -129,7 +133,7 @@ class Receiver(ABC):
         if isinstance(verdict, Reject | Defer):
             return self._refusal(verdict, session, "rcpt", sender, str(address))
         if isinstance(answer, Reply):
-            if answer is UNKNOWN and not session.facts.trusted:
+            if answer is UNKNOWN and self.pauses and not session.facts.trusted:
                 await self.parts.sleep(self.parts.limits.unknown_recipient_delay)
             return self.refuse(session, "rcpt", answer, sender, str(address))
         full = await resolver.refuse_for_quota(answer, transaction.arguments.size or 0)

@@ -43,15 +43,20 @@ class Resolver:
         """Is its domain one that we serve?"""
         return self._directory.domain(address.domain) is not None
 
-    def postmaster(self) -> EmailAddress | None:
-        """Whom `<postmaster>` without a domain means (RFC 5321 §4.5.1): our own domain's, else the first domain's."""
+    def home(self) -> str:
+        """The domain of names that have none: the one that our host is in, else the first that is served; "": none."""
         name = self._hostname.lower()
         while name:
             if self._directory.domain(name) is not None:
-                return EmailAddress("postmaster", name)
+                return name
             name = name.partition(".")[2]
         domains = self._directory.domains()
-        return EmailAddress("postmaster", domains[0].name) if domains else None
+        return domains[0].name if domains else ""
+
+    def postmaster(self) -> EmailAddress | None:
+        """Whom `<postmaster>` without a domain means (RFC 5321 §4.5.1)."""
+        home = self.home()
+        return EmailAddress("postmaster", home) if home else None
 
     async def resolve(self, recipient: Recipient) -> Destination | Reply:
         """All places for a recipient of a served domain, or the reply that refuses it.

@@ -237,7 +237,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         refused = await self.receiver.connect(self.session)
-        if self.unread():
+        if self.receiver.in_turn and self.unread():
             self.stream.push(_EARLY)
             return False
         if refused is not None:

@@ -1,4 +1,4 @@
-"""The SMTP services: port 25, submission with STARTTLS, submission with TLS. Composes the parts and owns the timer."""
+"""The SMTP services: port 25, submission with STARTTLS or TLS, programs on this machine; and their timer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.net.listener import ConnectionTable, Listener
@@ -14,17 +15,20 @@ from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
 from mailserver.net.space import DiskSpace
 from mailserver.net.tls import TlsContexts
+from mailserver.net.users import UserNames
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import MailStore
 from mailserver.smtp.ingress import Ingress
 from mailserver.smtp.keeping import Keeper
+from mailserver.smtp.local import LocalSubmission
+from mailserver.smtp.local_users import LocalUsers
 from mailserver.smtp.pipeline import Pipeline
 from mailserver.smtp.receiver import Parts, Receiver
 from mailserver.smtp.resolving import Resolver
 from mailserver.smtp.server import SmtpConnection
-from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.smtp.settings import SendmailSettings, SmtpSettings, SubmissionSettings
 from mailserver.smtp.submission import Submission
 
 __all__ = ["SmtpService"]
@@ -34,7 +38,10 @@ _ALPN = ("smtp",)
 
 
 class SmtpService:
-    """`listeners` are the services to run; `inherited` sockets go by the names smtp, submission, submissions."""
+    """`listeners` are the services to run; `inherited` sockets go by the names smtp, submission, submissions, sendmail.
+
+    `path` is the Unix socket for programs on this machine (None: an inherited one only).
+    """
 
     def __init__(
         self,
@@ -53,6 +60,8 @@ class SmtpService:
         *,
         inherited: Mapping[str, Sequence[socket.socket]] | None = None,
         space: DiskSpace | None = None,
+        sendmail: SendmailSettings | None = None,
+        path: Path | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._limits = limits
@@ -66,8 +75,12 @@ class SmtpService:
             space=space,
         )  # fmt: skip
         ingress, submission = Ingress(parts, settings), Submission(parts, submission_settings, queue, clock)
+        self.names = UserNames(clock)
+        sendmail = sendmail or SendmailSettings()
+        users = LocalUsers(sendmail, directory, parts.resolver, self.names, hostname)
         #: Also for what is submitted without SMTP.
         self.submission = submission
+        self.local = LocalSubmission(parts, sendmail, submission_settings, users, queue, clock)
         self._ingress = ingress
 
         def context(name: str, alpn: Sequence[str]) -> ssl.SSLContext | None:
@@ -84,10 +97,12 @@ class SmtpService:
                 "submissions", submission_settings.listen_tls, submission_settings.proxy_from, submission,
                 implicit=context("submissions", _ALPN),
             )  # fmt: skip
+        if sendmail.enabled:
+            self._add("sendmail", (), (), self.local, path=path)
 
     def update(self, limits: LimitsSettings) -> None:
         """Other limits for what comes from now on."""
-        for receiver in (self._ingress, self.submission):
+        for receiver in (self._ingress, self.submission, self.local):
             receiver.parts = replace(receiver.parts, limits=limits)
 
     def _add(
@@ -99,14 +114,15 @@ class SmtpService:
         *,
         starttls: ssl.SSLContext | None = None,
         implicit: ssl.SSLContext | None = None,
+        path: Path | None = None,
     ) -> None:
         sockets = self._inherited.get(name, ())
-        if addresses or sockets:
+        if addresses or sockets or path is not None:
             self.listeners.append(
                 Listener(
                     name, addresses, self._factory(receiver, starttls), tls=implicit, inherited=sockets,
                     table=self._table, drain=self._limits.drain, proxy_from=proxies,
-                    handshake_timeout=self._limits.tls_handshake,
+                    handshake_timeout=self._limits.tls_handshake, path=path,
                 )
             )  # fmt: skip
 

@@ -6,8 +6,10 @@ import ssl
 from dataclasses import replace
 
 from mailserver.hooks.contexts import Session
+from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
 from mailserver.net.facts import secured
+from mailserver.smtp.local_users import LocalUser
 
 __all__ = ["SmtpSession"]
 
@@ -15,7 +17,7 @@ __all__ = ["SmtpSession"]
 class SmtpSession:
     """`facts` is what hooks get to see: a new value after each change, the same one in between."""
 
-    __slots__ = ("errors", "facts", "junk", "malformed")
+    __slots__ = ("author", "errors", "facts", "junk", "local", "malformed")
 
     def __init__(self, facts: Session) -> None:
         self.facts = facts
@@ -24,6 +26,9 @@ class SmtpSession:
         self.junk = 0
         #: Lines with control characters, ever.
         self.malformed = 0
+        #: A user of this machine, and the sender of the message in hand as it was given.
+        self.local: LocalUser | None = None
+        self.author: EmailAddress | None = None
 
     def greeted(self, helo: str, *, esmtp: bool) -> None:
         """EHLO or HELO."""
@@ -36,6 +41,11 @@ class SmtpSession:
     def logged_in(self, account: AccountId) -> None:
         """AUTH succeeded."""
         self.facts = replace(self.facts, account=account)
+
+    def identified(self, user: LocalUser) -> None:
+        """The kernel told who is at the other end of a Unix socket."""
+        self.local = user
+        self.facts = replace(self.facts, user=user.name, account=AccountId(user.address.key))
 
     def made_progress(self) -> None:
         """A message was accepted."""

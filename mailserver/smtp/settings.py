@@ -7,9 +7,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.model.address import EmailAddress, normalize_domain
+from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import check_address, check_networks
 
-__all__ = ["SmtpSettings", "SubmissionSettings"]
+__all__ = ["SendmailSettings", "SmtpSettings", "SubmissionSettings"]
 
 
 def _check_all(addresses: list[str]) -> list[str]:
@@ -72,3 +74,43 @@ class SubmissionSettings(Settings):
 
     _addresses = field_validator("listen", "listen_tls")(_check_all)
     _networks = field_validator("proxy_from")(check_networks)
+
+
+class SendmailSettings(Settings):
+    """[sendmail]"""
+
+    enabled: bool = Field(
+        True, description="Take mail from programs on this machine: mailserver sendmail, over a Unix socket."
+    )
+    socket: str = Field(
+        "",
+        description="Where the socket is, relative to this file; programs look at /run/mailserver/submit.sock when they"
+        " cannot read this file. Empty: submit.sock in the run-time directory that systemd gives, else in"
+        " data_dir/.server, where only root and the server's own user reach it.",
+    )
+    allow: list[str] = Field(
+        ["*"], description='Users of this machine who may send, by name; "*": all. Root always may.'
+    )
+    users: dict[str, list[str]] = Field(
+        {},
+        description="In whose name a user sends: the first address is the sender unless the program names another of"
+        ' them; "@example.org" allows all addresses there. For example {"www-data" = ["web@example.org"]}. All others'
+        " send as <user>@<the domain of hostname, or the first that is served>.",
+    )
+    messages_per_day: int = Field(
+        1000, ge=1, description="Messages a day of one user; root and the server's own user are not counted."
+    )
+    max_size: Size = Field(50 << 20, ge=65536, description="Largest message in octets; smtp.max_size bounds it too.")
+
+    @field_validator("users")
+    @classmethod
+    def _addresses(cls, users: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, addresses in users.items():
+            if not addresses:
+                raise ValueError(f"{name} has no address; to forbid sending, name in allow who may")
+            for text in addresses:
+                try:
+                    _ = normalize_domain(text[1:]) if text.startswith("@") else EmailAddress.parse(text)
+                except InvalidInput as error:
+                    raise ValueError(f"{text!r}: {error.text}") from None
+        return users

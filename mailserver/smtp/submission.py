@@ -57,7 +57,7 @@ class Submission(Receiver):
             return self.refuse(session, "mail", _TOO_MANY_HELD, envelope.sender)
         if envelope.sender is None:
             return None
-        reply = await self._allowed(account, envelope.sender)
+        reply = await self.allowed(session, account, envelope.sender)
         return None if reply is None else self.refuse(session, "mail", reply, envelope.sender)
 
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
@@ -83,12 +83,13 @@ class Submission(Receiver):
         if authors.unreadable:
             return _UNREADABLE
         for address in authors.addresses:
-            refusal = await self._allowed(account, address)
+            refusal = await self.allowed(session, account, address)
             if refusal is not None:
                 return refusal
         return None
 
-    async def _allowed(self, account: AccountId, address: EmailAddress) -> Reply | None:
+    async def allowed(self, session: SmtpSession, account: AccountId, address: EmailAddress) -> Reply | None:
+        """None: this session may write as `address`."""
         if address.key == account:
             return None
         try:

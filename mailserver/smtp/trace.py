@@ -30,8 +30,10 @@ def make_fields(
     """
     recipients = envelope.recipients
     transit = received(
-        helo=session.helo,
+        # What a program on this machine calls itself says nothing.
+        helo="localhost" if session.user else session.helo,
         peer=session.peer,
+        user=session.user,
         by=hostname,
         protocol=protocol(session, envelope),
         queue_id=queue_id,
@@ -50,4 +52,6 @@ def protocol(session: Session, envelope: Envelope) -> str:
     if not session.esmtp:
         return "SMTP"
     name = "UTF8SMTP" if envelope.smtputf8 else "ESMTP"
+    if session.user:
+        return name
     return name + ("S" if session.tls else "") + ("A" if session.account is not None else "")

@@ -112,7 +112,7 @@ def test_n02_each_listener_has_its_socket_unit() -> None:
     units = {
         path.stem.removeprefix("mailserver-"): path.read_text() for path in (REPOSITORY / "systemd").glob("*.socket")
     }
-    assert set(units) == {"smtp", "submission", "submissions", "imap", "imaps", "http"}
+    assert set(units) == {"smtp", "submission", "submissions", "imap", "imaps", "http", "sendmail"}
     for name, text in units.items():
         assert f"\nFileDescriptorName={name}\n" in text
         assert "\nService=mailserver.service\n" in text

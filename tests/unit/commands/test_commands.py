@@ -18,8 +18,9 @@ import structlog
 from click.testing import CliRunner, Result
 
 from mailserver.app.lock import data_lock
-from mailserver.commands import COMMANDS, cli
+from mailserver.commands import COMMANDS
 from mailserver.commands.engine import perform
+from mailserver.commands.group import cli
 from mailserver.commands.options import Failed, read_password, show_rows
 from mailserver.plugins import BUILT_IN
 

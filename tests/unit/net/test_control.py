@@ -157,6 +157,8 @@ async def test_other_users_are_not_answered(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(os, "geteuid", lambda: real + 1)
 
     class Peer:
+        family = socket.AF_UNIX
+
         def __init__(self, uid: int) -> None:
             self.uid = uid
 
