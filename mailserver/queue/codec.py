@@ -36,7 +36,7 @@ from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Reco
 
 __all__ = [
     "FRAME_SIZE", "MAX_PAYLOAD", "Damaged", "Incomplete", "decode_new", "encode", "encode_new", "read_new",
-    "read_tail", "result_fields", "result_of",
+    "read_tail", "storable",
 ]  # fmt: skip
 
 _MARKER = b"\xf5MQ\n"
@@ -143,7 +143,7 @@ def encode(record: Record) -> bytes:
     """A record to append."""
     fields: dict[str, Any] = {"at": record.at, "to": record.recipients}
     if isinstance(record, Try | Done | Fail):
-        fields |= result_fields(record.result)
+        fields |= _result_fields(record.result)
     if isinstance(record, Try | Plan):
         fields["next"] = record.next_attempt
         if isinstance(record, Try) and record.doubtful:
@@ -156,20 +156,20 @@ def encode(record: Record) -> bytes:
     return _frame(_KINDS[type(record)], orjson.dumps(fields))
 
 
-def result_fields(result: Result) -> dict[str, Any]:
+def _result_fields(result: Result) -> dict[str, Any]:
     """A result for JSON, without its outcome and what is not known."""
-    fields: dict[str, Any] = {"status": result.status, "reply": _text(result.reply)}
+    fields: dict[str, Any] = {"status": result.status, "reply": storable(result.reply)}
     if result.code:
         fields["code"] = result.code
     for name in ("remote", "address", "tls", "policy"):
         if value := getattr(result, name):
-            fields[name] = _text(value)
+            fields[name] = storable(value)
     if result.success is not Success.RELAYED:
         fields["success"] = result.success.value
     return fields
 
 
-def result_of(outcome: Outcome, fields: dict[str, Any], status: str = "") -> Result:
+def _result_of(outcome: Outcome, fields: dict[str, Any], status: str = "") -> Result:
     """The opposite. Raises KeyError, ValueError, TypeError."""
     return Result(
         outcome=outcome,
@@ -184,7 +184,7 @@ def result_of(outcome: Outcome, fields: dict[str, Any], status: str = "") -> Res
     )
 
 
-def _text(text: str) -> str:
+def storable(text: str) -> str:
     """A stranger's text may hold what is not UTF-8; it is kept for people to read, not to be compared."""
     return text[:_MAX_TEXT].encode(errors="replace").decode()
 
@@ -308,7 +308,7 @@ def _record_of(kind: bytes, fields: dict[str, Any]) -> Record:
         return Told(at=at, recipients=recipients, action=Action(fields["action"]), report_id=fields["report"])
     if kind not in _OUTCOMES:
         raise ValueError("kind")
-    result = result_of(_OUTCOMES[kind][0], fields, _OUTCOMES[kind][1])
+    result = _result_of(_OUTCOMES[kind][0], fields, _OUTCOMES[kind][1])
     if kind == b"DONE":
         return Done(at=at, recipients=recipients, result=result)
     if kind == b"FAIL":

@@ -15,7 +15,7 @@ from mailserver.model.ids import QueueId
 from mailserver.queue.codec import FRAME_SIZE, Damaged, Incomplete, read_new, read_tail
 from mailserver.queue.record import New
 from mailserver.queue.spool import Spool
-from mailserver.queue.state import Item, apply, beginning
+from mailserver.queue.state import Item, apply, beginning, pack
 
 __all__ = ["Found", "SetAside", "Unreadable", "check_all", "clean", "names", "read_items"]
 
@@ -30,11 +30,12 @@ _MAX_TAIL = 64 << 20
 class Found:
     """A sound item. `cut` octets behind its `end` are a torn append.
 
-    `head` is the payload of NEW.
+    `head` is the payload of NEW, `states` are those of `item`, packed.
     """
 
     item: Item
     head: bytes
+    states: bytes | None
     end: int
     cut: int
 
@@ -124,9 +125,11 @@ def _read(spool: Spool, name: str) -> Found:
         tail = begun[end:] if len(begun) >= size else os.pread(fd, size - end, end) if size > end else b""
         records, sound = read_tail(tail)
         item = Item(new=new, recipients=apply(beginning(new), records))
+        states = pack(item.recipients, new) if records else None
         if len(tail) > sound:
             _cut(spool, QueueId(name), end + sound)
-        return Found(item=item, head=begun[FRAME_SIZE:start], end=end + sound, cut=len(tail) - sound)
+        cut = len(tail) - sound
+        return Found(item=item, head=begun[FRAME_SIZE:start], states=states, end=end + sound, cut=cut)
     finally:
         os.close(fd)
 

@@ -13,7 +13,6 @@ from mailserver.net.workers import Workers
 from mailserver.queue.mirror import Entry, Mirror
 from mailserver.queue.reading import Found, SetAside, Unreadable, read_items
 from mailserver.queue.spool import Spool
-from mailserver.queue.state import pack
 
 __all__ = ["Recovery"]
 
@@ -81,4 +80,4 @@ class Recovery:
             _log.warning("queue.torn_record_cut", queue_id=item.queue_id, octets=outcome.cut)
         if doubtful := sum(state.doubtful for state in item.recipients):
             _log.warning("queue.possible_duplicate", queue_id=item.queue_id, recipients=doubtful)
-        self._mirror.add(Entry(outcome.head, pack(item.recipients, item.new), outcome.end), item, live=False)
+        self._mirror.add(Entry(outcome.head, outcome.states, outcome.end), item, live=False)

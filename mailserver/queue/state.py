@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from mailserver.model.delivery import Outcome, Result
+from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
 from mailserver.ports.reports import Action
-from mailserver.queue.codec import Damaged, result_fields, result_of
+from mailserver.queue.codec import Damaged, storable
 from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
 
 __all__ = ["Item", "RecipientState", "apply", "beginning", "pack", "unpack"]
@@ -79,9 +79,13 @@ class Item:
         return tuple(position for position, state in enumerate(self.recipients) if state.waiting)
 
 
+_UNTOUCHED = RecipientState()
+
+
 def beginning(new: New) -> tuple[RecipientState, ...]:
     """Nothing was tried yet."""
-    state = RecipientState(held_until=new.envelope.hold_until or 0.0)
+    held_until = new.envelope.hold_until
+    state = RecipientState(held_until=held_until) if held_until else _UNTOUCHED
     return (state,) * len(new.envelope.recipients)
 
 
@@ -136,10 +140,11 @@ _CHANGES: dict[type[Record], Callable[[RecipientState, Any], RecipientState]] = 
 def pack(states: Sequence[RecipientState], new: New) -> bytes | None:
     """The states as bytes for `unpack`; None if nothing was done yet."""
     start = beginning(new)
-    if tuple(states) == start:
-        return None
     pairs = zip(states, start, strict=True)
-    packed = orjson.dumps([None if state == first else _fields(state) for state, first in pairs])
+    fields = [None if state is first or state == first else _fields(state) for state, first in pairs]
+    if not any(fields):
+        return None
+    packed = orjson.dumps(fields)
     # A copy: what orjson returns keeps the room (1 KiB and more) in which it was made.
     return memoryview(packed).tobytes()
 
@@ -158,7 +163,7 @@ def _fields(state: RecipientState) -> list[Any]:
     result = state.result
     return [
         state.attempts, state.next_attempt, None if math.isinf(state.held_until) else state.held_until,
-        state.doubtful, state.at, None if result is None else [result.outcome.value, result_fields(result)],
+        state.doubtful, state.at, None if result is None else _result_fields(result),
         [(action.value, report_id) for action, report_id in state.told],
     ]  # fmt: skip
 
@@ -171,6 +176,29 @@ def _state(fields: list[Any]) -> RecipientState:
         held_until=math.inf if held_until is None else held_until,
         doubtful=doubtful,
         at=at,
-        result=None if result is None else result_of(Outcome(result[0]), result[1]),
+        result=None if result is None else _result_of(*result),
         told=tuple((Action(action), report_id) for action, report_id in told),
     )
+
+
+def _result_fields(result: Result) -> list[Any]:
+    """Without names, and without what is not known at the end: there may be a hundred thousand."""
+    fields = [
+        result.outcome.value, result.status, storable(result.reply), result.code, storable(result.remote),
+        storable(result.address), storable(result.tls), storable(result.policy), result.success.value,
+    ]  # fmt: skip
+    if result.success is Success.RELAYED:
+        fields.pop()
+        while not fields[-1]:
+            fields.pop()
+    return fields
+
+
+def _result_of(
+    outcome: str, status: str = "", reply: str = "", code: int = 0, remote: str = "", address: str = "", tls: str = "",
+    policy: str = "", success: str = Success.RELAYED.value,
+) -> Result:  # fmt: skip
+    return Result(
+        outcome=Outcome(outcome), status=status, reply=reply, code=code, remote=remote, address=address, tls=tls,
+        policy=policy, success=Success(success),
+    )  # fmt: skip
