@@ -16,6 +16,8 @@ __all__ = ["explain"]
 
 _WIDTH = 72
 _GROUPS, _RECIPIENTS = 20, 20
+# RFC 3463 §3.5 X.4.7.
+_TIME_IS_OVER = "4.4.7"
 _Key = tuple[Action, Advice | None]
 
 
@@ -39,11 +41,16 @@ def _grouped(told: Sequence[ReportedRecipient], language: Language) -> dict[_Key
     """Recipients of whom the same is to be said, in the order in which each kind first appears."""
     groups: dict[_Key, list[ReportedRecipient]] = {}
     for one in told:
-        advice = None
-        if one.action in (Action.FAILED, Action.DELAYED):
-            advice = advise(one.result, one.recipient.address.domain, language)
-        groups.setdefault((one.action, advice), []).append(one)
+        groups.setdefault((one.action, _advice(one, language)), []).append(one)
     return groups
+
+
+def _advice(one: ReportedRecipient, language: Language) -> Advice | None:
+    # A delay of a message that could not even be tried has no reason that lies with the recipient's server.
+    untried = one.action is Action.DELAYED and one.result.status == _TIME_IS_OVER
+    if untried or one.action not in (Action.FAILED, Action.DELAYED):
+        return None
+    return advise(one.result, one.recipient.address.domain, language)
 
 
 def _group(

@@ -14,11 +14,12 @@ from mailserver.hooks.contexts import MessageContext, RcptContext
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Envelope, Recipient
-from mailserver.model.errors import InvalidInput, MailError, NotFound
+from mailserver.model.errors import InvalidInput, MailError, NotFound, StorageFailure
 from mailserver.model.events import Accepted, Attempted, Bounced, Event, Suppressed
 from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
 from mailserver.model.verdict import Accept, Reject, Verdict
 from mailserver.net.settings import LimitsSettings
+from mailserver.plugins.suppression import database
 from mailserver.plugins.suppression.origin import came_from
 from mailserver.ports.reports import Action
 from tests.helpers.content import BytesContent
@@ -372,6 +373,26 @@ class TestBounces:
         await world.bounce(token, "bob@behind.test")
         assert [event.recipient for event in world.seen(Bounced)] == [BOB]
         assert not await world.refused()
+
+
+def test_the_memory_of_what_was_sent_is_bounded(tmp_path: Path) -> None:
+    db, _, _ = database.open_database(tmp_path / "suppression.db")
+    for n in range(10):
+        row = database.Sent(queue_id=f"q{n}", address=BOB, account=ANNA, host=MX, peer=MX_ADDRESS, at=float(n))
+        database.write_sent(db, [row], since=0.0, most=3)
+    assert [len(database.find_sent(db, f"q{n}")) for n in range(10)] == [0] * 7 + [1] * 3
+    database.write_sent(db, [], since=9.0, most=3)
+    assert [len(database.find_sent(db, f"q{n}")) for n in (7, 8, 9)] == [0, 0, 1]
+    db.close()
+
+
+def test_a_newer_or_broken_file_is_not_touched(tmp_path: Path) -> None:
+    db, key, _ = database.open_database(tmp_path / "suppression.db")
+    db.execute("PRAGMA user_version=2")
+    db.close()
+    with pytest.raises(StorageFailure, match="newer version"):
+        database.open_database(tmp_path / "suppression.db")
+    assert len(key) == 32
 
 
 class TestForgedBounces:

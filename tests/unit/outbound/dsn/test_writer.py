@@ -77,6 +77,14 @@ def test_a_delay() -> None:
     assert "What to do" not in text
 
 
+def test_a_delay_without_an_attempt() -> None:
+    result = Result(outcome=Outcome.DEFERRED, status="4.4.7", reply="No attempt could be made yet")
+    _, text, (_, group), _ = read(write(told(action=Action.DELAYED, result=result)))
+    assert "What it means" not in text
+    assert "Nothing is lost" in text
+    assert group["Diagnostic-Code"] == "X-Mailserver; No attempt could be made yet"
+
+
 @pytest.mark.parametrize(
     ("action", "success", "subject"),
     [
