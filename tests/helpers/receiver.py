@@ -279,6 +279,7 @@ class _Session(asyncio.Protocol):
 
     async def encrypt(self) -> None:
         assert self.receiver.tls is not None
+        # Before the handshake: what comes with its end is the client's next command already.
+        self.buffer = b""
         self.transport = await start_tls(self.transport, self, self.receiver.tls, handshake=5.0)
         self.encrypted = True
-        self.buffer = b""
