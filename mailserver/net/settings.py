@@ -105,8 +105,9 @@ class DnsSettings(Settings):
     trust_ad: list[str] = Field(
         [],
         description="Addresses or networks of resolvers on other machines whose word about DNSSEC counts, because"
-        " nobody can change answers on the way here. Resolvers on this machine are always believed, and those of the"
-        ' system where resolv.conf has "options trust-ad". Without a believed one there is no DANE.',
+        " nobody can change answers on the way here. Resolvers on this machine are always believed (but not"
+        " Docker's at 127.0.0.11, which hands on what others say), and those of the system where resolv.conf has"
+        ' "options trust-ad". Without a believed one there is no DANE.',
     )
 
     _networks = field_validator("trust_ad")(check_networks)

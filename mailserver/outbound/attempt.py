@@ -80,7 +80,7 @@ class Attempt:
                     if len(failures) >= self._settings.most_hosts:
                         break
         if self._waiting:
-            self._settle(failures, search.error)
+            self._settle(failures, search.error, unknown=search.unknown)
         return self.report(_NOBODY_SAID)
 
     def report(self, otherwise: Result) -> DeliveryReport:
@@ -265,8 +265,13 @@ class Attempt:
         _log.warning("send.possible_duplicate", queue_id=self._job.queue_id, host=connection.way.host.name,
                      address=connection.address, recipients=len(chosen))  # fmt: skip
 
-    def _settle(self, failures: Sequence[tuple[Exchanger, HostFailed]], error: MailError | None) -> None:
-        """No host took it: the last one that may say something else tomorrow decides, else the last."""
+    def _settle(
+        self, failures: Sequence[tuple[Exchanger, HostFailed]], error: MailError | None, *, unknown: bool
+    ) -> None:
+        """No host took it: the last one that may say something else tomorrow decides, else the last.
+
+        `unknown`: there are hosts whose addresses nobody could tell.
+        """
         if not failures:
             error = error or MailError("There is no host to give the mail to", status="4.4.4", temporary=True)
             if error.temporary:
@@ -279,7 +284,7 @@ class Attempt:
         # What a host of the operator's own choice says before it knows the message is no reason to return mail.
         ours = bool(self._job.destination.hosts) and failure.code != 0
         self._settle_all(
-            failure.text, failure.status, permanent=failure.permanent and not ours, code=failure.code,
+            failure.text, failure.status, permanent=failure.permanent and not ours and not unknown, code=failure.code,
             remote=host.name, address=failure.address,
         )  # fmt: skip
 

@@ -96,7 +96,8 @@ class Exchangers:
 class ExchangerSearch:
     """`async for exchanger in search`; afterwards `skipped` says in words which hosts were left out, and why.
 
-    `error` is set at the end when there was no host at all; not being able to ask DNS is always temporary.
+    `unknown`: for one of them DNS could not be asked, so what the others say is not the last word. `error` is set at
+    the end when there was no host at all; not being able to ask DNS is always temporary.
     """
 
     def __init__(self, exchangers: Exchangers, destination: Destination) -> None:
@@ -110,7 +111,8 @@ class ExchangerSearch:
         self._groups: list[list[_Host]] | None = None
         self._ready: list[Exchanger] = []
         self._given = 0
-        self._unknown = False
+        #: DNS could not be asked for the addresses of one of the hosts: it may be the one that takes the mail.
+        self.unknown = False
         self._loops = False
 
     def __aiter__(self) -> ExchangerSearch:
@@ -204,7 +206,7 @@ class ExchangerSearch:
             try:
                 answer = await self._of.resolver.addresses(name)
             except LookupFailed as error:
-                self._unknown = True
+                self.unknown = True
                 self._skip(error.text)
                 return ()
             found = answer.records
@@ -225,11 +227,11 @@ class ExchangerSearch:
     def _nothing(self) -> Unroutable:
         name = self._destination.name
         reasons = "; ".join(self.skipped)
+        if self.unknown:
+            return Unroutable(reasons, status="4.4.3", temporary=True)
         if self._fixed:
             # Waiting is right where the operator's own setting is at fault: nobody's mail is returned for it.
             return Unroutable(f"no host to give the mail to: {reasons}", status="4.3.5", temporary=True)
-        if self._unknown:
-            return Unroutable(reasons, status="4.4.3", temporary=True)
         if self._loops:
             return Unroutable(
                 f"mail for {name} leads back to this server, which does not take it: {name} is not a domain of ours",

@@ -158,7 +158,7 @@ class DnsServer:
                 break
             if alias is None or asked.kind == "CNAME":
                 made.authority.append(
-                    dns.rrset.from_text("test.", 3600, "IN", "SOA", _SOA.format(minimum=self.negative_ttl))
+                    dns.rrset.from_text("test.", 0x7FFFFFFF, "IN", "SOA", _SOA.format(minimum=self.negative_ttl))
                 )
                 if entry is None:
                     made.set_rcode(dns.rcode.NXDOMAIN)

@@ -17,6 +17,8 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 #: Seconds between looks at the file.
 _LOOK = 5.0
 _MAX_SERVERS, _MAX_FILE = 8, 64 * 1024
+#: Docker's own: it stands on loopback, but hands on what another machine says, AD bit and all.
+_PASSED_ON = ("127.0.0.11",)
 #: resolv.conf(5): without a nameserver line, the one on this machine is asked.
 _DEFAULT = "127.0.0.1"
 
@@ -106,7 +108,7 @@ class Servers:
 
 def _is_loopback(address: str) -> bool:
     parsed = parse_ip(address)
-    return parsed is not None and parsed.is_loopback
+    return parsed is not None and parsed.is_loopback and str(parsed) not in _PASSED_ON
 
 
 def _read(path: Path) -> tuple[list[str], bool]:

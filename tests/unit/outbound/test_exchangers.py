@@ -121,6 +121,7 @@ async def test_one_broken_name_leaves_the_others(world: World) -> None:
     found, search = await world.all()
     assert [each.name for each in found] == ["b.example"]
     assert search.skipped == ["SERVFAIL for a.example", "c.example does not exist in DNS"]
+    assert search.unknown
 
 
 async def test_a_broken_name_beside_useless_ones_is_waited_for(world: World) -> None:
@@ -238,6 +239,8 @@ async def test_a_relay_that_is_wrongly_named_returns_nobodys_mail(world: World) 
     status, temporary, text = await world.error("relay.test:25", hosts=(("relay.test", 25),))
     assert (status, temporary) == ("4.3.5", True)
     assert "relay.test does not exist in DNS" in text
+    world.dns.fails("addresses", "relay.test")
+    assert await world.error("relay.test:25", hosts=(("relay.test", 25),)) == ("4.4.3", True, "nobody answers")
 
 
 async def test_what_dnssec_proves_is_passed_on(world: World) -> None:

@@ -17,6 +17,7 @@ from mailserver.model.verdict import Accept, Defer, HeaderField, Reject, Verdict
 from mailserver.outbound.exchangers import Exchangers
 from mailserver.outbound.sender import Sender
 from mailserver.outbound.settings import SendingSettings
+from tests.helpers.names import FakeResolver
 from tests.helpers.receiver import CLOSE, RESET, SILENCE, Receiver
 from tests.helpers.sending import MESSAGE, Loopback, Noted, job, make_sender
 
@@ -360,3 +361,18 @@ async def test_a_crash_of_ours_defers() -> None:
         report = await s.deliver(made)
     assert report.results[0].status == "4.3.0"
     assert mx.messages == []
+
+
+@pytest.mark.parametrize(("broken", "outcome"), [(False, Outcome.FAILED), (True, Outcome.DEFERRED)])
+async def test_a_host_that_dns_hides_may_still_take_the_mail(broken: bool, outcome: Outcome) -> None:
+    """What one host refuses for good is not the last word while nobody can tell where the other one is."""
+    dns = FakeResolver()
+    dns.has_mx("far.test", (10, "a.test"), (20, "b.test"))
+    dns.has("addresses", "a.test", "127.0.0.1")
+    if broken:
+        dns.fails("addresses", "b.test")
+    async with Receiver(answers={"GREETING": b"554 5.3.2 No mail here\r\n"}) as mx:
+        exchangers = Exchangers(dns, port=mx.port, allow_private=True)
+        async with Sender(SendingSettings(), Hooks(), "mail.example.test", exchangers) as made:
+            report = await made.deliver(job(destination=Destination(name="far.test")))
+    assert report.results[0].outcome is outcome

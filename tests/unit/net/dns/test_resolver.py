@@ -179,6 +179,21 @@ async def test_an_alias_without_its_target_is_followed_by_asking(dns: DnsServer,
     assert len(dns.queries) == 9
 
 
+async def test_every_step_to_the_answer_must_be_proved(dns: DnsServer, world: World) -> None:
+    dns.script("loose.test", "MX", lambda asked: [asked.answer("safe.test.", kind="CNAME").to_wire()])
+    dns.add("safe.test", "MX", "5 m.test.", authentic=True)
+    answer = await world.resolver.mx("loose.test")
+    assert (answer.name, answer.authentic, answer.secure_owner) == ("safe.test", False, False)
+    assert (await world.resolver.mx("safe.test")).authentic
+
+
+async def test_an_alias_of_itself_is_told_as_such(dns: DnsServer, world: World) -> None:
+    dns.add(NAME, "CNAME", "other.test.")
+    dns.add("other.test", "CNAME", f"{NAME}.")
+    with pytest.raises(LookupFailed, match=rf"its CNAMEs lead back to {NAME}"):
+        await world.resolver.mx(NAME)
+
+
 async def test_nine_aliases_are_too_many(dns: DnsServer, world: World) -> None:
     for number in range(9):
         dns.add(f"n{number}.test", "CNAME", f"n{number + 1}.test.")
@@ -351,10 +366,11 @@ async def test_without_the_file_this_machine_is_asked(tmp_path: Path, fake_clock
 
 
 def test_trust_is_for_those_that_are_listed(fake_clock: FakeClock) -> None:
-    settings = DnsSettings(servers=["192.0.2.1:5353", "192.0.3.1", "[::1]:54", "fe80::1%lo"], trust_ad=["192.0.2.0/24"])
+    servers = ["192.0.2.1:5353", "192.0.3.1", "[::1]:54", "fe80::1%lo", "127.0.0.11"]
+    settings = DnsSettings(servers=servers, trust_ad=["192.0.2.0/24"])
     found = Servers(settings, fake_clock).current()
-    assert [each.trusted for each in found] == [True, False, True, False]
-    assert [each.endpoint[:2] for each in found] == [
+    assert [each.trusted for each in found] == [True, False, True, False, False]
+    assert [each.endpoint[:2] for each in found[:4]] == [
         ("192.0.2.1", 5353), ("192.0.3.1", 53), ("::1", 54), ("fe80::1", 53),
     ]  # fmt: skip
     assert found[3].endpoint == ("fe80::1", 53, 0, 1)
@@ -369,8 +385,13 @@ async def test_the_cache_has_a_bound(dns: DnsServer, fake_clock: FakeClock) -> N
     assert len(resolver._cache) == 10
     await resolver.mx("n29.test")
     assert len(dns.queries) == 30
+    dns.add("big.test", "MX", *(f"{number} m{number}.test." for number in range(20)))
+    for _ in range(2):
+        await resolver.mx("big.test")
+    assert len(dns.queries) == 32
+    assert len(resolver._cache) == 10
     await resolver.mx("n0.test")
-    assert len(dns.queries) == 31
+    assert len(dns.queries) == 33
 
 
 async def test_other_servers_mean_other_answers(dns: DnsServer, tmp_path: Path, fake_clock: FakeClock) -> None:
