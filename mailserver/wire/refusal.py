@@ -109,6 +109,11 @@ _WORDS: tuple[tuple[Cause, str, tuple[str, ...]], ...] = (
         "storage space", "inbox is full", "exceeded the storage", "disk quota", "over the quota",
         "insufficient quota", "mailbox quota", "quota violation", "not enough space in mailbox", "full mailbox",
     )),
+    # About us, not about the recipient: before what is said of recipients in nearly the same words.
+    (Cause.LOGIN_FAILED, "45", (
+        "authentication required", "authentication failed", "authentication credentials", "auth failed",
+        "must authenticate", "authentication unsuccessful", "username", "invalid credentials", "your account",
+    )),
     (Cause.MAILBOX_DISABLED, "5", (
         "mailbox is disabled", "mailbox disabled", "account is disabled", "account disabled", "reach is disabled",
         "is inactive", "mailbox inactive", "account inactive", "account has been disabled", "mailbox suspended",
@@ -134,13 +139,16 @@ _WORDS: tuple[tuple[Cause, str, tuple[str, ...]], ...] = (
     )),
     (Cause.UNKNOWN_USER, "5", (
         "user unknown", "unknown user", "unknown recipient", "recipient unknown", "no such user", "no such recipient",
-        "no such mailbox", "no such address", "no such person", "no such account", "does not exist", "doesn't exist",
-        "user not found", "recipient not found", "mailbox not found", "account not found", "address not found",
-        "recipientnotfound", "recipnotfound", "recipient is not found", "address unknown", "unknown address",
-        "unknown or illegal", "invalid recipient", "invalid mailbox", "invalid user", "not a valid mailbox",
-        "not a valid user", "not a known user", "no mailbox here by that name", "no mailbox by that name",
-        "doesn't have a yahoo", "unrouteable address", "unroutable address", "not our customer", "user is unknown",
-        "undeliverable address", "no mailbox for", "unknown mailbox", "unknown local", "not listed in domino",
+        "no such mailbox", "no such address", "no such person", "no such account", "user does not exist",
+        "account does not exist", "mailbox does not exist", "recipient does not exist", "address does not exist",
+        "reach does not exist", "user doesn't exist", "account doesn't exist", "mailbox doesn't exist",
+        "recipient doesn't exist", "address doesn't exist", "user not found", "recipient not found",
+        "mailbox not found", "account not found", "address not found", "recipientnotfound", "recipnotfound",
+        "recipient is not found", "address unknown", "unknown address", "unknown or illegal", "invalid recipient",
+        "invalid mailbox", "invalid user", "not a valid mailbox", "not a valid user", "not a known user",
+        "no mailbox here by that name", "no mailbox by that name", "doesn't have a yahoo", "unrouteable address",
+        "unroutable address", "not our customer", "user is unknown", "undeliverable address", "no mailbox for",
+        "unknown mailbox", "unknown local", "not listed in domino",
     )),
     (Cause.SPAM, "45", (
         "spam", "unsolicited", "junk", "bulk mail", "content rejected", "message content", "considered abusive",
@@ -153,10 +161,6 @@ _WORDS: tuple[tuple[Cause, str, tuple[str, ...]], ...] = (
     (Cause.TLS_WANTED, "45", (
         "must issue a starttls", "starttls command first", "tls required", "starttls is required", "requires tls",
         "encryption required", "encryption needed", "tls connection", "tls is required", "unencrypted",
-    )),
-    (Cause.LOGIN_FAILED, "45", (
-        "authentication required", "authentication failed", "authentication credentials", "auth failed",
-        "must authenticate", "authentication unsuccessful", "username and password not accepted",
     )),
     (Cause.MAILBOX_UNAVAILABLE, "5", ("mailbox unavailable", "mailbox not available", "recipient address rejected")),
     (Cause.BUSY, "4", (
@@ -172,7 +176,7 @@ _CLEAR = {
     "5.3": Cause.TOO_MANY_RECIPIENTS, "7.23": Cause.UNAUTHENTICATED, "7.25": Cause.REVERSE_DNS,
     "7.26": Cause.UNAUTHENTICATED, "7.124": Cause.RESTRICTED, "7.129": Cause.RESTRICTED, "7.133": Cause.RESTRICTED,
     "7.134": Cause.RESTRICTED, "7.136": Cause.RESTRICTED, "7.509": Cause.UNAUTHENTICATED, "7.511": Cause.BLOCK_LIST,
-    "7.515": Cause.UNAUTHENTICATED, "7.606": Cause.BLOCK_LIST,
+    "7.515": Cause.UNAUTHENTICATED, "7.606": Cause.BLOCK_LIST, "7.8": Cause.LOGIN_FAILED,
 }  # fmt: skip
 #: Subject and detail of RFC 3463 and its registry.
 _STATUS = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.wire.refusal import Cause, cause_of
+from mailserver.wire.refusal import _WORDS, Cause, cause_of
 
 ANSWERS = """
 unknown user
@@ -79,6 +79,12 @@ bad sender address
 550 5.0.0 Sender domain does not exist
 server wants TLS
 530 5.7.0 Must issue a STARTTLS command first
+login failed
+535 5.0.0 Invalid username or password
+550 5.0.0 Your account has been suspended, mail is not sent
+550 5.7.1 Authentication required
+unknown domain
+550 5.0.0 The recipient's domain does not exist
 loop
 554 5.4.14 Hop count exceeded - possible mail loop ATTR34
 too many recipients
@@ -107,6 +113,16 @@ def answers() -> list[tuple[str, str]]:
 def test_answers_of_large_providers(answer: str, cause: str) -> None:
     code, status, text = answer.split(" ", 2)
     assert cause_of(status, int(code), text).value == cause
+
+
+def test_the_table_can_match() -> None:
+    """Words are compared in lower case, with one space between them and without addresses."""
+    for _, kinds, fragments in _WORDS:
+        assert kinds in ("4", "5", "45")
+        assert len(set(fragments)) == len(fragments)
+        for fragment in fragments:
+            assert fragment == fragment.lower()
+            assert "@" not in fragment and "  " not in fragment and len(fragment) > 3
 
 
 def test_our_own_words_are_not_searched() -> None:

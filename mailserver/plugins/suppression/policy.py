@@ -15,6 +15,10 @@ __all__ = ["Policy"]
 
 #: Nobody is there. Full mailboxes, policies, spam filters and our own errors never count, whatever code they come with.
 _HARD = frozenset({api.Cause.UNKNOWN_USER, api.Cause.MAILBOX_DISABLED, api.Cause.MOVED})
+#: Codes under which a server may say so (RFC 3463 §3.2, §3.3; the last four are those of servers that do not know
+#: better), and not of the sender, of a domain, of a login, or of a policy.
+_STATUS = frozenset({"1.1", "1.6", "1.10", "2.1", "1.0", "2.0", "5.0", "0.0"})
+_CODES = range(540, 560)
 _LONGEST_REASON = 200
 
 
@@ -42,7 +46,9 @@ class Policy:
     ) -> None:
         """A server says that mail of this account did not reach an address; `code` 0 is our own finding."""
         # DNS and connections are looked at anew each time: only what a mail server says of a mailbox is remembered.
-        if not status.startswith("5") or code // 100 != 5 or api.cause_of(status, code, reply) not in _HARD:
+        if status[:2] != "5." or status[2:] not in _STATUS or code not in _CODES:
+            return
+        if api.cause_of(status, code, reply) not in _HARD:
             return
         now, known = self._clock.time(), self._ledger.get(account, address)
         if known is not None and known.active(now):
