@@ -14,6 +14,7 @@ from mailserver.app.application import Application
 from mailserver.app.handin import BodyReader, hand_in, hand_in_local
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
+from mailserver.app.queueing import queue_operations
 from mailserver.app.tls_policies import tls_policy_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
@@ -50,9 +51,8 @@ class Operations:
             "domain.remove": self._domain_remove,
             "plugin.hooks": self._plugin_hooks,
             "plugin.list": self._plugin_list,
-            "queue.list": self._queue_list,
-            "queue.show": self._queue_show,
             **mailbox_operations(app),
+            **queue_operations(app),
             **tls_policy_operations(app),
         }
 
@@ -205,23 +205,13 @@ class Operations:
         await self._app.directory.remove_domain(name)
         return {"domain": name}
 
-    # plugins and the queue
+    # plugins
 
     async def _plugin_list(self, arguments: Arguments) -> Any:
         return describe_plugins(self._app)
 
     async def _plugin_hooks(self, arguments: Arguments) -> Any:
         return describe_hooks(self._app)
-
-    async def _queue_list(self, arguments: Arguments) -> Any:
-        return [asdict(message) for message in await self._app.queue.list()]
-
-    async def _queue_show(self, arguments: Arguments) -> Any:
-        wanted = text(arguments, "queue_id")
-        for message in await self._app.queue.list():
-            if message.queue_id == wanted:
-                return asdict(message)
-        raise NotFound(f"no message {wanted} waits in the queue; see them all: mailserver queue list")
 
     def _account(self, arguments: Arguments) -> Account:
         address = EmailAddress.parse(text(arguments, "address"))

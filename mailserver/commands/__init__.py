@@ -21,14 +21,16 @@ COMMANDS = {
     "check": "Look for mistakes in the configuration, without starting.",
     "config": "Print the default configuration file.",
     "domain": "Domains that are served: add, remove, list.",
+    "history": "What became of messages.",
     "mailbox": "Mail on disk: verify, rebuild, adopt, export.",
     "plugin": "Plugins and the hooks they can use: list, hooks.",
-    "queue": "Mail that waits to be sent: list, show.",
+    "queue": "Mail that waits to be sent: list, hold, retry, drop, …",
     "send": "Send a message as an account, from a file or standard input.",
     "sendmail": "Send a message as cron, PHP and mail programs do.",
     "serve": "Run the server.",
     "tls-policy": "TLS with other mail servers: show, list, refresh.",
     "suppression": "Addresses that mail came back from: list, add, remove.",
+    "why": "The whole story of one message.",
 }
 
 #: What the program does when a link to it has this name.

@@ -15,6 +15,7 @@ __all__ = [
     "config_option",
     "json_option",
     "named_config",
+    "printable",
     "read_password",
     "show",
     "show_rows",
@@ -111,4 +112,9 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(_cell(item) for item in value) or "-"
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """What strangers wrote, fit for a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

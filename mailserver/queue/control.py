@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 
-import structlog
-
 from mailserver.model.errors import NotFound
 from mailserver.model.ids import QueueId
 from mailserver.ports.clock import Clock
@@ -27,7 +25,6 @@ from mailserver.queue.unit import UNDER_WAY, Stage
 
 __all__ = ["Filter", "QueueControl", "Status"]
 
-_log = structlog.get_logger()
 #: Messages that are looked at in one turn of the loop, and that are written to at once.
 _SLICE, _TOGETHER = 200, 64
 
@@ -47,12 +44,15 @@ class Filter:
     """All that is given must match, whatever the case; `*` and `?` stand for any characters.
 
     `sender` ("<>": the null sender), `recipient` and `domain` (of a recipient) look at recipients that still wait.
+    `before`: it arrived before then (epoch seconds). `ids`: it is one of these; none: any.
     """
 
     sender: str = ""
     recipient: str = ""
     domain: str = ""
     status: Status | None = None
+    before: float | None = None
+    ids: frozenset[QueueId] = frozenset()
 
 
 class QueueControl:
@@ -73,12 +73,19 @@ class QueueControl:
     async def select(self, wanted: Filter) -> list[QueueId]:
         """The messages that match."""
         await self._queue.recovered()
+        await self._queue.recovered()
         found = []
-        for number, item in enumerate(self._queue.items()):
+        for number, queue_id in enumerate(self._queue.ids()):
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+            if wanted.ids and queue_id not in wanted.ids:
+                continue
+            try:
+                item = self._queue.item(queue_id)
+            except NotFound:
+                continue
             if self._matches(item, wanted):
-                found.append(item.queue_id)
+                found.append(queue_id)
         return found
 
     async def hold(self, ids: Iterable[QueueId], until: float | None = None) -> list[QueueId]:
@@ -133,7 +140,6 @@ class QueueControl:
     async def _drop(self, queue_id: QueueId) -> None:
         waiting = set(self._queue.item(queue_id).waiting)
         busy = [u for u in self._schedule.units(queue_id) if u.stage in UNDER_WAY]
-        _log.info("dropped", id=queue_id, under_way=sum(len(unit.positions) for unit in busy))
         if not busy:
             self._schedule.forget(queue_id)
             await self._runner.settler.finish(queue_id)
@@ -153,7 +159,7 @@ class QueueControl:
 
     async def _each(self, ids: Iterable[QueueId], change: Callable[[QueueId], Awaitable[None]]) -> list[QueueId]:
         """Do it to those that are still here."""
-        changed: list[QueueId] = []
+        changed: set[QueueId] = set()
 
         async def one(queue_id: QueueId) -> None:
             try:
@@ -161,16 +167,18 @@ class QueueControl:
                 await change(queue_id)
             except NotFound:
                 return
-            changed.append(queue_id)
+            changed.add(queue_id)
 
         todo: Sequence[QueueId] = list(ids)
         for start in range(0, len(todo), _TOGETHER):
             await asyncio.gather(*map(one, todo[start : start + _TOGETHER]))
             self._runner.wake()
-        return changed
+        return [queue_id for queue_id in todo if queue_id in changed]
 
     def _matches(self, item: Item, wanted: Filter) -> bool:
         envelope = item.envelope
+        if wanted.before is not None and item.new.arrived >= wanted.before:
+            return False
         if wanted.sender and not _like("<>" if envelope.sender is None else str(envelope.sender), wanted.sender):
             return False
         addresses = [envelope.recipients[position].address for position in item.waiting]
@@ -182,4 +190,5 @@ class QueueControl:
 
 
 def _like(text: str, pattern: str) -> bool:
-    return fnmatchcase(text.lower(), pattern.lower())
+    # Brackets are those of address literals here.
+    return fnmatchcase(text.lower(), pattern.lower().replace("[", "[[]"))

@@ -198,7 +198,7 @@ class Mirror:
 def listed(item: Item) -> QueuedMessage:
     """As `queue list` shows it."""
     states = [item.recipients[position] for position in item.waiting]
-    last = max((state for state in item.recipients if state.result), key=lambda state: state.at, default=None)
+    last = max((state for state in states if state.result), key=lambda state: state.at, default=None)
     return QueuedMessage(
         queue_id=item.queue_id,
         sender=str(item.envelope.sender or ""),

@@ -79,7 +79,7 @@ class QueueRunner:
         self.dropped: set[QueueId] = set()
         self._routing = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._woken = self._running = False
+        self._woken = self._running = self._surveyed = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
@@ -102,6 +102,17 @@ class QueueRunner:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def survey(self) -> None:
+        """Know what waits, without sending any of it: for what people ask for while no server runs."""
+        if self._running or self._surveyed:
+            return
+        self._surveyed = True
+        all_found = asyncio.Event()
+        unwatch = self._queue.watch(self._arrived, all_found.set)
+        await all_found.wait()
+        unwatch()
+        await self._arrivals.all_found()
 
     def wake(self) -> None:
         """Look at the schedule in the next turn of the loop."""

@@ -176,7 +176,8 @@ def related(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     for queue_id, row in found.items():
         row["events"] = select(
             db,
-            f"SELECT {_EVENT} FROM event WHERE queue_id = ? ORDER BY at, rowid LIMIT ?",  # noqa: S608
+            f"SELECT {_EVENT} FROM event WHERE queue_id = ? ORDER BY status NOT IN ('accepted', 'queued'), at, rowid"  # noqa: S608
+            " LIMIT ?",
             (queue_id, _AT_ONCE),
         )
     return sorted(found.values(), key=lambda row: (row["at"], row["queue_id"]))

@@ -119,7 +119,7 @@ async def test_the_story_of_a_message_has_what_was_made_of_it(tmp_path: Path, cl
             story = await recorder.related(name)
             assert {row["queue_id"] for row in story} == {ONE, report, copy}
             events = {row["queue_id"]: [event["status"] for event in row["events"]] for row in story}
-            assert events[ONE] == ["failed", "accepted", "reported", "bounced"]
+            assert events[ONE] == ["accepted", "failed", "reported", "bounced"]
             assert events[report] == ["delivered"]
             assert events[copy] == ["queued", "dropped"]
         (one,) = [row for row in story if row["queue_id"] == ONE]

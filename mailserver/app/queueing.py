@@ -1,0 +1,218 @@
+"""`mailserver queue` and `mailserver why`: what waits, what is to be done with it, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from mailserver.app.application import Application
+from mailserver.app.waiting import describe_item
+from mailserver.model.errors import InvalidInput, NotFound
+from mailserver.model.events import Dropped
+from mailserver.model.ids import QueueId
+from mailserver.queue.control import Filter, QueueControl, Status
+from mailserver.queue.mirror import listed
+
+__all__ = ["queue_operations"]
+
+Arguments = Mapping[str, Any]
+_Operation = Callable[[Arguments], Awaitable[Any]]
+_LONGEST_PATTERN = 1000
+
+
+def queue_operations(app: Application) -> dict[str, _Operation]:
+    """Name → operation."""
+    work = _Queue(app)
+    return {
+        "queue.list": work.listing,
+        "queue.show": work.show,
+        "queue.hold": work.hold,
+        "queue.release": work.release,
+        "queue.retry": work.retry,
+        "queue.reschedule": work.reschedule,
+        "queue.drop": work.drop,
+        "queue.flush": work.flush,
+        "why": work.why,
+    }
+
+
+class _Queue:
+    """Arguments that choose messages: `from`, `to`, `domain`, `status`, `before`, `ids`; see `queue.control.Filter`.
+
+    Those that change something want at least one of them, or `all`; they return the ids of what they `changed`, and of
+    what matched and stays as it is (`left`).
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._control = QueueControl(app.queue, app.runner, app.clock)
+
+    async def listing(self, arguments: Arguments) -> Any:
+        """What matches, oldest first."""
+        found = []
+        for queue_id in await self._select(arguments):
+            try:
+                item = self._app.queue.item(queue_id)
+            except NotFound:
+                continue
+            row = asdict(listed(item))
+            status = self._control.status(queue_id)
+            held = row["held_until"] if status is Status.HELD else 0.0
+            found.append(
+                {
+                    **row, "status": status.value, "account": item.envelope.account or "",
+                    "held_until": None if math.isinf(held) else held,
+                }
+            )  # fmt: skip
+        return sorted(found, key=lambda row: (row["arrived"], row["queue_id"]))
+
+    async def show(self, arguments: Arguments) -> Any:
+        """One message, with what is known of each recipient."""
+        await self._app.runner.survey()
+        await self._app.queue.recovered()
+        wanted = arguments.get("queue_id", "")
+        try:
+            return self._shown(QueueId(str(wanted)))
+        except NotFound:
+            raise NotFound(
+                f"no message {wanted} waits in the queue; see them all: mailserver queue list; what became of it:"
+                f" mailserver why {wanted}"
+            ) from None
+
+    async def hold(self, arguments: Arguments) -> Any:
+        """Until `until` (epoch seconds), or for good."""
+        chosen = await self._chosen(arguments)
+        until = _moment(arguments, "until")
+        return _answer(chosen, await self._control.hold(chosen, until))
+
+    async def release(self, arguments: Arguments) -> Any:
+        """Hold them no longer, and try them now."""
+        chosen = await self._chosen(arguments)
+        return _answer(chosen, await self._control.release(chosen))
+
+    async def retry(self, arguments: Arguments) -> Any:
+        """Now; those that are held stay so."""
+        chosen = await self._chosen(arguments)
+        return _answer(chosen, await self._control.retry(chosen))
+
+    async def reschedule(self, arguments: Arguments) -> Any:
+        """At `at` (epoch seconds); those that are held stay so."""
+        at = _moment(arguments, "at")
+        if at is None:
+            raise InvalidInput("say when the next attempt is to be made")
+        chosen = await self._chosen(arguments)
+        return _answer(chosen, await self._control.reschedule(chosen, at))
+
+    async def flush(self, arguments: Arguments) -> Any:
+        """Everything now that is not held."""
+        chosen = await self._select({})
+        return _answer(chosen, await self._control.flush())
+
+    async def drop(self, arguments: Arguments) -> Any:
+        """Throw them away; nobody is told."""
+        chosen = await self._chosen(arguments)
+        waiting = {}
+        for queue_id in chosen:
+            try:
+                item = self._app.queue.item(queue_id)
+            except NotFound:
+                continue
+            waiting[queue_id] = tuple(str(item.envelope.recipients[position].address) for position in item.waiting)
+        changed = await self._control.drop(chosen)
+        for queue_id in changed:
+            self._app.hooks.emit(Dropped(queue_id=queue_id, recipients=waiting.get(queue_id, ())))
+        return _answer(chosen, changed)
+
+    async def why(self, arguments: Arguments) -> Any:
+        """The whole story of a message: what the history says, and what waits of it."""
+        await self._app.runner.survey()
+        await self._app.queue.recovered()
+        name = str(arguments.get("id", "")).strip("<> ")
+        story = self._contributed("history.story")
+        messages: list[dict[str, Any]] = await story({"id": name}) if story is not None else []
+        if all(message["queue_id"] != name for message in messages):
+            # Not in the history yet, or no longer: what waits knows itself.
+            messages.append({"queue_id": name})
+        found = []
+        for message in messages:
+            waiting = None
+            with suppress(NotFound):
+                waiting = self._shown(QueueId(message["queue_id"]))
+            if waiting is not None or "events" in message:
+                found.append({"events": [], **message, "waiting": waiting})
+        if not found:
+            reason = "the history is switched off"
+            if story is not None:
+                reason = "it may be older than the history (plugins.history.keep)"
+            raise NotFound(f"nothing is known of {name or 'that'}: {reason}")
+        return found
+
+    def _shown(self, queue_id: QueueId) -> dict[str, Any]:
+        """Raises NotFound."""
+        item = self._app.queue.item(queue_id)
+        return describe_item(
+            item, self._control.status(queue_id), self._app.runner.schedule.units(queue_id),
+            self._app.loaded.config.queue.max_age, self._app.runner.timetable.wall,
+        )  # fmt: skip
+
+    def _contributed(self, name: str) -> _Operation | None:
+        for contribution in self._app.hooks.contributions("operation"):
+            if contribution.name == name:
+                found: _Operation = contribution.value
+                return found
+        return None
+
+    async def _chosen(self, arguments: Arguments) -> list[QueueId]:
+        if not any(arguments.get(name) for name in ("from", "to", "domain", "status", "before", "ids", "all")):
+            raise InvalidInput("say which messages are meant")
+        return await self._select(arguments)
+
+    async def _select(self, arguments: Arguments) -> list[QueueId]:
+        wanted = _filter(arguments)
+        await self._app.runner.survey()
+        return await self._control.select(wanted)
+
+
+def _filter(arguments: Arguments) -> Filter:
+    """Raises InvalidInput."""
+    patterns = {}
+    for name in ("from", "to", "domain", "status"):
+        value = arguments.get(name) or ""
+        if not isinstance(value, str) or len(value) > _LONGEST_PATTERN:
+            raise InvalidInput(f"{name} must be text of at most {_LONGEST_PATTERN} characters")
+        patterns[name] = value
+    try:
+        status = Status(patterns["status"]) if patterns["status"] else None
+    except ValueError:
+        raise InvalidInput(f"the status is one of {', '.join(one.value for one in Status)}") from None
+    ids = arguments.get("ids") or []
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise InvalidInput("ids must be a list of queue ids")
+    return Filter(
+        sender=_address(patterns["from"]), recipient=_address(patterns["to"]), domain=patterns["domain"],
+        status=status, before=_moment(arguments, "before"), ids=frozenset(map(QueueId, ids)),
+    )  # fmt: skip
+
+
+def _address(text: str) -> str:
+    """What stands for an address: one, a pattern, "<>", or a domain for all its addresses."""
+    if not text or text == "<>" or "*" in text or "?" in text:
+        return text
+    return text if "@" in text.lstrip("@") else f"*@{text.lstrip('@')}"
+
+
+def _moment(arguments: Arguments, name: str) -> float | None:
+    value = arguments.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
+        raise InvalidInput(f"{name} is a time in seconds")
+    return float(value)
+
+
+def _answer(chosen: list[QueueId], changed: list[QueueId]) -> dict[str, Any]:
+    done = set(changed)
+    return {"changed": changed, "left": [queue_id for queue_id in chosen if queue_id not in done]}
