@@ -293,7 +293,8 @@ def test_send_and_the_queue(line: Line) -> None:
     (row,) = line.json("queue", "list")
     assert row["recipients"] == ["x@remote.test", "hidden@remote.test"]
     assert row["queue_id"] in line("queue", "list").stdout
-    assert "x@remote.test: waiting, 0 attempts so far, next attempt now" in line("queue", "show", row["queue_id"]).stdout
+    shown = line("queue", "show", row["queue_id"]).stdout
+    assert "x@remote.test: waiting, 0 attempts so far, next attempt now" in shown
     assert "no message nonsense waits in the queue" in line("queue", "show", "nonsense", code=1).stderr
 
 
