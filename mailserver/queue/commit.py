@@ -1,9 +1,9 @@
 """Items become durable, or go, in batches.
 
 Threads write and sync the files of new items, many at once; one more thread then syncs the directory for all that came
-while it was busy with the batch before, and removes what is finished in the same stroke. New items wait for no timer;
-removals wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message
-costs one sync of the directory and not two.
+while it was busy with the batch before, and removes what is finished. New items wait for no timer; removals, once done,
+wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message costs one
+sync of the directory and not two.
 
 A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
 "fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
@@ -49,6 +49,26 @@ class Task:
 
 
 Results = list[tuple[Task, Exception | None]]
+
+
+class _Batch:
+    """What waits for one sync. It is prepared at once, so that a process which is killed now leaves it done."""
+
+    def __init__(self) -> None:
+        self.prepared: list[Task] = []
+        self.failed: Results = []
+        self.size = 0
+        self.hurry = False
+
+    def add(self, task: Task) -> None:
+        self.size += 1
+        self.hurry = self.hurry or not task.patient
+        try:
+            task.prepare()
+        except Exception as error:
+            self.failed.append((task, error))
+        else:
+            self.prepared.append(task)
 
 
 class Committer:
@@ -113,43 +133,33 @@ class Committer:
 
     def _sync_all(self) -> None:
         while (first := self._syncing.get()) is not None:
-            batch, hurry = [first], not first.patient
+            batch = _Batch()
+            batch.add(first)
             latest = time.monotonic() + _PATIENCE
-            while len(batch) < _MAX_BATCH:
-                wait = 0.0 if hurry or self._drained is not None else latest - time.monotonic()
+            while batch.size < _MAX_BATCH:
+                wait = 0.0 if batch.hurry or self._drained is not None else latest - time.monotonic()
                 try:
                     task = self._syncing.get(timeout=wait) if wait > 0 else self._syncing.get_nowait()
                 except Empty:
                     break
                 # None comes when nothing is under way, so never behind a task.
                 if task is not None:
-                    batch.append(task)
-                    hurry = hurry or not task.patient
+                    batch.add(task)
             self._loop.call_soon_threadsafe(self._report, self._commit(batch))
 
-    def _commit(self, batch: list[Task]) -> Results:
-        results: Results = []
-        prepared = []
-        for task in batch:
-            try:
-                task.prepare()
-            except Exception as error:
-                results.append((task, error))
-            else:
-                prepared.append(task)
-        if prepared and self._failure is None:
+    def _commit(self, batch: _Batch) -> Results:
+        if batch.prepared and self._failure is None:
             try:
                 self._sync()
             except OSError as error:
                 self._failure = error
                 self._failed(error)
         if self._failure is not None:
-            for task in prepared:
+            for task in batch.prepared:
                 # What cannot be undone was not acknowledged either: at worst it is delivered twice, never lost.
                 with contextlib.suppress(OSError):
                     task.undo()
-        results += [(task, self._failure) for task in prepared]
-        return results
+        return batch.failed + [(task, self._failure) for task in batch.prepared]
 
     def _report(self, results: Results) -> None:
         for task, error in results:

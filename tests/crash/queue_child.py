@@ -11,7 +11,7 @@ from mailserver.model.errors import MailError, StorageFailure
 from mailserver.model.ids import new_queue_id
 from mailserver.ports.clock import SystemClock
 from mailserver.ports.reports import Action
-from mailserver.queue import disk
+from mailserver.queue import commit, disk
 from mailserver.queue.record import Done, Dot, Fail, Told, Try
 from mailserver.queue.settings import QueueSettings
 from tests.helpers.content import BytesContent
@@ -68,4 +68,5 @@ async def use_queue(root: Path, say: Callable[[str], object]) -> None:
 if __name__ == "__main__":
     # strace counts per thread.
     disk._THREADS = disk._QUICK_THREADS = 1
+    commit._PATIENCE = 0.0
     serve(lambda root, fd: asyncio.run(use_queue(root, lambda promise: os.write(fd, f"{promise}\n".encode()))))

@@ -10,7 +10,7 @@ from pathlib import Path
 from mailserver.model.envelope import Notify
 from mailserver.model.ids import QueueId
 from mailserver.ports.delivery import DeliveryReport, Job
-from mailserver.queue import disk
+from mailserver.queue import commit, disk
 from tests.helpers.content import BytesContent
 from tests.helpers.forks import serve
 from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, QueueHarness, envelope_for, quiet, recipient
@@ -47,4 +47,5 @@ async def use_queue(root: Path, say: Callable[[str], object]) -> None:
 if __name__ == "__main__":
     # strace counts per thread.
     disk._THREADS = disk._QUICK_THREADS = 1
+    commit._PATIENCE = 0.0
     serve(lambda root, fd: asyncio.run(use_queue(root, lambda promise: os.write(fd, f"{promise}\n".encode()))))

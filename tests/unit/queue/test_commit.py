@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from mailserver.queue import commit
 from mailserver.queue.commit import Committer, Task
 
 
@@ -179,3 +180,28 @@ async def test_a_removal_does_not_wait_for_ever() -> None:
     await asyncio.wait_for(removal.ended.wait(), 5)
     await committer.close()
     assert removal.error is None and disk.syncs == 1
+
+
+async def test_a_removal_is_done_at_once_and_only_its_sync_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed meanwhile has removed it: nothing that was sent is sent again."""
+    monkeypatch.setattr(commit, "_PATIENCE", 60.0)
+    log: list[str] = []
+    disk = Disk(log)
+    removed = threading.Event()
+
+    class Removing(PatientStep):
+        def prepare(self) -> None:
+            super().prepare()
+            removed.set()
+
+    committer = Committer(4, disk.sync, lambda error: None)
+    removal, item = Removing(log, "removal"), Step(log, "item")
+    committer.sync(removal)
+    assert await asyncio.to_thread(removed.wait, 10)
+    assert (disk.syncs, removal.ended.is_set()) == (0, False)
+    committer.write(item)
+    disk.go.release(1)
+    await removal.ended.wait()
+    await item.ended.wait()
+    await committer.close()
+    assert disk.syncs == 1
