@@ -285,16 +285,17 @@ class Attempt:
         ours = bool(self._job.destination.hosts) and failure.code != 0
         self._settle_all(
             failure.text, failure.status, permanent=failure.permanent and not ours and not unknown, code=failure.code,
-            remote=host.name, address=failure.address,
+            remote=host.name, address=failure.address, policy=failure.policy,
         )  # fmt: skip
 
     def _settle_all(
-        self, text: str, status: str, *, permanent: bool, code: int = 0, remote: str = "", address: str = ""
-    ) -> None:
+        self, text: str, status: str, *, permanent: bool, code: int = 0, remote: str = "", address: str = "",
+        policy: str = "",
+    ) -> None:  # fmt: skip
         """The same for everyone who still waits."""
         result = Result(
             outcome=Outcome.FAILED if permanent else Outcome.DEFERRED, status=("5" if permanent else "4") + status[1:],
-            reply=text[:_LONGEST_REPLY], code=code, remote=remote, address=address,
+            reply=text[:_LONGEST_REPLY], code=code, remote=remote, address=address, policy=policy,
         )  # fmt: skip
         for index in list(self._waiting):
             self._settle_one(index, result)

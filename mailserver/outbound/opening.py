@@ -58,7 +58,10 @@ class Way:
 
 
 class HostFailed(Exception):
-    """This host does not take the message; the next may. `permanent`: it would say the same tomorrow."""
+    """This host does not take the message; the next may. `permanent`: it would say the same tomorrow.
+
+    `policy` is the source of the TLS policy that a connection was to be made under, "" before there was one.
+    """
 
     def __init__(
         self, text: str, status: str, *, permanent: bool = False, code: int = 0,
@@ -71,6 +74,7 @@ class HostFailed(Exception):
         self.code = code
         self.feedback = feedback
         self.address = address
+        self.policy = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,6 +128,13 @@ class Opener:
 
         Raises HostFailed.
         """
+        try:
+            return await self._open(way, trace)
+        except HostFailed as error:
+            error.policy = way.policy.source
+            raise
+
+    async def _open(self, way: Way, trace: Trace | None) -> OpenConnection:
         if way.policy.refused and way.policy.enforced:
             self._tell(way, "", failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
             raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")

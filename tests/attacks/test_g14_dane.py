@@ -37,7 +37,7 @@ async def test_g14_mismatch(world: Protected) -> None:
     async with receiver(world) as mx:
         world.pins(mx.port, tlsa(issue(MX).certificate, 3, 1, 1))
         result = await world.send(mx.port)
-    assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.7.5")
+    assert (result.outcome, result.status, result.policy) == (Outcome.DEFERRED, "4.7.5", "dane")
     assert "matches no TLSA record" in result.reply
     assert (mx.messages, mx.connections, mx.verbs()) == ([], 1, ["EHLO", "STARTTLS"])
     assert world.told() == [("dane", "validation-failure")]

@@ -69,9 +69,9 @@ class Protected:
     @asynccontextmanager
     async def running(
         cls, directory: Path, monkeypatch: pytest.MonkeyPatch, *, signed: bool = False,
-        certificate: Issued | None = None, private_web: bool = True, **settings: Any,
+        certificate: Issued | None = None, private_web: bool = True, endpoint: str = "", **settings: Any,
     ) -> AsyncIterator[Protected]:
-        """`certificate` is the policy host's; `settings` those of mta_sts."""
+        """`certificate` is the policy host's; `endpoint` another name server's; `settings` those of mta_sts."""
         self = cls(directory, monkeypatch)
         async with AsyncExitStack() as stack:
             stack.enter_context(self.dns)
@@ -80,7 +80,8 @@ class Protected:
             own = certificate or issue(f"mta-sts.{DOMAIN}", by=self.root)
             self.web = await stack.enter_async_context(WebServer(own.server_context(directory), self._answer))
             self.dns.add(f"mta-sts.{DOMAIN}", "A", "127.0.0.1")
-            self.resolver = DnsResolver(Servers(DnsSettings(servers=[self.dns.endpoint]), self.clock), self.clock)
+            asked = DnsSettings(servers=[endpoint or self.dns.endpoint])
+            self.resolver = DnsResolver(Servers(asked, self.clock), self.clock)
             stack.push_async_callback(self.resolver.close)
             client = await stack.enter_async_context(HttpsClient(self.resolver, allow_private=private_web))
             host = make_host(
@@ -104,11 +105,11 @@ class Protected:
         """TLSA records."""
         self.dns.add(f"_{port}._tcp.{name}", "TLSA", *written(records), authentic=authentic)
 
-    async def send(self, port: int, **message: Any) -> Result:
-        """One message for bert@far.test, where mail servers are at this port."""
+    async def send(self, port: int, domain: str = DOMAIN, **message: Any) -> Result:
+        """One message for a domain, where mail servers are at this port."""
         exchangers = Exchangers(self.resolver, port=port, allow_private=True)
         async with Sender(SendingSettings(), self.hooks, "mail.example.test", exchangers) as sender:
-            report = await sender.deliver(job(destination=Destination(name=DOMAIN), **message))
+            report = await sender.deliver(job(destination=Destination(name=domain), **message))
         (result,) = report.results
         return result
 
