@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["MailDate", "format_date", "parse_date", "sent_date"]
+__all__ = ["MailDate", "format_date", "parse_date", "sent_date", "zone_offset"]
 
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -64,6 +64,12 @@ def sent_date(raw: bytes) -> int | None:
     if match is None or seconds is None:
         return midnight
     return midnight + seconds - (_offset(match[7] or b"") or 0)
+
+
+def zone_offset(raw: bytes) -> int:
+    """The zone of a Date field's value, in seconds east of UTC; 0 where it has none."""
+    match = _DATE.match(_without_comments(raw))
+    return 0 if match is None else _offset(match[7] or b"") or 0
 
 
 def _without_comments(raw: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 from mailserver.outbound.dsn.language import Advice, Language
 from mailserver.ports.reports import Action
 from mailserver.wire.refusal import Cause
@@ -11,6 +13,22 @@ __all__ = ["ENGLISH"]
 _WAIT = "You need not do anything about it. If it keeps happening, ask the recipient in another way whether mail works."
 _TELL_ADMIN = "You cannot change this yourself: pass this message on to whoever runs your mail server."
 _NOT_OURS = "The recipient's server said so; nothing needs to be done here."
+
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
+def _moment(epoch: float, offset: int) -> str:
+    """Friday 20 November 2026, 11:00 (UTC+1)."""
+    moment = datetime.fromtimestamp(int(epoch), timezone(timedelta(seconds=offset)))
+    hours, minutes = divmod(abs(offset) // 60, 60)
+    zone = f"{'-' if offset < 0 else '+'}{hours}" + (f":{minutes:02}" if minutes else "") if offset else ""
+    day = f"{_DAYS[moment.weekday()]} {moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+    return f"{day}, {moment.hour}:{moment.minute:02} (UTC{zone})"
+
 
 _CAUSES = {
     Cause.UNKNOWN_USER: Advice(
@@ -219,6 +237,7 @@ _SOURCES = {
 
 ENGLISH = Language(
     tag="en",
+    moment=_moment,
     subjects={
         Action.FAILED: "Not delivered: {who}",
         Action.DELAYED: "Delayed: {who}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from mailserver.mime.dates import format_date
+from mailserver.mime.dates import zone_offset
+from mailserver.mime.headers import value
 from mailserver.outbound.dsn.advice import advise
 from mailserver.outbound.dsn.fields import printable, remote_name
 from mailserver.outbound.dsn.language import Advice, Language
@@ -22,14 +23,16 @@ _Key = tuple[Action, Advice | None]
 
 
 def explain(request: ReportRequest, told: Sequence[ReportedRecipient], hostname: str, language: Language) -> str:
-    """The text, with LF between its lines."""
-    about = language.message_of.format(arrived=format_date(request.arrived))
+    """The text, with LF between its lines. Times are those of the zone in which the sender wrote."""
+    zone = zone_offset(value(request.head, b"date") or b"")
+    arrived = language.moment(request.arrived, zone)
+    about = language.message_of.format(arrived=arrived)
     words = subject(request.head)
     about += f" {language.subject_was.format(subject=words)}" if words else "."
     paragraphs = [_wrapped(about)]
     groups = _grouped(told, language)
     for (action, advice), group in list(groups.items())[:_GROUPS]:
-        paragraphs += _group(request, action, advice, group, language)
+        paragraphs += _group(arrived, zone, action, advice, group, language)
     hidden = sum(len(group) for group in list(groups.values())[_GROUPS:])
     if hidden:
         paragraphs.append(_wrapped(language.more_groups.format(count=hidden)))
@@ -54,19 +57,20 @@ def _advice(one: ReportedRecipient, language: Language) -> Advice | None:
 
 
 def _group(
-    request: ReportRequest, action: Action, advice: Advice | None, group: Sequence[ReportedRecipient],
+    arrived: str, zone: int, action: Action, advice: Advice | None, group: Sequence[ReportedRecipient],
     language: Language,
 ) -> list[str]:  # fmt: skip
     first = group[0]
     paragraphs = [_wrapped(language.openings[action]), _names(group, language)]
     if action is Action.FAILED and first.result.status.startswith("4"):
-        paragraphs.append(_wrapped(language.expired.format(arrived=format_date(request.arrived))))
+        paragraphs.append(_wrapped(language.expired.format(arrived=arrived)))
     if advice is not None:
         paragraphs.append(_wrapped(language.meaning + advice.meaning))
         if action is Action.FAILED:
             paragraphs.append(_wrapped(language.remedy + advice.remedy))
-    until = "" if first.will_retry_until is None else language.until.format(time=format_date(first.will_retry_until))
-    paragraphs.append(_wrapped(language.closings[action].replace("{until}", until)))
+    until = first.will_retry_until
+    until_when = "" if until is None else language.until.format(time=language.moment(until, zone))
+    paragraphs.append(_wrapped(language.closings[action].replace("{until}", until_when)))
     if advice is not None:
         paragraphs += [_wrapped(language.administrator + advice.administrator), _answer(first, language)]
     return paragraphs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mailserver.ports.reports import Action
@@ -29,6 +29,8 @@ class Language:
 
     #: Content-Language of the text.
     tag: str
+    #: A time (epoch seconds) in a zone (seconds east of UTC), as people write it.
+    moment: Callable[[float, int], str]
     #: What stands in Subject, per action.
     subjects: Mapping[Action, str]
     #: Behind the first of several recipients.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.mime.dates import format_date, parse_date
+from mailserver.mime.dates import format_date, parse_date, zone_offset
 
 DAY = datetime.date(2026, 11, 20)
 
@@ -47,3 +47,11 @@ ALMOST = st.from_regex(rb"[A-Za-z,]{0,4} ?[0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0
 @given(st.one_of(st.binary(max_size=60), ALMOST))
 def test_anything_is_a_date_or_none(raw: bytes) -> None:
     parse_date(raw)
+
+
+def test_zones() -> None:
+    dates = {
+        b"Fri, 20 Nov 2026 11:00:00 +0130": 5400, b"Fri, 20 Nov 2026 11:00:00 EST": -18_000, b"20 Nov 2026 11:00": 0,
+        b"Fri, 20 Nov 2026 11:00:00 +9900": 0, b"": 0, b"x" * 1000: 0,
+    }  # fmt: skip
+    assert {date: zone_offset(date) for date in dates} == dates

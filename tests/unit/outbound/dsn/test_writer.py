@@ -73,7 +73,7 @@ def test_a_delay() -> None:
     # RFC 3464 §2.3.5: there was no remote server; §2.3.6: the words are ours.
     assert of_bob["Remote-MTA"] is None
     assert of_bob["Diagnostic-Code"] == "X-Mailserver; no server of far.test answered"
-    assert "until Wed, 25 Nov 2026 10:00:00 +0000" in " ".join(text.split())
+    assert "goes on trying until Wednesday 25 November 2026, 10:00 (UTC)." in " ".join(text.split())
     assert "What to do" not in text
 
 
@@ -165,6 +165,21 @@ def test_several_actions_in_one_report() -> None:
     assert text.count("has not been delivered yet") == 1
 
 
+@pytest.mark.parametrize(
+    ("date", "shown"),
+    [
+        (b"Fri, 20 Nov 2026 11:00:00 +0100", "Friday 20 November 2026, 11:00 (UTC+1)"),
+        (b"Fri, 20 Nov 2026 04:30:00 -0530 (odd)", "Friday 20 November 2026, 4:30 (UTC-5:30)"),
+        (b"Sat, 21 Nov 2026 00:00:00 +1400", "Saturday 21 November 2026, 0:00 (UTC+14)"),
+        (b"nonsense", "Friday 20 November 2026, 10:00 (UTC)"), (b"Fri, 20 Nov 2026 11:00:00 +9999",
+         "Friday 20 November 2026, 10:00 (UTC)"),
+    ],
+)  # fmt: skip
+def test_times_are_those_of_the_sender(date: bytes, shown: str) -> None:
+    _, text, _, _ = read(write(head=b"Date: " + date + b"\r\n\r\n"))
+    assert f"your message of {shown}." in " ".join(text.split())
+
+
 class TestTheOriginal:
     """RFC 3461 §6.2."""
 
@@ -238,6 +253,12 @@ class TestOtherScripts:
         assert "Final-Recipient: utf-8; 用户@far.test\r\n".encode() in report.content
         assert "Original-Recipient: utf-8; 用@far.test\r\n".encode() in report.content
         assert "Subject: Привет\r\n".encode() in report.content
+
+    def test_all_of_a_message_in_utf8(self) -> None:
+        head = "Subject: Привет\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nПривет\r\n".encode()
+        report = write(sender="анна@example.test", smtputf8=True, head=head, dsn_return=DsnReturn.FULL)
+        assert [part.media_type for part in parse(report.content).children][2] == "message/global"
+        assert head in report.content
 
     def test_an_internationalized_message_for_a_plain_sender(self) -> None:
         report = write(smtputf8=True, head="Subject: Привет\r\n\r\n".encode(), dsn_return=DsnReturn.FULL)
