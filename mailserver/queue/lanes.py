@@ -30,11 +30,12 @@ class Lane:
     """The lane of one destination. Times are monotonic seconds."""
 
     __slots__ = (
-        "_epoch", "_limit", "_most", "_pushed_back", "destination", "failures", "listed", "paused_until", "reason",
-        "running", "waiting",
+        "_epoch", "_limit", "_most", "_pause", "_pushed_back", "destination", "failures", "listed", "paused_until",
+        "reason", "running", "waiting",
     )  # fmt: skip
 
-    def __init__(self, destination: Destination, most: int) -> None:
+    def __init__(self, destination: Destination, most: int, pause: float = SHORTEST_PAUSE) -> None:
+        """`most` attempts at once; `pause` is the first one's length."""
         self.destination = destination
         self.waiting: FairQueue[Unit] = FairQueue()
         #: Attempts in hand.
@@ -48,6 +49,7 @@ class Lane:
         #: Whether it stands in the schedule's ring of lanes that could begin an attempt.
         self.listed = False
         self._most = most
+        self._pause = pause
         # Our own disk needs no careful beginning.
         self._limit = float(most if destination.local else min(FIRST_LIMIT, most))
         self._pushed_back = False
@@ -100,5 +102,5 @@ class Lane:
         self.failures += 1
         self._limit = 1.0
         self._pushed_back = False
-        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** min(self.failures - 1, 10)) * chance.uniform(0.9, 1.1)
+        pause = min(LONGEST_PAUSE, self._pause * 2 ** min(self.failures - 1, 16)) * chance.uniform(0.9, 1.1)
         self.paused_until = now + max(pause, min(retry_after, LONGEST_PAUSE))

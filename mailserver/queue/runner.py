@@ -26,6 +26,7 @@ from mailserver.queue import reporting
 from mailserver.queue.arrivals import Arrivals
 from mailserver.queue.attempt import DROPPED, FAULT, Ended, expired, job_for
 from mailserver.queue.disk import DiskQueue
+from mailserver.queue.lanes import SHORTEST_PAUSE
 from mailserver.queue.record import Dot
 from mailserver.queue.schedule import Schedule, parked
 from mailserver.queue.settings import QueueSettings
@@ -67,8 +68,10 @@ class QueueRunner:
         self._max_age = settings.max_age
         self.timetable = Timetable(settings, clock, chance)
         self.schedule = Schedule(
-            concurrency=settings.concurrency, connections=settings.connections, chance=chance
-        )
+            concurrency=settings.concurrency, connections=settings.connections, chance=chance,
+            # Who wants to try again sooner than that means it.
+            pause=min(SHORTEST_PAUSE, settings.retry[0]),
+        )  # fmt: skip
         self.settler = Settler(
             queue, writer, clock, emit,
             at_rest=self.schedule.at_rest, remind=self.schedule.remind, announce=self._announce,

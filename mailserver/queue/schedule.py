@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from mailserver.model.delivery import Destination, Feedback
 from mailserver.model.ids import QueueId
 from mailserver.queue.fairness import FairQueue
-from mailserver.queue.lanes import Lane
+from mailserver.queue.lanes import SHORTEST_PAUSE, Lane
 from mailserver.queue.unit import UNDER_WAY, Stage, Unit
 
 __all__ = ["Schedule", "parked"]
@@ -35,10 +35,14 @@ _AT_ONCE = 2000
 
 
 class Schedule:
-    """`concurrency`: attempts at once per destination; `connections`: in all, mailboxes of ours not counted."""
+    """`concurrency`: attempts at once per destination; `connections`: in all, mailboxes of ours not counted; `pause`:
+    seconds for which a destination is left alone at first."""
 
-    def __init__(self, *, concurrency: int, connections: int, chance: random.Random) -> None:
+    def __init__(
+        self, *, concurrency: int, connections: int, chance: random.Random, pause: float = SHORTEST_PAUSE
+    ) -> None:
         self._concurrency = concurrency
+        self._pause = pause
         self._connections = connections
         self._chance = chance
         self._units: dict[QueueId, tuple[Unit, ...]] = {}
@@ -304,7 +308,7 @@ class Schedule:
     def _join(self, unit: Unit, destination: Destination) -> None:
         lane = self._lanes.get(destination)
         if lane is None:
-            lane = self._lanes[destination] = Lane(destination, self._concurrency)
+            lane = self._lanes[destination] = Lane(destination, self._concurrency, self._pause)
         unit.lane = lane
         unit.stage = Stage.LANE
         lane.waiting.push(unit)

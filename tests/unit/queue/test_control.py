@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,7 @@ import pytest
 from mailserver.model.ids import QueueId
 from mailserver.queue.control import Filter, Status
 from tests.helpers.clock import FakeClock
-from tests.helpers.content import BytesContent
-from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, OK, QueueHarness, envelope_for, quiet
+from tests.helpers.queue import DEFERRED, FAILED, OK, QueueHarness, quiet
 
 LATER = "later@x.test"
 
@@ -134,45 +131,3 @@ async def test_filters(tmp_path: Path) -> None:
         assert await select(Filter(domain="Z.test")) == [second]
         assert await select(Filter(domain="x.test", sender="<>")) == []
         assert await select(Filter(status=Status.WAITING)) == [first, second]
-
-
-async def test_g18_a_thousand_operations_while_mail_is_delivered(tmp_path: Path) -> None:
-    """Nothing is lost, nothing comes twice, whatever is asked for meanwhile."""
-    chance = random.Random(18)
-    async with QueueHarness(tmp_path).running() as queue:
-        deliver = queue.deliverer.deliver
-
-        async def slowly(job):  # type: ignore[no-untyped-def]
-            for _ in range(chance.randrange(20)):
-                await asyncio.sleep(0)
-            return await deliver(job)
-
-        queue.deliverer.deliver = slowly  # type: ignore[method-assign]
-        ids = [QueueId(f"{number:016d}") for number in range(40)]
-        for number, queue_id in enumerate(ids):
-            address = f"p{number}@d{number % 3}.test"
-            queue.deliverer.answers[address] = [DEFERRED] * chance.randrange(8) + [OK]
-            await queue.queue.inject(queue_id, envelope_for(address), BytesContent(MESSAGE))
-        dropped: set[QueueId] = set()
-        control = queue.control
-        for _ in range(1000):
-            some = chance.sample(ids, 2)
-            what = chance.randrange(100)
-            if what < 40:
-                await control.retry(some)
-            elif what < 60:
-                await control.hold(some, queue.clock.time() + 50 if what % 2 else None)
-            elif what < 80:
-                await control.release(some)
-            elif what < 98:
-                await control.reschedule(some, queue.clock.time() + chance.randrange(100))
-            elif len(dropped) < 8:
-                dropped.update(await control.drop(some[:1]))
-        for _ in range(12):
-            await control.release(ids)
-            await queue.advance(86_400 / 4)
-        assert len(queue.queue) == 0 and len(queue.runner.schedule) == 0 and queue.runner.attempts == 0
-        delivered = [queue_id for queue_id, _ in queue.deliverer.delivered]
-        assert len(delivered) == len(set(delivered)), "twice"
-        assert set(ids) - set(delivered) <= dropped, "lost"
-        assert queue.reported == []

