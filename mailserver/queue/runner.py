@@ -261,7 +261,9 @@ class QueueRunner:
         assert lane is not None  # noqa: S101
         before = lane.paused_until
         now = self._clock.monotonic()
-        reason = next((r.reply for r in report.results if r.outcome is not Outcome.DELIVERED), "")
+        # A refusal for now may be meant for all of us, one for good is meant for its recipient.
+        meant = sorted(report.results, key=lambda result: result.outcome is not Outcome.DEFERRED)
+        reason = next((result.reply for result in meant if result.outcome is not Outcome.DELIVERED), "")
         self.schedule.ended(unit, report.feedback, now, retry_after=report.retry_after, reason=reason)
         if lane.paused_until is not None and lane.paused_until != before:
             _log.warning(

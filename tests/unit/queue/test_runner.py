@@ -110,6 +110,16 @@ async def test_one_report_names_all_that_failed(tmp_path: Path) -> None:
         assert len(queue.deliverer.to(ANNA)) == 1
 
 
+async def test_a_destination_rests_for_what_was_said_of_it(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue.deliverer.answers["bad@x.test"] = [FAILED]
+        queue.deliverer.answers["b@x.test"] = [DEFERRED]
+        queue.deliverer.feedback["x.test"] = Feedback.BLOCKED
+        await queue.inject("bad@x.test", "b@x.test")
+        (lane,) = [lane for lane in queue.runner.schedule.lanes() if lane.destination.name == "x.test"]
+        assert lane.paused_until is not None and lane.reason == DEFERRED.reply != FAILED.reply
+
+
 async def test_a_failure_does_not_wait_for_ever_for_the_others(tmp_path: Path) -> None:
     async with QueueHarness(tmp_path).running() as queue:
         queue.deliverer.answers["bad@x.test"] = [FAILED]
