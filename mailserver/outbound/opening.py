@@ -257,11 +257,9 @@ class Opener:
 
     def _after_failure(self, way: Way, policy: TlsPolicy, failed: TlsFailed, address: str) -> None:
         """Raises what comes next."""
-        if way.implicit_tls or way.credentials is not None:
-            pass
-        elif policy.level is TlsLevel.OPPORTUNISTIC:
+        if policy.level is TlsLevel.OPPORTUNISTIC:
             raise _OnceMore(_IN_THE_CLEAR)
-        elif not policy.enforced:
+        if not policy.enforced:
             raise _OnceMore(replace(OPPORTUNISTIC, source=policy.source))
         raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address)
 

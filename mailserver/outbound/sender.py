@@ -127,9 +127,9 @@ class Sender:
                 way = Way(host=host, domain=domain, policy=found or OPPORTUNISTIC, source=destination.source)
         except MailError as error:
             raise HostFailed(error.text, "4" + error.status[1:]) from None
-        policy = protection(
-            way.policy, require_tls=require_tls, mx_authentic=host.mx_authentic, optional=tls_optional
-        )
+        # What a sender says of its message cannot make us show a password to strangers.
+        optional = tls_optional and not destination.smarthost
+        policy = protection(way.policy, require_tls=require_tls, mx_authentic=host.mx_authentic, optional=optional)
         if policy is None:
             raise HostFailed(_NOT_VOUCHED.format(host.name), "5.7.10", permanent=True, feedback=Feedback.FINE)
         return way if policy is way.policy else replace(way, policy=policy)

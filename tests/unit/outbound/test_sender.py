@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -241,6 +242,27 @@ async def test_what_a_server_says_of_the_message_is_the_answer(answers: dict[str
         report = await made.deliver(job(first.port, second.port))
     assert report.results[0].outcome is Outcome.DEFERRED
     assert second.connections == 0
+
+
+async def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> None:
+    """The server may take the rest for commands, so nothing more is said on that connection."""
+    content = MESSAGE + b"a line of text\r\n" * 1_000_000
+
+    async def refuse(mx: Receiver) -> None:
+        while not mx.reads or sum(map(len, mx.reads[0])) < 200_000:  # noqa: ASYNC110 - it comes when it comes
+            await asyncio.sleep(0.001)
+        for session in mx._live:
+            session.transport.write(b"552 5.3.4 Too large\r\n")
+
+    async with Receiver(features=("CHUNKING",)) as mx, sender() as made:
+        refusing = asyncio.ensure_future(refuse(mx))
+        report = await made.deliver(job(mx.port, content=content))
+        await refusing
+        assert (report.results[0].outcome, report.results[0].status) == (Outcome.FAILED, "5.3.4")
+        assert len(made.pool) == 0
+        assert (await made.deliver(job(mx.port))).results[0].outcome is Outcome.DELIVERED
+    assert mx.connections == 2
+    assert [message.content for message in mx.messages] == [MESSAGE]
 
 
 async def test_every_host_is_down() -> None:

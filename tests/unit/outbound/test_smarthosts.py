@@ -17,7 +17,7 @@ from mailserver.outbound.smarthosts import Credentials, Smarthosts
 from mailserver.wire.sasl import ScramServer, make_verifier
 from tests.helpers.authority import Issued, issue
 from tests.helpers.receiver import Receiver
-from tests.helpers.sending import job, make_sender
+from tests.helpers.sending import MESSAGE, job, make_sender
 
 USER, PASSWORD = "example-org", "pässword"
 
@@ -89,7 +89,7 @@ class Setup:
         self.secret.write_text(f"{password}\r\n", encoding="utf-8")
         self.context = issue("smtp.far.test", by=root).server_context(directory)
 
-    async def send(self, mx: Receiver) -> Result:
+    async def send(self, mx: Receiver, **arguments: Any) -> Result:
         settings = smarthost(**({
             "host": f"smtp.far.test:{mx.port}", "user": USER, "password_file": str(self.secret),
             "ca_file": self.root.write_ca(self.directory),
@@ -98,7 +98,7 @@ class Setup:
         destination = smarthosts.for_sender(None)
         assert destination is not None
         async with make_sender(Hooks(), smarthosts=smarthosts) as made:
-            (result,) = (await made.deliver(job(destination=destination))).results
+            (result,) = (await made.deliver(job(destination=destination, **arguments))).results
         return result
 
 
@@ -186,12 +186,14 @@ async def test_a_server_without_a_mechanism_that_we_know(tmp_path: Path, root: I
 
 
 @pytest.mark.parametrize("kind", ["name", "authority", "no tls"])
-async def test_the_password_goes_nowhere_else(kind: str, tmp_path: Path, root: Issued) -> None:
+@pytest.mark.parametrize("content", [MESSAGE, b"TLS-Required: No\r\n" + MESSAGE])
+async def test_the_password_goes_nowhere_else(kind: str, content: bytes, tmp_path: Path, root: Issued) -> None:
+    """Whatever a message says of the TLS that it needs (RFC 8689 §3)."""
     setup = Setup(tmp_path, root)
     shown = {"name": issue("other.test", by=root), "authority": issue("smtp.far.test", by=issue(authority=True))}
     context = shown[kind].server_context(tmp_path) if kind in shown else None
     async with Receiver(features=("AUTH PLAIN",), tls=context) as mx:
-        result = await setup.send(mx)
+        result = await setup.send(mx, content=content)
     assert result.outcome is Outcome.DEFERRED
     assert "AUTH" not in mx.verbs()
 

@@ -14,11 +14,13 @@ from mailserver.model.delivery import Destination, Feedback, Outcome, Result
 from mailserver.model.dns import Tlsa
 from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.outbound import tls
+from mailserver.outbound.exchangers import Exchangers
 from mailserver.outbound.protection import OPPORTUNISTIC
 from mailserver.outbound.sender import Sender
+from mailserver.outbound.settings import SendingSettings
 from tests.helpers.authority import Issued, issue, tlsa
 from tests.helpers.receiver import Receiver
-from tests.helpers.sending import MESSAGE, Events, job, make_sender
+from tests.helpers.sending import MESSAGE, Events, Loopback, job, make_sender
 
 NAME = "mx.far.test"
 
@@ -318,6 +320,16 @@ async def test_requiretls_with_a_certificate_of_nobody_knows_whom(leaf: Issued, 
     async with Receiver(features=("REQUIRETLS",)) as mx:
         result = await deliver(made, mx, require_tls=True)
         assert (result.outcome, result.status, mx.messages) == (Outcome.DEFERRED, "4.7.4", [])
+
+
+async def test_requiretls_to_a_host_that_nobody_vouches_for(leaf: Issued, tmp_path: Path) -> None:
+    """RFC 8689 §4.2.1: neither DNSSEC nor MTA-STS says that this is the domain's server."""
+    async with Receiver(tls_features=("REQUIRETLS",), tls=leaf.server_context(tmp_path)) as mx:
+        exchangers = Exchangers(Loopback(mx=(NAME,)), port=mx.port, allow_private=True)
+        async with Sender(SendingSettings(), Events().hooks, "mail.example.test", exchangers) as made:
+            report = await made.deliver(job(destination=Destination(name="far.test"), require_tls=True))
+    (result,) = report.results
+    assert (result.outcome, result.status, mx.connections) == (Outcome.FAILED, "5.7.10", 0)
 
 
 async def test_a_report_about_a_requiretls_message_goes_out_all_the_same() -> None:
