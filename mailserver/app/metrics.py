@@ -26,12 +26,14 @@ from mailserver.model.events import (
     SessionClosed,
     SessionOpened,
     Suppressed,
+    TlsAttempted,
 )
 
 __all__ = ["Metrics"]
 
 _SERVICES = ("smtp", "submission", "sendmail", "imap", "http")
 # Labels are made of our own words only: a name that a peer chose must never make a new time series.
+_TLS_POLICIES = frozenset(("configuration", "dane", "opportunistic", "require-tls", "sts"))
 _STAGES = ("connect", "helo", "mail", "rcpt", "message")
 
 
@@ -51,6 +53,7 @@ class Metrics:
         self._queued = self._counter("messages_queued", "Messages put into the queue.")
         self._attempts = self._counter("attempts", "Recipients of queued messages that were tried.", "outcome")
         self._reports = self._counter("reports", "Delivery status notifications made.", "action")
+        self._tls = self._counter("tls_sessions", "Connections to other servers, as to TLS.", "policy", "result")
         self._bounces = self._counter("bounces", "Bounces of other servers about mail of ours.", "credible")
         self._suppressed = self._counter("suppressed", "Addresses that came on a suppression list.")
         self._refused = self._counter("refused", "Commands and messages refused.", "service", "stage", "class")
@@ -114,6 +117,10 @@ class Metrics:
         def on_attempted(event: Attempted) -> None:
             attempts[event.result.outcome].inc()
 
+        def on_tls(event: TlsAttempted) -> None:
+            policy = event.policy.source if event.policy.source in _TLS_POLICIES else "other"
+            self._tls.labels(policy, "failed" if event.failure else "good").inc()
+
         def on_reported(event: Reported) -> None:
             self._reports.labels(event.action).inc()
 
@@ -136,6 +143,7 @@ class Metrics:
             Queued: on_queued,
             Attempted: on_attempted,
             Reported: on_reported,
+            TlsAttempted: on_tls,
             Bounced: lambda event: self._bounces.labels("yes" if event.credible else "no").inc(),
             Suppressed: lambda event: self._suppressed.inc(),
             LoginSucceeded: on_login,

@@ -25,7 +25,7 @@ from mailserver.ports.web import WebAnswer, WebFailed
 __all__ = ["HttpsClient"]
 
 #: Connections at one time; who comes later waits, within its own time.
-_MOST_CONNECTIONS = 16
+MOST_CONNECTIONS = 64
 _MOST_ADDRESSES = 8
 _PIECE = 16 << 10
 _HEADERS: LooseHeaders = {"User-Agent": "mailserver", "Accept-Encoding": "identity"}
@@ -85,7 +85,7 @@ class HttpsClient:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 resolver=_Names(self._resolver), socket_factory=self._socket, use_dns_cache=False, force_close=True,
-                limit=_MOST_CONNECTIONS,
+                limit=MOST_CONNECTIONS,
             )  # fmt: skip
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False,

@@ -121,6 +121,6 @@ async def _setup(registry: api.Registry, settings: DaneSettings, host: api.Host)
 
 
 plugin = api.Plugin(
-    name="dane", setup=_setup, settings=DaneSettings, timeout=60.0,
+    name="dane", setup=_setup, settings=DaneSettings, timeout=100.0,
     doc="Mail servers' certificates are those in DNS (TLSA), where DNSSEC proves them.",
 )  # fmt: skip

@@ -5,8 +5,10 @@ import re
 from mailserver.app.metrics import Metrics
 from mailserver.model import events
 from mailserver.model.ids import AccountId, QueueId, SessionId
+from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 
 SESSION, MESSAGE = SessionId("s"), QueueId("q")
+DANE, ODD = TlsPolicy(level=TlsLevel.DANE, source="dane"), TlsPolicy(level=TlsLevel.NONE, source="a plugin's")
 
 
 def values(metrics: Metrics) -> dict[str, float]:
@@ -28,6 +30,8 @@ def test_events_are_counted() -> None:
             credible=True,
         ),
         events.Suppressed(account=AccountId("a@b"), recipient="c@d", until=1.0, status="5.1.1", reply=""),
+        events.TlsAttempted(domain="c.d", host="mx.c.d", address="192.0.2.1", policy=DANE, tls="TLSv1.3"),
+        events.TlsAttempted(domain="c.d", host="mx.c.d", address="192.0.2.1", policy=ODD, failure="tlsa-invalid"),
         events.LoginSucceeded(session=SESSION, service="imap", account=AccountId("a@b"), peer="::1", mechanism="PLAIN"),
         events.LoginFailed(session=SESSION, service="imap", user="u", peer="::1", mechanism="PLAIN", reason="r"),
     ):
@@ -43,6 +47,8 @@ def test_events_are_counted() -> None:
         "mailserver_messages_queued_total": 2,
         'mailserver_bounces_total{credible="yes"}': 2,
         "mailserver_suppressed_total": 2,
+        'mailserver_tls_sessions_total{policy="dane",result="good"}': 2,
+        'mailserver_tls_sessions_total{policy="other",result="failed"}': 2,
         'mailserver_logins_total{result="good",service="imap"}': 2,
         'mailserver_logins_total{result="failed",service="imap"}': 2,
         'mailserver_info{version="1.2.3"}': 1,

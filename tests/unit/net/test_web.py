@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from mailserver.net import web as web_module
 from mailserver.net.web import HttpsClient
 from mailserver.ports.web import WebAnswer, WebFailed
 from tests.helpers.certs import Certificates, make_certificates
@@ -179,6 +180,30 @@ async def test_what_is_no_http(server: WebServer, names: FakeResolver) -> None:
 
     server.answer = answer
     assert "rules of HTTP" in (await failure(server, names)).text
+
+
+async def test_connections_have_a_bound(
+    server: WebServer, names: FakeResolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_module, "MOST_CONNECTIONS", 2)
+    open_now, most = 0, 0
+    both = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        if open_now == 2:
+            both.set()
+        await both.wait()
+        open_now -= 1
+        return web.Response()
+
+    server.answer = answer
+    async with HttpsClient(names, allow_private=True) as client:
+        url = f"https://{NAME}:{server.port}/"
+        await asyncio.gather(*(client.get(url, most=10, within=20, ca_file=CA_FILE) for _ in range(6)))
+    assert (most, len(server.requests)) == (2, 6)
 
 
 async def test_other_schemes_and_broken_urls(server: WebServer, names: FakeResolver) -> None:
