@@ -12,7 +12,10 @@ from pathlib import Path
 
 from mailserver import api
 
-__all__ = ["Entry", "Sent", "change", "find_sent", "forget_sent", "open_database", "write_sent"]
+__all__ = [
+    "Entry", "Sent", "change", "data_version", "find_sent", "forget_sent", "open_database", "read_entries",
+    "write_sent",
+]  # fmt: skip
 
 _VERSION = 1
 _SCHEMA = (
@@ -64,8 +67,8 @@ class Sent:
     at: float
 
 
-def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, list[Entry]]:
-    """Open or make it: the connection, the key of tokens, the list."""
+def open_database(path: Path) -> tuple[sqlite3.Connection, bytes]:
+    """Open or make it: the connection, the key of tokens."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Made here, so that it is never readable for others; SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -83,11 +86,22 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, list[Entry]]:
                 db.execute("INSERT INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
                 db.execute(f"PRAGMA user_version={_VERSION}")
         (key,) = db.execute("SELECT value FROM key").fetchone()
-        rows = db.execute("SELECT account, address, since, until, times, status, reason, source FROM suppressed")
-        return db, key, [_entry(*row) for row in rows]
+        return db, key
     except BaseException:
         db.close()
         raise
+
+
+def data_version(db: sqlite3.Connection) -> int:
+    """A number that another one follows when somebody else has changed the file."""
+    (version,) = db.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+def read_entries(db: sqlite3.Connection) -> list[Entry]:
+    """The whole list."""
+    rows = db.execute("SELECT account, address, since, until, times, status, reason, source FROM suppressed")
+    return [_entry(*row) for row in rows]
 
 
 def _entry(

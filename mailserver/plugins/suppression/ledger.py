@@ -22,20 +22,25 @@ _BUNCH = 200
 
 
 class Ledger:
-    """Look-ups are in memory; changes are durable on return, and raise StorageFailure."""
+    """Look-ups are in memory; changes are durable on return, and raise StorageFailure.
 
-    def __init__(
-        self, db: sqlite3.Connection, workers: api.Workers, key: bytes, entries: Sequence[Entry], clock: api.Clock
-    ) -> None:
+    While the plugin is loaded anew there are two ledgers for a moment: what the old one still writes, the new one sees
+    with its next operation.
+    """
+
+    def __init__(self, db: sqlite3.Connection, workers: api.Workers, key: bytes, clock: api.Clock) -> None:
         self._db = db
         self._workers = workers
         self._clock = clock
         #: The key of tokens.
         self.key = key
+        self._version = -1
         self._lists: dict[api.AccountId, dict[str, Entry]] = {}
-        for entry in entries:
-            self._lists.setdefault(entry.account, {})[entry.address] = entry
         self._sent: list[Sent] = []
+
+    async def refresh(self) -> None:
+        """See what is on disk."""
+        await self._run(_nothing)
 
     def __len__(self) -> int:
         """Accounts that have, or had, a list."""
@@ -52,17 +57,19 @@ class Ledger:
 
     async def put(self, entry: Entry, most: int) -> None:
         """Add or replace; the oldest ones of the account go when there are more than `most`."""
-        known = self._lists.setdefault(entry.account, {})
-        others = sorted((one for one in known.values() if one.address != entry.address), key=lambda one: one.since)
+        known = self._lists.get(entry.account, {}).values()
+        others = sorted((one for one in known if one.address != entry.address), key=lambda one: one.since)
         surplus = others[: max(0, len(others) + 1 - most)]
         await self._run(database.change, [entry], [(one.account, one.address) for one in surplus])
-        for one in surplus:
-            known.pop(one.address, None)
-        known[entry.address] = entry
+        self._forget(surplus)
+        self._lists.setdefault(entry.account, {})[entry.address] = entry
 
     async def remove(self, entries: Sequence[Entry]) -> None:
         """Take entries away."""
         await self._run(database.change, [], [(entry.account, entry.address) for entry in entries])
+        self._forget(entries)
+
+    def _forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             self._lists.get(entry.account, {}).pop(entry.address, None)
 
@@ -93,9 +100,26 @@ class Ledger:
 
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
         try:
-            return await self._workers.run(work, self._db, *args)
+            result, version, entries = await self._workers.run(_perform, self._db, self._version, work, args)
         except (sqlite3.Error, OSError) as error:
             raise api.StorageFailure("suppression.db cannot be used", detail=str(error)) from error
+        if entries is not None:
+            self._version, self._lists = version, {}
+            for entry in entries:
+                self._lists.setdefault(entry.account, {})[entry.address] = entry
+        return result
+
+
+def _perform(
+    db: sqlite3.Connection, known: int, work: Callable[..., _T], args: Sequence[Any]
+) -> tuple[_T, int, list[Entry] | None]:
+    """Do the work; with it comes the list, if it is not the known version."""
+    result, version = work(db, *args), database.data_version(db)
+    return result, version, database.read_entries(db) if version != known else None
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """For the sake of what comes with it."""
 
 
 @asynccontextmanager
@@ -104,11 +128,12 @@ async def open_ledger(path: Path, clock: api.Clock, remember: float) -> AsyncIte
     workers = api.Workers(asyncio.get_running_loop(), "suppression", 1)
     try:
         try:
-            db, key, entries = await workers.run(database.open_database, path)
+            db, key = await workers.run(database.open_database, path)
         except (sqlite3.Error, OSError) as error:
             raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        ledger = Ledger(db, workers, key, entries, clock)
+        ledger = Ledger(db, workers, key, clock)
         try:
+            await ledger.refresh()
             yield ledger
         finally:
             try:

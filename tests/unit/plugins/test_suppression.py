@@ -20,6 +20,7 @@ from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
 from mailserver.model.verdict import Accept, Reject, Verdict
 from mailserver.net.settings import LimitsSettings
 from mailserver.plugins.suppression import database
+from mailserver.plugins.suppression.ledger import open_ledger
 from mailserver.plugins.suppression.origin import came_from
 from mailserver.ports.reports import Action
 from tests.helpers.content import BytesContent
@@ -246,6 +247,25 @@ async def test_it_survives_a_restart(tmp_path: Path) -> None:
     assert (tmp_path / ".server" / "suppression.db").stat().st_mode & 0o777 == 0o600
 
 
+async def test_what_another_one_writes_is_seen(tmp_path: Path) -> None:
+    """Loaded anew, the plugin is there twice until the old one has ended."""
+    async with world_of(tmp_path) as old:
+        await old.attempt("a@far.test")
+        async with open_ledger(tmp_path / ".server" / "suppression.db", old.server.clock, DAY) as new:
+            await old.attempt()
+            assert new.get(ANNA, BOB) is None
+            await new.sent(new_queue_id())
+            assert new.get(ANNA, BOB) == (await entries_of(old))[1]
+            await old.operate("remove", address=BOB)
+            await new.put(replace((await entries_of(old))[0], address="c@far.test"), 10)
+            assert [entry.address for entry in new.entries()] == ["a@far.test", "c@far.test"]
+
+
+async def entries_of(world: World) -> list[database.Entry]:
+    rows = await world.operate("list")
+    return [database.Entry(**{name: value for name, value in row.items() if name != "active"}) for row in rows]
+
+
 async def test_the_list_of_an_account_is_bounded(tmp_path: Path) -> None:
     async with world_of(tmp_path, most=3) as world:
         for n in range(5):
@@ -381,7 +401,7 @@ class TestBounces:
 
 
 def test_the_memory_of_what_was_sent_is_bounded(tmp_path: Path) -> None:
-    db, _, _ = database.open_database(tmp_path / "suppression.db")
+    db, _ = database.open_database(tmp_path / "suppression.db")
     for n in range(10):
         row = database.Sent(queue_id=f"q{n}", address=BOB, account=ANNA, host=MX, peer=MX_ADDRESS, at=float(n))
         database.write_sent(db, [row], since=0.0, most=3)
@@ -392,7 +412,7 @@ def test_the_memory_of_what_was_sent_is_bounded(tmp_path: Path) -> None:
 
 
 def test_a_newer_or_broken_file_is_not_touched(tmp_path: Path) -> None:
-    db, key, _ = database.open_database(tmp_path / "suppression.db")
+    db, key = database.open_database(tmp_path / "suppression.db")
     db.execute("PRAGMA user_version=2")
     db.close()
     with pytest.raises(StorageFailure, match="newer version"):
