@@ -99,10 +99,12 @@ class Ledger:
         return await self._workers.run(work, *args)
 
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
+        done: tuple[_T, int, list[Entry] | None]
         try:
-            result, version, entries = await self._workers.run(_perform, self._db, self._version, work, args)
+            done = await self._workers.run(_perform, self._db, self._version, work, args)
         except (sqlite3.Error, OSError) as error:
             raise api.StorageFailure("suppression.db cannot be used", detail=str(error)) from error
+        result, version, entries = done
         if entries is not None:
             self._version, self._lists = version, {}
             for entry in entries:
