@@ -12,6 +12,7 @@ def add_gauges(app: Application) -> None:
     gauge = app.metrics.gauge
     gauge("connections", "Open connections of all listeners.", lambda: app.table.total)
     gauge("queue_messages", "Messages that wait to be sent.", lambda: len(app.queue))
+    gauge("queue_set_aside", "Items that cannot be trusted: look at queue/aside.", lambda: len(app.queue.set_aside))
     gauge("queue_attempts", "Attempts to deliver queued messages that are in hand.", lambda: app.runner.attempts)
     gauge("queue_paused", "Destinations that are left alone for a while.", lambda: app.runner.paused)
     gauge("loop_lag_seconds", "How late the event loop was at the last look.", lambda: app.health.lag)

@@ -58,7 +58,7 @@ class Injection(_Change):
         """See Task."""
         if self._published is not None:
             os.close(self._published.fd)
-        self._spool.remove(self.queue_id)
+        self._spool.take_back(self.queue_id)
 
     def ended(self, error: Exception | None) -> None:
         """See _Change."""

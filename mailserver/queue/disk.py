@@ -257,6 +257,8 @@ class DiskQueue:
         self._faults.check()
         if queue_id in self._mirror or queue_id in self._reserved or queue_id in self._recovery.unread:
             raise AlreadyExists("the queue has a message of this id")
+        if self._spool.unwanted(queue_id):
+            raise StorageFailure("the message could not be kept, try again later", detail="a rest of it is in the way")
         if len(self) + len(self._reserved) >= self._settings.max_items or len(self._reserved) >= _MAX_IN_FLIGHT:
             raise LimitReached("the queue is full, try again later", status="4.3.1", temporary=True)
 

@@ -57,9 +57,13 @@ class Spool:
             self._aside = os.open("aside", _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._root)
             undo.callback(os.close, self._aside)
             self._close = undo.pop_all().close
+        #: Not acknowledged, and still there: what a restart finds is delivered, and the sender tries again as well.
+        self._unwanted: set[QueueId] = set()
 
     def close(self) -> None:
         """Give the lock back. Nothing may be under way."""
+        for queue_id in tuple(self._unwanted):
+            self.take_back(queue_id)
         self._close()
 
     def create(self, queue_id: QueueId) -> int:
@@ -81,8 +85,7 @@ class Spool:
         try:
             os.fdatasync(fd)
         except OSError:
-            with contextlib.suppress(OSError):
-                self.remove(queue_id)
+            self.take_back(queue_id)
             raise
 
     def discard(self, queue_id: QueueId) -> None:
@@ -95,8 +98,24 @@ class Spool:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(queue_id, dir_fd=self.items)
 
+    def unwanted(self, queue_id: QueueId) -> bool:
+        """Is a rest of this name there that is to be removed? Then nothing may be published under it."""
+        return queue_id in self._unwanted
+
+    def take_back(self, queue_id: QueueId) -> None:
+        """Remove an item that nobody was promised; if that fails, try again with each sync and at the end."""
+        try:
+            self.remove(queue_id)
+        except OSError:
+            self._unwanted.add(queue_id)
+        else:
+            # After the removal: until here nobody publishes another item of this name.
+            self._unwanted.discard(queue_id)
+
     def sync(self) -> None:
         """Make the names in items/ durable. Raises OSError."""
+        for queue_id in tuple(self._unwanted):
+            self.take_back(queue_id)
         os.fsync(self.items)
 
     def open(self, queue_id: QueueId) -> int:

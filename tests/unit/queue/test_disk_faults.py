@@ -294,3 +294,22 @@ async def test_waiters_that_were_cancelled_harm_nobody(root: Path, queue: DiskQu
     assert there in ({}, {ID: now})
     assert len(queue) == len(there)
     await queue.__aenter__()
+
+
+async def test_an_item_that_was_refused_and_could_not_be_removed_is_removed_later(
+    root: Path, queue: DiskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        failing("fdatasync", errno.ENOSPC, patch)
+        failing("unlink", errno.EROFS, patch)
+        with pytest.raises(StorageFailure):
+            await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+        assert os.listdir(root / "items") == [ID]
+        with pytest.raises(StorageFailure, match="try again"):
+            await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+    other = new_queue_id()
+    await queue.inject(other, envelope(), BytesContent(MESSAGE))
+    assert os.listdir(root / "items") == [other]
+    await queue.inject(ID, envelope(), BytesContent(MESSAGE))
+    await queue.finish(other)
+    assert os.listdir(root / "items") == [ID], "what was promised under this name stays"
