@@ -96,6 +96,7 @@ from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarant
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
+from mailserver.net.side_database import open_side_database, transaction
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Account, Alias, Directory, Domain
@@ -115,20 +116,20 @@ __all__ = [
     "AccountStore", "Alias", "AliasMatch", "AlreadyExists", "Answer", "AppPassword", "Argument", "Attempted",
     "AuthenticateContext", "Authenticated", "BeforeSendContext", "Body", "Bounced", "Cause", "Clock",
     "ConnectContext", "Content", "Defer", "Delivered", "DeliveryStatus", "Denied", "Destination", "Directory",
-    "DkimBodyHash", "DkimSignable", "Domain", "Dropped", "DsnReturn", "Duration", "EmailAddress", "Envelope", "Event",
-    "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext", "ImapReply",
-    "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed", "MailContext",
-    "MailError", "MailExchanger", "MailQueue", "MailStore", "Mailbox", "MailboxCreated", "MailboxDeleted",
-    "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet", "NotFound",
-    "NotPermitted", "Notify", "Outcome", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement", "Plugin",
-    "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient", "Redirect",
-    "Refused", "Registry", "Reject", "Reply", "Reported", "ReportedAddress", "Resolution", "ResolveContext",
-    "Resolver", "Result", "RightsChanged", "Route", "RouteContext", "ScramContext", "ScramVerifier", "SearchAnswer",
-    "SearchContext", "SenderContext", "SendingLimited", "Service", "Session", "SessionClosed", "SessionId",
-    "SessionOpened", "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure", "SubscriptionChanged",
-    "Success", "Suppressed", "Target", "TlsAttempted", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Tlsa",
-    "Unresolvable", "Verdict", "WebAnswer", "WebClient", "WebFailed", "Workers", "author_domain", "cause_of",
-    "decode_unitext", "dkim_record", "find_address", "fsync_dir", "header_block_end", "header_value", "is_role",
-    "network_keys", "new_queue_id", "normalize_domain", "parse_ip", "read_file", "read_report", "role_target",
-    "usable_tlsa", "write_durably", "written_tlsa",
+    "DkimBodyHash", "DkimSignable", "Domain", "Dropped", "DsnReturn", "Duration", "EmailAddress", "Envelope",
+    "Event", "FailedLogins", "Feedback", "HeaderField", "HeloContext", "Host", "ImapCommand", "ImapContext",
+    "ImapReply", "InvalidInput", "LimitReached", "LocalMailbox", "LoginFailed", "LoginSucceeded", "LookupFailed",
+    "MailContext", "MailError", "MailExchanger", "MailQueue", "MailStore", "Mailbox", "MailboxCreated",
+    "MailboxDeleted", "MailboxRenamed", "MessageContext", "MessagesChanged", "MetadataChanged", "NetworkSet",
+    "NotFound", "NotPermitted", "Notify", "Outcome", "OverQuota", "PasswordVerifier", "PlaceContext", "Placement",
+    "Plugin", "PluginSettings", "Quarantine", "QueueId", "Queued", "RcptContext", "ReadableContent", "Recipient",
+    "Redirect", "Refused", "Registry", "Reject", "Reply", "Reported", "ReportedAddress", "Resolution",
+    "ResolveContext", "Resolver", "Result", "RightsChanged", "Route", "RouteContext", "ScramContext",
+    "ScramVerifier", "SearchAnswer", "SearchContext", "SenderContext", "SendingLimited", "Service", "Session",
+    "SessionClosed", "SessionId", "SessionOpened", "Settings", "Setup", "Size", "SlidingCounter", "StorageFailure",
+    "SubscriptionChanged", "Success", "Suppressed", "Target", "TlsAttempted", "TlsLevel", "TlsPolicy",
+    "TlsPolicyContext", "Tlsa", "Unresolvable", "Verdict", "WebAnswer", "WebClient", "WebFailed", "Workers",
+    "author_domain", "cause_of", "decode_unitext", "dkim_record", "find_address", "fsync_dir", "header_block_end",
+    "header_value", "is_role", "network_keys", "new_queue_id", "normalize_domain", "open_side_database", "parse_ip",
+    "read_file", "read_report", "role_target", "transaction", "usable_tlsa", "write_durably", "written_tlsa",
 ]  # fmt: skip

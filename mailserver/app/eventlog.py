@@ -21,6 +21,7 @@ from mailserver.model.events import (
     Queued,
     Refused,
     Reported,
+    SendingLimited,
     SessionClosed,
     SessionOpened,
     Suppressed,
@@ -103,6 +104,13 @@ def _bounced(event: Bounced) -> None:
     )  # fmt: skip
 
 
+def _limited(event: SendingLimited) -> None:
+    log.error(
+        "alarm: an account has reached what it may send in a day; is its password stolen?", account=event.account,
+        limit=event.limit, count=event.count,
+    )  # fmt: skip
+
+
 def _suppressed(event: Suppressed) -> None:
     until = f"{datetime.fromtimestamp(event.until, UTC):%Y-%m-%d}"
     log.info(
@@ -154,6 +162,7 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Reported: _reported,
     Bounced: _bounced,
     Suppressed: _suppressed,
+    SendingLimited: _limited,
     TlsAttempted: _tls,
     Refused: _refused,
     LoginSucceeded: _login,

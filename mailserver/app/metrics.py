@@ -23,6 +23,7 @@ from mailserver.model.events import (
     Queued,
     Refused,
     Reported,
+    SendingLimited,
     SessionClosed,
     SessionOpened,
     Suppressed,
@@ -56,6 +57,7 @@ class Metrics:
         self._tls = self._counter("tls_sessions", "Connections to other servers, as to TLS.", "policy", "result")
         self._bounces = self._counter("bounces", "Bounces of other servers about mail of ours.", "credible")
         self._suppressed = self._counter("suppressed", "Addresses that came on a suppression list.")
+        self._limited = self._counter("sending_limited", "Accounts that met a limit on sending, once a day.", "limit")
         self._refused = self._counter("refused", "Commands and messages refused.", "service", "stage", "class")
         self._logins = self._counter("logins", "Attempts to log in.", "service", "result")
         self._sinks: Mapping[type, Callable[[Any], None]] = self._make_sinks()
@@ -146,6 +148,7 @@ class Metrics:
             TlsAttempted: on_tls,
             Bounced: lambda event: self._bounces.labels("yes" if event.credible else "no").inc(),
             Suppressed: lambda event: self._suppressed.inc(),
+            SendingLimited: lambda event: self._limited.labels(event.limit).inc(),
             LoginSucceeded: on_login,
             LoginFailed: on_login_failed,
             SessionOpened: on_opened,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from mailserver import api
 from mailserver.plugins.history.rows import EventRow, MessageRow, Rows
 
 __all__ = ["find", "open_database", "prune", "related", "select", "write"]
@@ -60,48 +60,13 @@ _STEPS = 10_000
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open or make it; one that is damaged is put aside, since it holds nothing that mail depends on."""
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-    for end in ("-wal", "-shm", ""):
-        damaged = path.with_name(path.name + end)
-        if damaged.exists():
-            damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
-    return _open(path)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Made here, so that it is never readable for others; SQLite gives its other files the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            raise sqlite3.DatabaseError("written by another version")
-        if version == 0:
-            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        db.execute("PRAGMA journal_mode=WAL")
-        # A commit costs no sync; what power loss costs is the end of the history, never its soundness.
-        db.execute("PRAGMA synchronous=NORMAL")
-        if version == 0:
-            with _transaction(db):
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={_VERSION}")
-        db.execute("SELECT count(*) FROM (SELECT 1 FROM event LIMIT 1)").fetchone()
-        return db
-    except BaseException:
-        db.close()
-        raise
+    """Open or make it."""
+    return api.open_side_database(path, _VERSION, _SCHEMA)
 
 
 def write(db: sqlite3.Connection, rows: Rows) -> None:
     """Add what happened."""
-    with _transaction(db):
+    with api.transaction(db):
         db.executemany(_UPSERT, map(astuple, rows.messages))
         db.executemany(_INSERT, map(astuple, rows.events))
 
@@ -125,7 +90,7 @@ def prune(db: sqlite3.Connection, since: float, max_size: int) -> None:
 
 def _delete(db: sqlite3.Connection, which: str, bound: float) -> bool:
     """A part of the events; False: these were all."""
-    with _transaction(db):
+    with api.transaction(db):
         done = db.execute(
             f"DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE {which} LIMIT {_AT_ONCE})",  # noqa: S608
             (bound,),
@@ -136,7 +101,7 @@ def _delete(db: sqlite3.Connection, which: str, bound: float) -> bool:
 def _delete_messages(db: sqlite3.Connection, since: float) -> None:
     rows = _AT_ONCE
     while rows == _AT_ONCE:
-        with _transaction(db):
+        with api.transaction(db):
             rows = db.execute(_DELETE_MESSAGES, (since,)).rowcount
 
 
@@ -198,14 +163,3 @@ def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
         yield
     finally:
         db.set_progress_handler(None, 0)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

@@ -32,6 +32,7 @@ def test_events_are_counted() -> None:
         events.Suppressed(account=AccountId("a@b"), recipient="c@d", until=1.0, status="5.1.1", reply=""),
         events.TlsAttempted(domain="c.d", host="mx.c.d", address="192.0.2.1", policy=DANE, tls="TLSv1.3"),
         events.TlsAttempted(domain="c.d", host="mx.c.d", address="192.0.2.1", policy=ODD, failure="tlsa-invalid"),
+        events.SendingLimited(account=AccountId("a@b"), limit="account_messages_per_day", count=1000),
         events.LoginSucceeded(session=SESSION, service="imap", account=AccountId("a@b"), peer="::1", mechanism="PLAIN"),
         events.LoginFailed(session=SESSION, service="imap", user="u", peer="::1", mechanism="PLAIN", reason="r"),
     ):
@@ -49,6 +50,7 @@ def test_events_are_counted() -> None:
         "mailserver_suppressed_total": 2,
         'mailserver_tls_sessions_total{policy="dane",result="good"}': 2,
         'mailserver_tls_sessions_total{policy="other",result="failed"}': 2,
+        'mailserver_sending_limited_total{limit="account_messages_per_day"}': 2,
         'mailserver_logins_total{result="good",service="imap"}': 2,
         'mailserver_logins_total{result="failed",service="imap"}': 2,
         'mailserver_info{version="1.2.3"}': 1,

@@ -2,8 +2,8 @@
 
 Strangers are counted by their network (IPv4 /32, /26, /21; IPv6 /64, /48, /32: the wider ones may have 3 and 9 times
 as much), our own users by their account. Clients of `limits.trusted` are never counted and never refused. Every
-refusal is temporary, so that honest mail comes a little later. Counts are kept in memory and start anew with the
-process, and with a reload of the configuration.
+refusal is temporary, so that honest mail comes a little later. Counts of networks are kept in memory and start anew
+with the process, and with a reload of the configuration; those of accounts are kept on disk (`ledger.py`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pydantic import Field
-
 from mailserver import api
+from mailserver.plugins.rate_limit.accounts import AccountPolicy
+from mailserver.plugins.rate_limit.ledger import open_ledger
+from mailserver.plugins.rate_limit.settings import RateLimitSettings
 
 __all__ = ["RateLimitSettings", "plugin"]
 
@@ -21,38 +22,17 @@ _MINUTE, _DAY = 60.0, 86_400.0
 _FACTORS = (1, 3, 9)
 
 
-class RateLimitSettings(api.PluginSettings):
-    """[plugins.rate_limit]"""
-
-    messages_per_minute: int = Field(
-        300, ge=1, description="Messages a minute from one address of a stranger (its networks: 3 and 9 times)."
-    )
-    recipients_per_minute: int = Field(
-        1000, ge=1, description="Recipients a minute from one address of a stranger (its networks: 3 and 9 times)."
-    )
-    unknown_recipients_per_day: int = Field(
-        35, ge=1, description="Unknown recipients a day from one address, before it is not listened to for that day."
-    )
-    account_messages_per_day: int = Field(
-        1000, ge=1, description="Messages a day that one of our users may send; a stolen password does no more harm."
-    )
-    account_recipients_per_day: int = Field(
-        5000, ge=1, description="Recipients a day that one of our users may name, over all messages."
-    )
-
-
 class _RateLimit:
     """The counters and the hooks."""
 
-    def __init__(self, settings: RateLimitSettings, host: api.Host) -> None:
+    def __init__(self, settings: RateLimitSettings, host: api.Host, accounts: AccountPolicy) -> None:
         self._settings = settings
+        self._accounts = accounts
         self._failed_logins = host.failed_logins
         clock = host.clock
         self._messages = api.SlidingCounter(_MINUTE, clock)
         self._recipients = api.SlidingCounter(_MINUTE, clock)
         self._unknown = api.SlidingCounter(_DAY, clock)
-        self._account_messages = api.SlidingCounter(_DAY, clock)
-        self._account_recipients = api.SlidingCounter(_DAY, clock)
 
     def connect(self, ctx: api.ConnectContext) -> api.Verdict | None:
         """Those who guessed too much are not listened to."""
@@ -74,21 +54,15 @@ class _RateLimit:
             if self._over(self._messages, session.peer, self._settings.messages_per_minute):
                 return _later(450, "4.7.1", "Too many messages from your network, try again in a minute")
             return None
-        if self._account_messages.count(session.account) >= self._settings.account_messages_per_day:
-            return _later(450, "4.7.1", "You have sent as many messages as one account may in a day")
-        self._account_messages.add(session.account)
-        return None
+        return self._accounts.mail(session.account)
 
-    def rcpt(self, ctx: api.RcptContext) -> api.Verdict | None:
+    async def rcpt(self, ctx: api.RcptContext) -> api.Verdict | None:
         """One more recipient; unknown ones count against those who try out names."""
         session = ctx.session
         if session.trusted:
             return None
         if session.account is not None:
-            if self._account_recipients.count(session.account) >= self._settings.account_recipients_per_day:
-                return _later(450, "4.7.1", "You have written to as many recipients as one account may in a day")
-            self._account_recipients.add(session.account)
-            return None
+            return await self._accounts.rcpt(session.account, ctx.recipient.address, local=ctx.local)
         if ctx.local and not ctx.known:
             for network in api.network_keys(session.peer):
                 self._unknown.add(network)
@@ -119,11 +93,12 @@ def _later(code: int, status: str, text: str) -> api.Defer:
 
 @asynccontextmanager
 async def _setup(registry: api.Registry, settings: RateLimitSettings, host: api.Host) -> AsyncIterator[None]:
-    limit = _RateLimit(settings, host)
-    registry.on_connect(limit.connect)
-    registry.on_mail(limit.mail)
-    registry.on_rcpt(limit.rcpt)
-    yield
+    async with open_ledger(host.data_dir / ".server" / "sending.db", host.clock) as ledger:
+        limit = _RateLimit(settings, host, AccountPolicy(settings, ledger, host.emit))
+        registry.on_connect(limit.connect)
+        registry.on_mail(limit.mail)
+        registry.on_rcpt(limit.rcpt)
+        yield
 
 
 plugin = api.Plugin(

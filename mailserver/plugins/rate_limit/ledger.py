@@ -1,0 +1,174 @@
+"""What accounts sent in the last day, in memory and on disk: a restart does not begin a new day.
+
+The last 24 hours are counted by the hour. What was written is on disk a second later; a crash gives back that second.
+When the disk refuses, the limits go on from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from mailserver import api
+from mailserver.plugins.rate_limit import database
+from mailserver.plugins.rate_limit.database import Changes, Stored
+
+__all__ = ["Ledger", "open_ledger"]
+
+_log = structlog.get_logger()
+_DAY, _HOUR = 86_400.0, 3600.0
+#: Seconds between a count and its row.
+_PAUSE = 1.0
+#: Addresses of all accounts that are known to be on disk.
+_MOST_CACHED = 50_000
+
+
+class Ledger:
+    """Counts by account."""
+
+    def __init__(self, db: sqlite3.Connection, stored: Stored, workers: api.Workers, clock: api.Clock) -> None:
+        self._db = db
+        self._workers = workers
+        self._clock = clock
+        self._hours = stored.hours
+        self._new = stored.new
+        self._alarms = stored.alarms
+        self._cached: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._changes = Changes()
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def sent(self, account: str) -> tuple[int, int]:
+        """Messages and recipients of the last 24 hours."""
+        hours = self._hours.get(account)
+        if not hours:
+            return 0, 0
+        first = self._hour() - 24
+        for hour in [hour for hour in hours if hour <= first]:
+            del hours[hour]
+        return sum(counts[0] for counts in hours.values()), sum(counts[1] for counts in hours.values())
+
+    def add(self, account: str, *, messages: int = 0, recipients: int = 0) -> None:
+        """Count more."""
+        hour = self._hour()
+        for counts in (
+            self._hours.setdefault(account, {}).setdefault(hour, [0, 0]),
+            self._changes.sent.setdefault((account, hour), [0, 0]),
+        ):
+            counts[0] += messages
+            counts[1] += recipients
+        self._soon()
+
+    async def knows(self, account: str, address: str) -> bool:
+        """Has the account written to the address (a key) before?"""
+        key = (account, address)
+        if address in self._new.get(account, ()):
+            return True
+        if key in self._cached:
+            self._cached.move_to_end(key)
+            return True
+        try:
+            known = await self._workers.run(database.knows, self._db, account, address)
+        except (sqlite3.Error, OSError, api.StorageFailure) as error:
+            # Who was written to is not known now: nobody is kept from writing to those whom he always writes to.
+            _log.warning("sending.db cannot be read", error=str(error))
+            return True
+        if known:
+            now = self._clock.time()
+            self._changes.recipients[key] = (now, now)
+            self._cache(key)
+            self._soon()
+        return known
+
+    def new(self, account: str) -> int:
+        """Addresses that the account wrote to for the first time in the last 24 hours."""
+        found = self._new.get(account)
+        if not found:
+            return 0
+        since = self._clock.time() - _DAY
+        # In the order of time, but for a clock that was set back.
+        for address in [address for address, first in found.items() if first < since]:
+            del found[address]
+            self._cache((account, address))
+        return len(found)
+
+    def remember(self, account: str, address: str) -> None:
+        """The account writes to the address for the first time."""
+        now = self._clock.time()
+        self._new.setdefault(account, {})[address] = now
+        self._changes.recipients[account, address] = (now, now)
+        self._soon()
+
+    def alarm(self, account: str, name: str) -> bool:
+        """A limit was met: True for the first time in a day."""
+        now = self._clock.time()
+        told = self._alarms.get((account, name))
+        if told is not None and told > now - _DAY:
+            return False
+        self._alarms[account, name] = self._changes.alarms[account, name] = now
+        self._soon()
+        return True
+
+    async def flush(self) -> None:
+        """Everything is written, or given up."""
+        while self._writing is not None or self._changes:
+            self._begin()
+            if self._writing is not None:
+                await asyncio.shield(self._writing)
+
+    def _cache(self, key: tuple[str, str]) -> None:
+        self._cached[key] = None
+        if len(self._cached) > _MOST_CACHED:
+            self._cached.popitem(last=False)
+
+    def _hour(self) -> int:
+        return int(self._clock.time() // _HOUR)
+
+    def _soon(self) -> None:
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write(), name="sending limits")
+
+    async def _write(self) -> None:
+        changes, self._changes = self._changes, Changes()
+        try:
+            await self._workers.run(database.write, self._db, changes, self._clock.time() - _DAY)
+        except (sqlite3.Error, OSError, api.StorageFailure) as error:
+            _log.warning("sending.db cannot be written; after a restart, some of today's mail is not counted",
+                         error=str(error))  # fmt: skip
+        finally:
+            self._writing = None
+            if self._changes:
+                self._soon()
+
+
+@asynccontextmanager
+async def open_ledger(path: Path, clock: api.Clock) -> AsyncIterator[Ledger]:
+    """Raises StorageFailure."""
+    workers = api.Workers(asyncio.get_running_loop(), "sending", 1)
+    try:
+        try:
+            db, stored = await workers.run(database.open_sending, path, clock.time() - _DAY)
+        except (sqlite3.Error, OSError) as error:
+            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
+        ledger = Ledger(db, stored, workers, clock)
+        try:
+            yield ledger
+        finally:
+            with suppress(sqlite3.Error):
+                await ledger.flush()
+                await workers.run(db.close)
+    finally:
+        workers.close()
