@@ -44,9 +44,17 @@ class Resolver(Protocol):
         ...
 
     async def ptr(self, address: str) -> Answer[str]:
-        """The names of an IP literal, in lower case; nobody has proved that they lead back to it."""
+        """The names of an IP literal, in lower case; nobody has proved that they lead back to it.
+
+        Raises:
+            InvalidInput: not an IP literal.
+        """
         ...
 
     async def query(self, name: str, kind: str) -> Answer[str]:
-        """Records of any type (CAA, SOA, NS, TYPE65280, …) as a zone file would have them (RFC 1035 §5.1, RFC 3597)."""
+        """Records of any type (CAA, SOA, NS, TYPE65280, …) as a zone file would have them (RFC 1035 §5.1, RFC 3597).
+
+        Raises:
+            InvalidInput: no such type.
+        """
         ...

@@ -95,14 +95,14 @@ class DnsResolver:
         return await self._ask(name, TXT)
 
     async def ptr(self, address: str) -> Answer[str]:
-        """See the port. InvalidInput: not an IP literal."""
+        """See the port."""
         parsed = parse_ip(address)
         if parsed is None:
             raise InvalidInput(f"{address!r} is not an IP address")
         return await self._ask(parsed.reverse_pointer, PTR)
 
     async def query(self, name: str, kind: str) -> Answer[str]:
-        """See the port. InvalidInput: no such type."""
+        """See the port."""
         number = kind_number(kind)
         if number is None:
             raise InvalidInput(f"{kind!r} is not a type of DNS records")
