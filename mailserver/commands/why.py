@@ -15,6 +15,9 @@ from mailserver.commands.telling import story, waiting_recipient
 __all__ = ["command"]
 
 _MOST = 200
+_SERVICES = {
+    "smtp": " from another server", "submission": " from a user", "sendmail": " from a program on this machine",
+}  # fmt: skip
 
 
 @click.command("why")
@@ -58,7 +61,7 @@ def _head(row: Mapping[str, Any], waiting: Mapping[str, Any] | None) -> str:
         parts.append(f"made from {known['origin']} {ago(known['at'])}")
     else:
         arrived = float(known.get("at") or known.get("arrived") or 0)
-        by = {"smtp": " from another server", "submission": " from a user"}.get(service or "", "")
+        by = _SERVICES.get(service or "", "")
         parts.append(f"arrived{by} {ago(arrived)}" + (f", from {peer}" if peer else ""))
     account = f" (account {known['account']})" if known.get("account") else ""
     parts.append(f"sender {known.get('sender') or '<>'}{account}")

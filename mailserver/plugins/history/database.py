@@ -6,7 +6,8 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ _SCHEMA = (
 )
 _MESSAGE = ", ".join(one.name for one in fields(MessageRow))
 _EVENT = ", ".join(one.name for one in fields(EventRow))
-#: The first time counts; for all else, what is known.
+_message_values, _event_values = (attrgetter(*(one.name for one in fields(kind))) for kind in (MessageRow, EventRow))
+#: As `Rows.add` does.
 _UPSERT = f"""INSERT INTO message ({_MESSAGE}) VALUES ({", ".join("?" * len(fields(MessageRow)))})
     ON CONFLICT (queue_id) DO UPDATE SET
     at = min(at, excluded.at), sender = coalesce(sender, excluded.sender),
@@ -67,8 +69,8 @@ def open_database(path: Path) -> sqlite3.Connection:
 def write(db: sqlite3.Connection, rows: Rows) -> None:
     """Add what happened."""
     with api.transaction(db):
-        db.executemany(_UPSERT, map(astuple, rows.messages))
-        db.executemany(_INSERT, map(astuple, rows.events))
+        db.executemany(_UPSERT, map(_message_values, rows.messages.values()))
+        db.executemany(_INSERT, map(_event_values, rows.events))
 
 
 def prune(db: sqlite3.Connection, since: float, max_size: int) -> None:

@@ -15,7 +15,7 @@ from mailserver import api
 __all__ = ["EVENTS", "KNOWN", "EventRow", "MessageRow", "Rows", "rows_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class MessageRow:
     """What is known of a message; "" and 0 are not known. `origin`: the message that it was made from."""
 
@@ -32,7 +32,7 @@ class MessageRow:
     held_until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class EventRow:
     """One recipient, one event.
 
@@ -60,10 +60,26 @@ class EventRow:
 
 @dataclass(slots=True)
 class Rows:
-    """What some events come down to."""
+    """What some events come down to; `messages` by their ids."""
 
-    messages: list[MessageRow] = field(default_factory=list)
+    messages: dict[str, MessageRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
+
+    def add(self, row: MessageRow) -> None:
+        """What is known of a message, beside what is known already: the first time counts, else what is there."""
+        known = self.messages.setdefault(row.queue_id, row)
+        if known is row:
+            return
+        known.at = min(known.at, row.at)
+        known.service = known.service or row.service
+        known.peer = known.peer or row.peer
+        known.account = known.account or row.account
+        known.sender = row.sender if known.sender is None else known.sender
+        known.message_id = known.message_id or row.message_id
+        known.size = max(known.size, row.size)
+        known.recipients = max(known.recipients, row.recipients)
+        known.origin = known.origin or row.origin
+        known.held_until = max(known.held_until, row.held_until)
 
 
 #: Words of `EventRow.status`, for those who search.
@@ -77,7 +93,7 @@ def rows_of(at: float, event: api.Event, rows: Rows) -> None:
 
 
 def _accepted(at: float, event: api.Accepted, rows: Rows) -> None:
-    rows.messages.append(
+    rows.add(
         MessageRow(
             queue_id=event.queue_id, at=at, service=event.service, peer=event.peer, account=event.account,
             sender=event.sender, message_id=event.message_id, size=event.size, recipients=len(event.recipients),
@@ -88,7 +104,7 @@ def _accepted(at: float, event: api.Accepted, rows: Rows) -> None:
 
 def _queued(at: float, event: api.Queued, rows: Rows) -> None:
     derived = event.origin is not None and event.origin != event.queue_id
-    rows.messages.append(
+    rows.add(
         MessageRow(
             queue_id=event.queue_id, at=at, account=event.account, sender=event.sender, size=event.size,
             recipients=len(event.recipients) if derived else 0, origin=event.origin or "" if derived else "",
@@ -100,7 +116,7 @@ def _queued(at: float, event: api.Queued, rows: Rows) -> None:
 
 
 def _delivered(at: float, event: api.Delivered, rows: Rows) -> None:
-    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at, size=event.size))
+    rows.add(MessageRow(queue_id=event.queue_id, at=at, size=event.size))
     rows.events.append(
         EventRow(
             queue_id=event.queue_id, at=at, status="delivered", recipient=event.account, destination=_LOCAL,
@@ -111,7 +127,7 @@ def _delivered(at: float, event: api.Delivered, rows: Rows) -> None:
 
 def _attempted(at: float, event: api.Attempted, rows: Rows) -> None:
     result = event.result
-    rows.messages.append(
+    rows.add(
         MessageRow(
             queue_id=event.queue_id, at=event.arrived, account=event.account, sender=event.sender, size=event.size
         )
@@ -131,8 +147,8 @@ def _attempted(at: float, event: api.Attempted, rows: Rows) -> None:
 
 
 def _reported(at: float, event: api.Reported, rows: Rows) -> None:
-    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at))
-    rows.messages.append(
+    rows.add(MessageRow(queue_id=event.queue_id, at=at))
+    rows.add(
         MessageRow(
             queue_id=event.report_id, at=at, service="report", sender="", recipients=1, origin=event.queue_id
         )
@@ -147,7 +163,7 @@ def _reported(at: float, event: api.Reported, rows: Rows) -> None:
 
 
 def _bounced(at: float, event: api.Bounced, rows: Rows) -> None:
-    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at, account=event.account))
+    rows.add(MessageRow(queue_id=event.queue_id, at=at, account=event.account))
     rows.events.append(
         EventRow(
             queue_id=event.queue_id, at=at, status="bounced", recipient=event.recipient, enhanced=event.status,
@@ -157,7 +173,7 @@ def _bounced(at: float, event: api.Bounced, rows: Rows) -> None:
 
 
 def _dropped(at: float, event: api.Dropped, rows: Rows) -> None:
-    rows.messages.append(MessageRow(queue_id=event.queue_id, at=at))
+    rows.add(MessageRow(queue_id=event.queue_id, at=at))
     rows.events += _each(event.recipients, at, event.queue_id, "dropped")
 
 
