@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from mailserver.app.config import Config
 from mailserver.hooks.calling import HookFailed
@@ -32,7 +33,8 @@ _NO_ROUTE = Result(outcome=Outcome.DEFERRED, status="4.3.5", reply="A plugin tha
 class MailDeliverer:
     """`ports.delivery.Deliverer`: recipients in domains that we serve go to `local`, all others to `outbound`.
 
-    Where others go: what a `route` hook says, the sender's smarthost, `queue.relay`, the domain's MX.
+    Where others go: what a `route` hook says, the sender's smarthost, `queue.relay`, the domain's MX. They leave from the
+    addresses that are set for the sender's domain.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class MailDeliverer:
         self._directory = directory
         self._local = local
         self._outbound = outbound
+        self._sources = {domain: tuple(found) for domain, found in config.sending.source_addresses.items()}
         self._smarthosts = Smarthosts(config.smarthosts)
         self._relay = _relay(config.queue.relay) if config.queue.relay else None
 
@@ -61,8 +64,12 @@ class MailDeliverer:
         except HookFailed:
             return _NO_ROUTE
         if route is not None and route.hosts:
-            return Destination(name=_shown(*route.hosts[0]), hosts=route.hosts)
-        return self._smarthosts.for_sender(envelope.sender) or self._relay or Destination(name=domain)
+            found = Destination(name=_shown(*route.hosts[0]), hosts=route.hosts)
+        else:
+            found = self._smarthosts.for_sender(envelope.sender) or self._relay or Destination(name=domain)
+        own = "" if envelope.sender is None else envelope.sender.domain
+        source = self._sources.get(own) or self._sources.get("*")
+        return replace(found, source=source) if source else found
 
     async def deliver(self, job: Job) -> DeliveryReport:
         """Make one attempt. Never raises."""

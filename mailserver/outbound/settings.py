@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from mailserver.hooks.settings import Duration, Settings, Size
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.errors import InvalidInput
+from mailserver.net.addresses import literal
 
 __all__ = ["SendingSettings", "SmarthostSettings"]
 
@@ -63,6 +64,31 @@ class SendingSettings(Settings):
     reuse_age: Duration = Field(300.0, ge=0, description="A connection this old takes no further message.")
     reuse_messages: int = Field(100, ge=1, description="Messages that one connection takes.")
     idle_connections: int = Field(100, ge=0, description="Connections that may wait for a message at one time.")
+
+
+    source_addresses: dict[str, list[str]] = Field(
+        {},
+        description="Addresses of this machine to send from, by the domain of the sender, one IPv4 and one IPv6 at most,"
+        ' such as {"example.org" = ["192.0.2.7", "2001:db8::7"]}; "*" is for all others and for reports. Only families'
+        " that are named are used. Empty: as the system chooses.",
+    )
+
+    @field_validator("source_addresses")
+    @classmethod
+    def _sources(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        found = {}
+        for domain, addresses in value.items():
+            try:
+                key = domain if domain == "*" else normalize_domain(domain)
+            except InvalidInput:
+                raise ValueError(f'{domain!r} is neither a domain nor "*"') from None
+            literals = [literal(address) for address in addresses]
+            if not literals or not all(literals):
+                raise ValueError(f"the addresses for {domain} must be IP addresses, at least one")
+            if len({":" in address for address in literals}) < len(literals):
+                raise ValueError(f"{domain} may have one IPv4 and one IPv6 address")
+            found[key] = literals
+        return found
 
 
 class SmarthostSettings(Settings):

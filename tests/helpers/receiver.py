@@ -80,6 +80,8 @@ class Receiver:
     #: What came in one read while commands were expected, per connection.
     reads: list[list[bytes]] = field(default_factory=list)
     connections: int = 0
+    #: Where connections came from, in order.
+    peers: list[str] = field(default_factory=list)
     open: int = 0
 
     async def __aenter__(self) -> Receiver:
@@ -142,6 +144,7 @@ class _Session(asyncio.Protocol):
             return
         self.transport = cast("asyncio.Transport", transport)
         self.receiver.connections += 1
+        self.receiver.peers.append(transport.get_extra_info("peername")[0])
         self.receiver.open += 1
         self.number = self.receiver.connections
         self.reads: list[bytes] = []

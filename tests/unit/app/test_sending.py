@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from pydantic import ValidationError
 
 from mailserver.app.config import Config
 from mailserver.app.sending import LOCAL, MailDeliverer, OwnPorts
@@ -17,6 +18,7 @@ from mailserver.hooks.contexts import Route, RouteContext
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Registry
 from mailserver.model.delivery import Destination, Outcome, Result
+from mailserver.outbound.settings import SendingSettings
 from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Domain
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon, free_port
@@ -57,6 +59,28 @@ async def test_where_mail_goes() -> None:
     assert await where("bob@remote.test", {"queue": {"relay": "[2001:db8::1]:2525"}}) == relay
     office = await where("bob@remote.test", SMARTHOST | {"queue": {"relay": "relay.test:25"}})
     assert isinstance(office, Destination) and office.smarthost == "office", "a sender's own smarthost comes first"
+
+
+async def test_from_which_of_our_addresses() -> None:
+    def settings(**addresses: list[str]) -> dict[str, Any]:
+        return {"sending": {"source_addresses": {name.replace("_", "."): found for name, found in addresses.items()}}}
+
+    own = settings(Example_test=["192.0.2.7", "2001:DB8::7"])
+    ours = ("192.0.2.7", "2001:db8::7")
+    assert await where("bob@remote.test", own) == Destination(name="remote.test", source=ours)
+    assert await where("bob@remote.test", settings(other_test=["192.0.2.7"])) == Destination(name="remote.test")
+    rest = {"sending": {"source_addresses": {"*": ["192.0.2.8"]}}, "queue": {"relay": "relay.test:25"}}
+    found = await where("bob@remote.test", rest)
+    assert isinstance(found, Destination) and found.source == ("192.0.2.8",) and found.hosts == (("relay.test", 25),)
+    assert await where(ANNA, own) == LOCAL
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"a b": ["192.0.2.7"]}, {"*": []}, {"*": ["host"]}, {"*": ["192.0.2.7", "192.0.2.8"]}]
+)
+def test_addresses_that_cannot_be_ours(wrong: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        SendingSettings(source_addresses=wrong)
 
 
 async def test_a_plugin_knows_the_way() -> None:

@@ -265,6 +265,18 @@ async def test_a_refusal_in_the_middle_of_a_message_ends_the_connection() -> Non
     assert [message.content for message in mx.messages] == [MESSAGE]
 
 
+async def test_mail_leaves_from_the_address_that_was_asked_for() -> None:
+    async with Receiver() as mx, sender() as made:
+        for source in (("127.0.0.2", "::1"), ("127.0.0.3",)):
+            destination = Destination(name="far.test", hosts=(("127.0.0.1", mx.port),), source=source)
+            assert (await made.deliver(job(destination=destination))).results[0].outcome is Outcome.DELIVERED
+        assert mx.peers == ["127.0.0.2", "127.0.0.3"]
+        destination = Destination(name="far.test", hosts=(("127.0.0.1", mx.port),), source=("192.0.2.1",))
+        (result,) = (await made.deliver(job(destination=destination))).results
+    assert result.outcome is Outcome.DEFERRED
+    assert "cannot send from 192.0.2.1" in result.reply
+
+
 async def test_every_host_is_down() -> None:
     async with sender() as made:
         report = await made.deliver(job(1, 2))
