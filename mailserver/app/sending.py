@@ -33,7 +33,7 @@ _NO_ROUTE = Result(outcome=Outcome.DEFERRED, status="4.3.5", reply="A plugin tha
 class MailDeliverer:
     """`ports.delivery.Deliverer`: recipients in domains that we serve go to `local`, all others to `outbound`.
 
-    Where others go: what a `route` hook says, the sender's smarthost, `queue.relay`, the domain's MX. They leave from the
+    Where others go: what a `route` hook says, the sender's smarthost, `queue.relay`, the domain's MX; always from the
     addresses that are set for the sender's domain.
     """
 

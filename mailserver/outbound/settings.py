@@ -68,9 +68,9 @@ class SendingSettings(Settings):
 
     source_addresses: dict[str, list[str]] = Field(
         {},
-        description="Addresses of this machine to send from, by the domain of the sender, one IPv4 and one IPv6 at most,"
-        ' such as {"example.org" = ["192.0.2.7", "2001:db8::7"]}; "*" is for all others and for reports. Only families'
-        " that are named are used. Empty: as the system chooses.",
+        description="Addresses of this machine to send from, by the domain of the sender, one IPv4 and one IPv6 at"
+        ' most, such as {"example.org" = ["192.0.2.7", "2001:db8::7"]}; "*" is for all others and for reports. Only'
+        " families that are named are used. Empty: as the system chooses.",
     )
 
     @field_validator("source_addresses")
