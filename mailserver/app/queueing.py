@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ from mailserver.model.events import Dropped
 from mailserver.model.ids import QueueId
 from mailserver.queue.control import Filter, QueueControl, Status
 from mailserver.queue.mirror import listed
+from mailserver.queue.state import Item
 
 __all__ = ["queue_operations"]
 
@@ -53,20 +54,12 @@ class _Queue:
     async def listing(self, arguments: Arguments) -> Any:
         """What matches, oldest first."""
         found = []
-        for queue_id in await self._select(arguments):
-            try:
-                item = self._app.queue.item(queue_id)
-            except NotFound:
-                continue
-            row = asdict(listed(item))
-            status = self._control.status(queue_id)
+        async for item in self._matching(arguments):
+            status = self._control.status(item.queue_id)
+            row = {**asdict(listed(item)), "status": status.value, "account": item.envelope.account or ""}
             held = row["held_until"] if status is Status.HELD else 0.0
-            found.append(
-                {
-                    **row, "status": status.value, "account": item.envelope.account or "",
-                    "held_until": None if math.isinf(held) else held,
-                }
-            )  # fmt: skip
+            row["held_until"] = None if math.isinf(held) else held
+            found.append(row)
         return sorted(found, key=lambda row: (row["arrived"], row["queue_id"]))
 
     async def show(self, arguments: Arguments) -> Any:
@@ -108,23 +101,20 @@ class _Queue:
 
     async def flush(self, arguments: Arguments) -> Any:
         """Everything now that is not held."""
-        chosen = await self._select({})
+        chosen = [item.queue_id async for item in self._matching({})]
         return _answer(chosen, await self._control.flush())
 
     async def drop(self, arguments: Arguments) -> Any:
         """Throw them away; nobody is told."""
-        chosen = await self._chosen(arguments)
-        waiting = {}
-        for queue_id in chosen:
-            try:
-                item = self._app.queue.item(queue_id)
-            except NotFound:
-                continue
-            waiting[queue_id] = tuple(str(item.envelope.recipients[position].address) for position in item.waiting)
-        changed = await self._control.drop(chosen)
+        _check_chosen(arguments)
+        waiting = {
+            item.queue_id: tuple(str(item.envelope.recipients[position].address) for position in item.waiting)
+            async for item in self._matching(arguments)
+        }
+        changed = await self._control.drop(waiting)
         for queue_id in changed:
-            self._app.hooks.emit(Dropped(queue_id=queue_id, recipients=waiting.get(queue_id, ())))
-        return _answer(chosen, changed)
+            self._app.hooks.emit(Dropped(queue_id=queue_id, recipients=waiting[queue_id]))
+        return _answer(list(waiting), changed)
 
     async def why(self, arguments: Arguments) -> Any:
         """The whole story of a message: what the history says, and what waits of it."""
@@ -166,14 +156,20 @@ class _Queue:
         return None
 
     async def _chosen(self, arguments: Arguments) -> list[QueueId]:
-        if not any(arguments.get(name) for name in ("from", "to", "domain", "status", "before", "ids", "all")):
-            raise InvalidInput("say which messages are meant")
-        return await self._select(arguments)
+        _check_chosen(arguments)
+        return [item.queue_id async for item in self._matching(arguments)]
 
-    async def _select(self, arguments: Arguments) -> list[QueueId]:
+    async def _matching(self, arguments: Arguments) -> AsyncIterator[Item]:
         wanted = _filter(arguments)
         await self._app.runner.survey()
-        return await self._control.select(wanted)
+        async for item in self._control.matching(wanted):
+            yield item
+
+
+def _check_chosen(arguments: Arguments) -> None:
+    """Nobody changes everything by leaving something out."""
+    if not any(arguments.get(name) for name in ("from", "to", "domain", "status", "before", "ids", "all")):
+        raise InvalidInput("say which messages are meant")
 
 
 def _filter(arguments: Arguments) -> Filter:

@@ -6,7 +6,7 @@ Whatever is asked for, an attempt in hand runs to its end, and its result counts
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -70,11 +70,9 @@ class QueueControl:
             return Status.HELD
         return Status.WAITING if self._schedule.at_rest(queue_id) else Status.ACTIVE
 
-    async def select(self, wanted: Filter) -> list[QueueId]:
-        """The messages that match."""
+    async def matching(self, wanted: Filter) -> AsyncIterator[Item]:
+        """The messages that match, in no order; others have their turn meanwhile."""
         await self._queue.recovered()
-        await self._queue.recovered()
-        found = []
         for number, queue_id in enumerate(self._queue.ids()):
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
@@ -85,8 +83,11 @@ class QueueControl:
             except NotFound:
                 continue
             if self._matches(item, wanted):
-                found.append(queue_id)
-        return found
+                yield item
+
+    async def select(self, wanted: Filter) -> list[QueueId]:
+        """The messages that match."""
+        return [item.queue_id async for item in self.matching(wanted)]
 
     async def hold(self, ids: Iterable[QueueId], until: float | None = None) -> list[QueueId]:
         """Make no attempt before `until` (epoch seconds), or before they are released."""

@@ -141,7 +141,7 @@ def later(daemon: Daemon, mx: Receiver) -> None:
     daemon.start()
     until(lambda: len(run_json(daemon, "history", "--id", kept, "--status", "delivered")) == 2)
     assert len(mx.messages) == 2 and b"kept@" in mx.messages[1].content
-    assert run_json(daemon, "queue", "list") == []
+    until(lambda: not run_json(daemon, "queue", "list"))
     assert run_json(daemon, "history", "--id", undone, "--status", "delivered") == []
 
 
