@@ -19,8 +19,8 @@ __all__ = ["Recovery"]
 _log = structlog.get_logger()
 #: Items that are read in one hop to a thread, and taken in during one turn of the loop: some milliseconds.
 _SLICE = 100
-#: Hops at once: the disk has something to do while others are decoded.
-_AT_ONCE = 4
+#: Hops at once: the disk is busy while others are decoded, and a thread is left for mail that is being sent.
+_AT_ONCE = 3
 #: Seconds until what the disk refused is tried again.
 _AGAIN = 60.0
 
