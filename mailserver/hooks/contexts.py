@@ -25,7 +25,8 @@ class Session:
     """The connection. `service`: smtp, submission, sendmail, imap, http. `peer` is the client's IP address (PROXY
     applied), `port` its port. For a program on this machine (sendmail) `peer` is "uid:33", and `user` its user's name.
 
-    `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated.
+    `helo` is "" before EHLO. `tls` is the protocol version ("TLSv1.3") or "". `account` is set once authenticated;
+    for a user of this machine it is their address here, which need not be an account.
     `certificate` has the e-mail addresses of the client's certificate, if it showed one that is good here;
     `channel_binding` is tls-server-end-point (RFC 5929).
     """

@@ -16,7 +16,7 @@ from mailserver.mime.quote import human, nstring
 from mailserver.mime.tokens import ATEXT, Broken, Cursor
 
 __all__ = [
-    "MAX_ADDRESSES", "MISSING_DOMAIN", "MISSING_MAILBOX", "Address", "parse_addresses", "read_addresses",
+    "MAX_ADDRESSES", "MISSING_DOMAIN", "MISSING_MAILBOX", "Address", "parse_addresses", "read_addresses", "read_list",
     "render_addresses",
 ]  # fmt: skip
 
@@ -65,6 +65,12 @@ def read_addresses(value: bytes) -> tuple[list[Address], bool]:
 
     Who decides by these addresses must know that no other program finds further ones in the field.
     """
+    found, whole = read_list(value)
+    return found, whole and all(entry.valid for entry in found)
+
+
+def read_list(value: bytes) -> tuple[list[Address], bool]:
+    """The entries of an address list, sound or not, and whether that is the whole list."""
     found: list[Address] = []
     pos, end = 0, len(value)
     closed = True
@@ -80,8 +86,7 @@ def read_addresses(value: bytes) -> tuple[list[Address], bool]:
         else:
             found.append(Address(words or quoted or None, None, mailbox, domain))
         pos = match.end()
-    sound = all(entry.valid for entry in found)
-    return found[:MAX_ADDRESSES], pos == end and closed and sound and len(found) <= MAX_ADDRESSES
+    return found[:MAX_ADDRESSES], pos == end and closed and len(found) <= MAX_ADDRESSES
 
 
 def render_addresses(found: Sequence[Address]) -> bytes:

@@ -47,9 +47,10 @@ class Recipient:
 class Envelope:
     """`sender` is None for the null reverse-path `<>`; `envelope_id` is ENVID's value, still in xtext.
 
-    `account` is the account of ours that submitted it (`authenticated_as` is only what AUTH= of MAIL claims); `own`
-    means that this server wrote the message: a report, a notice. Neither is ever true of a stranger's mail, so whoever
-    signs in our name may rely on them. `hold_until` (epoch seconds): not to be sent before (RFC 4865);
+    `account` is the account of ours that submitted it, or the address of the user of this machine who did, where no
+    account has that one (`authenticated_as` is only what AUTH= of MAIL claims); `own` means that this server wrote the
+    message: a report, a notice. Neither is ever true of a stranger's mail, so whoever signs in our name may rely on
+    them. `hold_until` (epoch seconds): not to be sent before (RFC 4865);
     `hold_request` is what was asked for, in the words of a report.
     """
 

@@ -9,7 +9,10 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
+
+from mailserver.net.unix import reachable_path
 
 __all__ = ["AsyncSmtp", "Closed", "Reply", "Smtp", "dot_stuff"]
 
@@ -171,14 +174,19 @@ class Smtp:
 
 
 class AsyncSmtp:
-    """For many at a time: `async with AsyncSmtp(port) as smtp`."""
+    """For many at a time: `async with AsyncSmtp(port) as smtp`; with a path, over a Unix socket."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
-        self._address = (host, port)
+    def __init__(self, port: int | Path, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self._port = port
+        self._host = host
         self._tls = tls
 
     async def __aenter__(self) -> AsyncSmtp:
-        self.reader, self.writer = await asyncio.open_connection(*self._address, ssl=self._tls)
+        if isinstance(self._port, Path):
+            with reachable_path(self._port) as name:
+                self.reader, self.writer = await asyncio.open_unix_connection(name)
+        else:
+            self.reader, self.writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         try:
             self.greeting = await self.reply()
         except BaseException:

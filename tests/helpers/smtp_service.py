@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +37,7 @@ from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Domain, ScramVerifier
 from mailserver.ports.store import ReadableContent
 from mailserver.smtp.service import SmtpService
-from mailserver.smtp.settings import SmtpSettings, SubmissionSettings
+from mailserver.smtp.settings import SendmailSettings, SmtpSettings, SubmissionSettings
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.smtp import AsyncSmtp
 
@@ -88,6 +89,7 @@ class _Directory:
 class SmtpHarness:
     """`async with SmtpHarness() as server`. Accounts anna, ben and cleo@example.test with `PASSWORD`.
 
+    With `path`, a Unix socket for programs on this machine is there (`client("sendmail")`).
     `server.aliases["list"] = ["anna@example.test", "x@far.test"]`; `server.registry` takes hooks before entering.
     """
 
@@ -97,6 +99,8 @@ class SmtpHarness:
         limits: dict[str, Any] | None = None,
         smtp: dict[str, Any] | None = None,
         submission: dict[str, Any] | None = None,
+        sendmail: dict[str, Any] | None = None,
+        path: Path | None = None,
         auth: dict[str, Any] | None = None,
         tls: TlsContexts | None = None,
         store: Any = None,
@@ -124,6 +128,8 @@ class SmtpHarness:
             SubmissionSettings(**{"listen": ["127.0.0.1:0"], "listen_tls": ["127.0.0.1:0"]} | (submission or {})),
         )
         self._rest = (tls, hostname, clock)
+        self._sendmail = SendmailSettings(**(sendmail or {}))
+        self._path = path
         self._space = space
 
     def _registered(self) -> None:
@@ -163,6 +169,7 @@ class SmtpHarness:
         self.service = SmtpService(
             *self._arguments, self.limits, self.hooks, self.store, self.queue, self.login, tls, self.table, hostname,
             _Directory(), clock, space=self._space,  # type: ignore[arg-type]
+            sendmail=self._sendmail, path=self._path,
         )  # fmt: skip
         self.stopping = asyncio.Event()
         self._tasks = []
@@ -183,6 +190,7 @@ class SmtpHarness:
             for connection in listener.connections:
                 connection.abort()
         await asyncio.gather(*self._tasks)
+        self.service.names.close()
         await self.hooks.aclose()
 
     def port(self, name: str = "smtp") -> int:
@@ -192,7 +200,8 @@ class SmtpHarness:
     @contextlib.asynccontextmanager
     async def client(self, name: str = "smtp", **arguments: Any) -> AsyncIterator[AsyncSmtp]:
         """Connected and greeted."""
-        async with AsyncSmtp(self.port(name), **arguments) as smtp:
+        where = self._path if name == "sendmail" and self._path is not None else self.port(name)
+        async with AsyncSmtp(where, **arguments) as smtp:
             yield smtp
 
     async def mail(self, account: str = "anna", mailbox: str = "INBOX") -> list[bytes]:

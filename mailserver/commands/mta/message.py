@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from mailserver.commands.mta.status import DATA, Stopped
-from mailserver.mime.addresses import MISSING_DOMAIN, MISSING_MAILBOX, parse_addresses
+from mailserver.mime.addresses import MISSING_DOMAIN, MISSING_MAILBOX, Address, read_list
 from mailserver.mime.headers import field_value, fields, unfold
 
 __all__ = ["HERE", "Message", "addresses"]
@@ -18,11 +18,14 @@ HERE = "localhost"
 _IN_MEMORY = 1 << 20
 _LONGEST_HEADER = 1 << 20
 _FIELD = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
-_DOT_ATOM = re.compile(r"[^\s\"(),:;<>@\\\[\]]+")
+_NO_DOMAIN = re.compile(rb"@\s*(?:[,;>]|\Z)")
+_MBOX = re.compile(rb">?From (?![ \t]*:)")
+_ATOM = r"[^\s\".(),:;<>@\\\[\]]+"
+_DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
 
 class Message:
-    """`header` without the empty line behind it, `body` in a file; both with the line ends that they came with."""
+    """`header` without the empty line behind it, the body in a file as it came; a context manager."""
 
     def __init__(self, source: BinaryIO, *, dot_ends: bool) -> None:
         self.header = b""
@@ -31,15 +34,16 @@ class Message:
         self._lines = 0
         self._read(_until_dot(source) if dot_ends else iter(source))
 
+    def __enter__(self) -> Message:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._body.close()
+
     @property
     def size(self) -> int:
         """Octets, nearly: as if each line ended with CRLF."""
         return len(self.header) + 2 + self._body.tell() + self._lines
-
-    @property
-    def header_is_ascii(self) -> bool:
-        """No octet beyond 127 in the header."""
-        return self.header.isascii()
 
     def add(self, field: str) -> None:
         """Put a header field, without its line end, on top."""
@@ -80,7 +84,7 @@ class Message:
         header: list[bytes] = []
         size = 0
         for number, line in enumerate(lines):
-            if number == 0 and line.startswith((b"From ", b">From ")):
+            if number == 0 and _MBOX.match(line):
                 continue  # the separator of mbox files
             bare = line.rstrip(b"\r\n")
             size += len(line)
@@ -111,20 +115,22 @@ def _until_dot(source: BinaryIO) -> Iterator[bytes]:
 
 def addresses(text: bytes, *, what: str = "") -> list[str]:
     """The addresses of a list, as they stand in SMTP; names without a domain get `HERE`. Raises Stopped."""
-    out = []
-    for entry in parse_addresses(text):
-        if entry.mailbox is None or entry.domain is None:
-            continue  # the beginning or the end of a group
-        domain = HERE if entry.domain == MISSING_DOMAIN else entry.domain.decode("utf-8", "replace")
-        local = entry.mailbox.decode("utf-8", "replace")
-        if entry.mailbox == MISSING_MAILBOX or not (entry.valid or entry.domain == MISSING_DOMAIN):
-            where = f"in {what}" if what else ""
-            shown = text.decode("utf-8", "replace")[:200]
-            raise Stopped(DATA, f"there is something {where} that is no address: {shown}".replace("  ", " "))
-        if not _DOT_ATOM.fullmatch(local):
-            local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
-        address = f"{local}@{domain}"
-        if not address.isprintable():
-            raise Stopped(DATA, "there is an address with control characters")
-        out.append(address)
-    return out
+    entries, whole = read_list(text)
+    # The beginning and the end of a group have no domain, not even a missing one.
+    found = [_address(entry) for entry in entries if entry.mailbox is not None and entry.domain is not None]
+    if not whole or not all(found) or (_NO_DOMAIN.search(text) and any(not entry.valid for entry in entries)):
+        where = f" in {what}" if what else ""
+        raise Stopped(DATA, f"there is something{where} that is no address: {text.decode('utf-8', 'replace')[:200]}")
+    return found
+
+
+def _address(entry: Address) -> str:
+    """ "" for what is none."""
+    if entry.mailbox in (None, MISSING_MAILBOX) or not (entry.valid or entry.domain == MISSING_DOMAIN):
+        return ""
+    local = (entry.mailbox or b"").decode("utf-8", "replace")
+    if not _DOT_ATOM.fullmatch(local):
+        local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+    domain = HERE if entry.domain == MISSING_DOMAIN else (entry.domain or b"").decode("utf-8", "replace")
+    address = f"{local}@{domain}"
+    return address if address.isprintable() else ""

@@ -50,10 +50,14 @@ def _run(options: Options) -> None:
 
 
 def _send(options: Options) -> None:
-    given = [one for word in options.recipients for one in addresses(word.encode("utf-8", "surrogateescape"))]
+    given = [one for word in options.recipients for one in _addresses(word)]
     if not given and not options.extract:
         raise Stopped(USAGE, "name the recipients, or take them from the header with -t")
-    message = Message(sys.stdin.buffer, dot_ends=options.dot_ends)
+    with Message(sys.stdin.buffer, dot_ends=options.dot_ends) as message:
+        _hand_over(message, options, given)
+
+
+def _hand_over(message: Message, options: Options, given: list[str]) -> None:
     recipients = given + (message.recipients() if options.extract else [])
     if not recipients:
         raise Stopped(DATA, "the message names no recipient in To, Cc or Bcc")
@@ -70,10 +74,16 @@ def _send(options: Options) -> None:
 def _sender(text: str) -> str:
     if not text:
         return ""
-    found = addresses(text.encode("utf-8", "surrogateescape"))
+    found = _addresses(text)
     if len(found) != 1:
         raise Stopped(USAGE, f"-f {text}: one address is expected")
     return found[0]
+
+
+def _addresses(word: str) -> list[str]:
+    if any(c < " " or c == "\x7f" for c in word):
+        raise Stopped(DATA, "there is an address with control characters")
+    return addresses(word.encode("utf-8", "surrogateescape"))
 
 
 def _smtp(options: Options) -> None:
