@@ -21,7 +21,9 @@ from mailserver.storage.settings import StorageSettings
 __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 
 #: The built-in chain; plugins that it does not name follow in order of appearance.
-DEFAULT_PLUGIN_ORDER = ["rate_limit", "suppression", "accounts", "aliases", "dkim", "dane", "mta_sts", "history"]
+DEFAULT_PLUGIN_ORDER = [
+    "rate_limit", "suppression", "srs", "accounts", "aliases", "dkim", "dane", "mta_sts", "history",
+]  # fmt: skip
 
 
 def _host_name(text: str) -> str:

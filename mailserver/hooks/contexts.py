@@ -13,7 +13,8 @@ from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.ports.store import Content, ReadableContent
 
 __all__ = [
-    "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "HeloContext",
+    "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "ForwardContext",
+    "HeloContext",
     "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect",
     "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SearchAnswer", "SearchContext",
     "SenderContext", "Session", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Unresolvable",
@@ -259,6 +260,18 @@ class Route:
     """Hosts in the order to try them, each with its port; instead of the domain's MX."""
 
     hosts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardContext:
+    """`forwarder`, an address of ours, passes a message of `sender` on to an address elsewhere.
+
+    `account` is who submitted it, None for mail of strangers.
+    """
+
+    sender: EmailAddress
+    forwarder: EmailAddress
+    account: AccountId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from mailserver.hooks.contexts import (
     BeforeSendContext,
     ConnectContext,
     Denied,
+    ForwardContext,
     HeloContext,
     MailContext,
     MessageContext,
@@ -196,6 +197,12 @@ class Hooks:
         """False unless a plugin says True before another says False."""
         return await _provide(self._calls["sender_allowed"], ctx, _account) is True
 
+    async def forward_sender(self, ctx: ForwardContext) -> EmailAddress | None:
+        """None: the sender stays. A plugin that is limited to domains is asked about the address that forwards."""
+        calls = self._calls["forward_sender"]
+        answer: EmailAddress | None = await _provide(calls, ctx, _forwarder) if calls else None
+        return answer
+
     async def route(self, ctx: RouteContext) -> Route | None:
         """None: by MX."""
         answer: Route | None = await _provide(self._calls["route"], ctx, _nobody)
@@ -347,6 +354,10 @@ def _of_message(ctx: MessageContext) -> tuple[str, ...]:
 
 def _of_sending(ctx: BeforeSendContext) -> tuple[str, ...]:
     return _key(ctx.envelope.sender)
+
+
+def _forwarder(ctx: ForwardContext) -> tuple[str, ...]:
+    return (ctx.forwarder.key,)
 
 
 def _address(ctx: ResolveContext) -> tuple[str, ...]:

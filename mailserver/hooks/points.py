@@ -11,6 +11,7 @@ from mailserver.hooks.contexts import (
     BeforeSendContext,
     ConnectContext,
     Denied,
+    ForwardContext,
     HeloContext,
     MailContext,
     MessageContext,
@@ -29,6 +30,7 @@ from mailserver.hooks.contexts import (
     TlsPolicyContext,
     Unresolvable,
 )
+from mailserver.model.address import EmailAddress
 from mailserver.model.verdict import Accept, Defer, Quarantine, Reject
 
 __all__ = ["POINTS", "HookPoint", "Kind"]
@@ -78,6 +80,7 @@ POINTS = (
     _provide("scram_verifier", ScramContext, tuple),
     _provide("resolve", ResolveContext, Resolution, Unresolvable),
     _provide("sender_allowed", SenderContext, bool),
+    _provide("forward_sender", ForwardContext, EmailAddress),
     _provide("route", RouteContext, Route, reserved_for="routes per destination"),
     _provide("tls_policy", TlsPolicyContext, TlsPolicy),
     _provide("place", PlaceContext, Placement, reserved_for="Sieve"),

@@ -19,6 +19,7 @@ from mailserver.hooks.contexts import (
     BeforeSendContext,
     ConnectContext,
     Denied,
+    ForwardContext,
     HeloContext,
     MailContext,
     MessageContext,
@@ -39,6 +40,7 @@ from mailserver.hooks.contexts import (
     Unresolvable,
 )
 from mailserver.hooks.imap import ImapCommand
+from mailserver.model.address import EmailAddress
 from mailserver.model.events import Event
 from mailserver.model.ids import AccountId
 from mailserver.model.verdict import Verdict
@@ -57,6 +59,7 @@ Scram = _Hook[ScramContext, tuple[AccountId, ScramVerifier]]
 Resolve = _Hook[ResolveContext, Resolution | Unresolvable]
 SenderAllowed = _Hook[SenderContext, bool]
 RouteFor = _Hook[RouteContext, Route]
+ForwardSender = _Hook[ForwardContext, EmailAddress]
 TlsPolicyFor = _Hook[TlsPolicyContext, TlsPolicy]
 Operation = Callable[[Mapping[str, Any]], Awaitable[Any]]
 Place = _Hook[PlaceContext, Placement]
@@ -181,6 +184,14 @@ class Registry:
     def sender_allowed(self, fn: SenderAllowed) -> SenderAllowed:
         """May an account write as an address? True, False, or None for no opinion; nobody's opinion means no."""
         self.hooks["sender_allowed"].append(fn)
+        return fn
+
+    def forward_sender(self, fn: ForwardSender) -> ForwardSender:
+        """The envelope sender with which a message is forwarded to an address elsewhere; None leaves it what it is.
+
+        Never asked for the null sender.
+        """
+        self.hooks["forward_sender"].append(fn)
         return fn
 
     def route(self, fn: RouteFor) -> RouteFor:

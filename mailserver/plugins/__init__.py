@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.api import Plugin, Settings
-from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, suppression
+from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, srs, suppression
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 
@@ -15,6 +15,7 @@ BUILT_IN: Mapping[str, Plugin] = {
     for plugin in (
         rate_limit.plugin,
         suppression.plugin,
+        srs.plugin,
         accounts.plugin,
         aliases.plugin,
         dkim.plugin,

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mailserver.hooks.contexts import LocalMailbox
+from mailserver.hooks.contexts import ForwardContext, LocalMailbox
+from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Recipient
+from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Directory
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.transaction import Destination
 from mailserver.wire.xtext import encode_unitext, encode_xtext
 
-__all__ = ["forwarded", "forwarded_before", "forwarding_field", "retry_of"]
+__all__ = ["forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "retry_of"]
 
 
 def forwarding_field(destination: Destination) -> bytes:
@@ -27,6 +29,16 @@ def forwarding_field(destination: Destination) -> bytes:
 def forwarded(destination: Destination) -> tuple[Recipient, ...]:
     """To whom an address forwards."""
     return tuple(_instead(destination.recipient, address) for address in destination.remote)
+
+
+async def forwarding_sender(
+    hooks: Hooks, sender: EmailAddress | None, forwarder: EmailAddress, account: AccountId | None
+) -> EmailAddress | None:
+    """The envelope sender for a message that `forwarder` passes on. Raises MailError: a plugin failed."""
+    if sender is None:
+        return None
+    other = await hooks.forward_sender(ForwardContext(sender=sender, forwarder=forwarder, account=account))
+    return other or sender
 
 
 def forwarded_before(destinations: Iterable[Destination], head: bytes) -> bool:

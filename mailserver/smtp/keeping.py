@@ -28,7 +28,7 @@ from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.forwarding import forwarded, forwarding_field, retry_of
+from mailserver.smtp.forwarding import forwarded, forwarding_field, forwarding_sender, retry_of
 from mailserver.smtp.placing import LocalPlace
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
@@ -102,7 +102,7 @@ class Keeper:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
                 raise NotKept(reply_to(error), error.detail or error.text)
-            items.append((b"", tuple(self._retry(place) for place, _ in failed)))
+            items.append(_Item(b"", tuple(self._retry(place) for place, _ in failed)))
         if items:
             await self._enqueue(message, items, fields, stored)
         self._tell(message, stored)
@@ -117,13 +117,17 @@ class Keeper:
             return [error] * len(places)
 
     async def _enqueue(
-        self, message: Message, items: list[tuple[bytes, tuple[Recipient, ...]]], fields: Fields, stored: list[Stored]
+        self, message: Message, items: list[_Item], fields: Fields, stored: list[Stored]
     ) -> None:
-        for number, (header, recipients) in enumerate(items):
+        for number, item in enumerate(items):
             queue_id = new_queue_id() if number else message.queue_id
+            recipients = item.recipients
             envelope = replace(message.envelope, recipients=recipients, account=message.session.account)
             try:
-                await self._queue.inject(queue_id, envelope, message.content, header + fields.transit)
+                if item.forwarder is not None:
+                    sender = await forwarding_sender(self._hooks, envelope.sender, item.forwarder, envelope.account)
+                    envelope = replace(envelope, sender=sender)
+                await self._queue.inject(queue_id, envelope, message.content, item.header + fields.transit)
             except MailError as error:
                 await self._take_back(message.queue_id, stored)
                 raise NotKept(
@@ -168,8 +172,17 @@ class Keeper:
         )  # fmt: skip
 
 
-def _queued_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]:
-    """Header fields and recipients per queue item: one for all direct recipients, one per address that forwards."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards."""
+
+    header: bytes
+    recipients: tuple[Recipient, ...]
+    forwarder: EmailAddress | None = None
+
+
+def _queued_items(message: Message) -> list[_Item]:
+    """One for all direct recipients, one per address that forwards."""
     items = []
     # Who is named twice gets the message once; the first naming counts.
     direct: dict[EmailAddress, Recipient] = {}
@@ -177,10 +190,11 @@ def _queued_items(message: Message) -> list[tuple[bytes, tuple[Recipient, ...]]]
         if message.waits(destination) or (destination.remote and not destination.forwarded):
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
-        items.append((b"", tuple(direct.values())))
+        items.append(_Item(b"", tuple(direct.values())))
     for destination in message.destinations:
         if destination.forwarded and not message.waits(destination):
-            items.append((forwarding_field(destination), forwarded(destination)))
+            address = destination.recipient.address
+            items.append(_Item(forwarding_field(destination), forwarded(destination), address))
     return items
 
 

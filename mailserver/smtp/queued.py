@@ -15,6 +15,7 @@ import structlog
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.mime.trace import return_path
+from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Recipient
 from mailserver.model.errors import AlreadyExists, MailError
@@ -26,7 +27,7 @@ from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.forwarding import forwarded, forwarded_before, forwarding_field, retry_of
+from mailserver.smtp.forwarding import forwarded, forwarded_before, forwarding_field, forwarding_sender, retry_of
 from mailserver.smtp.placing import LocalPlace, find_places
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.resolving import Resolver
@@ -114,7 +115,9 @@ class _Attempt:
             return True
         index, address = self._index(destination), str(destination.recipient.address)
         try:
-            await self._enqueue(recipients, forwarding_field(destination), "forward", address)
+            await self._enqueue(
+                recipients, forwarding_field(destination), "forward", address, forwarder=destination.recipient.address
+            )
         except MailError as error:
             self.results[index] = _of(reply_to(error))
             return False
@@ -156,12 +159,17 @@ class _Attempt:
                 error=error.for_operator,
             )  # fmt: skip
 
-    async def _enqueue(self, recipients: tuple[Recipient, ...], header: bytes, *why: str) -> None:
+    async def _enqueue(
+        self, recipients: tuple[Recipient, ...], header: bytes, *why: str, forwarder: EmailAddress | None = None
+    ) -> None:
         """Raises MailError."""
         job = self._job
         queue_id = derived_queue_id(job.queue_id, *why)
         # The marks of a report are about the message that it is, not about those that follow from it.
         envelope = replace(job.envelope, recipients=recipients, hold_until=None, extra=())
+        if forwarder is not None:
+            sender = await forwarding_sender(self._parts.hooks, envelope.sender, forwarder, envelope.account)
+            envelope = replace(envelope, sender=sender)
         try:
             await self._parts.queue.inject(queue_id, envelope, job.content, header)
         except AlreadyExists:
