@@ -16,6 +16,7 @@ from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
 from mailserver.app.queueing import queue_operations
 from mailserver.app.tls_policies import tls_policy_operations
+from mailserver.app.trying import trial_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
@@ -54,6 +55,7 @@ class Operations:
             **mailbox_operations(app),
             **queue_operations(app),
             **tls_policy_operations(app),
+            **trial_operations(app),
         }
 
     async def __call__(self, request: Request, body: BodyReader) -> Any:

@@ -11,9 +11,10 @@ import click
 from mailserver.commands.engine import perform
 from mailserver.commands.options import config_option, json_option, show, show_rows
 
-__all__ = ["command", "describe"]
+__all__ = ["LEVELS", "command", "describe"]
 
-_LEVELS = {
+#: `TlsLevel` in words.
+LEVELS = {
     "none": "no TLS",
     "opportunistic": "TLS where it is offered, with any certificate; otherwise in the clear",
     "encrypted": "TLS, with any certificate",
@@ -98,7 +99,7 @@ def _host(row: dict[str, Any]) -> Iterator[str]:
     if row["refused"] and row["enforced"]:
         yield f"  not used: {row['refused']}"
     else:
-        yield f"  needs:    {_LEVELS[row['level']].format(names=' or '.join(row['names']))}"
+        yield f"  needs:    {LEVELS[row['level']].format(names=' or '.join(row['names']))}"
     yield f"  because:  {_reason(row)}"
     if not row["enforced"]:
         yield f"  testing:  mail goes all the same{': ' + row['refused'] if row['refused'] else ''}"

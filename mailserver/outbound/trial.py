@@ -17,6 +17,7 @@ from mailserver.outbound.opening import HostFailed, OpenConnection
 from mailserver.outbound.outcomes import judge
 from mailserver.outbound.sender import Sender
 from mailserver.wire.smtp_client.commands import Demands, mail_command, obstacle, rcpt_command
+from mailserver.wire.smtp_client.replies import printable
 from mailserver.wire.smtp_client.transaction import Stage
 
 __all__ = ["CertificateFacts", "HostTrial", "Trial", "try_out"]
@@ -150,9 +151,16 @@ def _certificate(connection: OpenConnection) -> CertificateFacts | None:
         else:
             presented = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
         return CertificateFacts(
-            names=tuple(presented[:_MOST_NAMES]), subject=found.subject.rfc4514_string(),
-            issuer=found.issuer.rfc4514_string(), begins=found.not_valid_before_utc, ends=found.not_valid_after_utc,
+            names=tuple(_line(name) for name in presented[:_MOST_NAMES]),
+            subject=_line(found.subject.rfc4514_string()),
+            issuer=_line(found.issuer.rfc4514_string()),
+            begins=found.not_valid_before_utc,
+            ends=found.not_valid_after_utc,
             sha256=found.fingerprint(SHA256()).hex(),
-        )  # fmt: skip
+        )
     except ValueError:
         return None
+
+
+def _line(text: str) -> str:
+    return printable(text.encode("utf-8", "replace"))
