@@ -276,7 +276,7 @@ def test_config_prints_the_file_that_is_shipped(line: Line) -> None:
 def test_plugins_and_hooks(line: Line) -> None:
     assert [row["name"] for row in line.json("plugin", "list")] == list(BUILT_IN)
     hooks = {row["name"]: row for row in line.json("plugin", "hooks")}
-    assert hooks["resolve"]["plugins"] == ["accounts", "aliases"]
+    assert hooks["resolve"]["plugins"] == ["srs", "accounts", "aliases"]
     assert "on_rcpt" in line("plugin", "hooks").stdout
 
 
