@@ -61,7 +61,8 @@ def test_everything_that_is_written_is_private(daemon: Daemon) -> None:
         smtp.ehlo()
         assert smtp.message("a@far.test", [f"anna@{DOMAIN}"], b"Subject: x\r\n\r\ny\r\n").code == 250
     for path in (daemon.data, *daemon.data.rglob("*")):
-        if not path.is_symlink():
+        # Programs of other users hand in mail through that socket, where its directory lets them.
+        if not path.is_symlink() and path.name != "submit.sock":
             assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 
 
