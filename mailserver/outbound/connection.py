@@ -169,9 +169,9 @@ class Connection(asyncio.Protocol):
 
         Raises ConnectionBroken.
         """
-        self._check()
         if transaction.done:
             return
+        self._check()
         self._transaction = transaction
         octets = transaction.octets()
         if octets or content:
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until the server has taken most of what was written. Raises ConnectionBroken."""
-        self._check()
+        self._check_answer()
         if self._paused:
             self._watch(Stage.CONTENT)
             self._writable = self._loop.create_future()
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
                 await self._writable
             finally:
                 self._writable = None
-            self._check()
+            self._check_answer()
 
     def leave(self, transaction: Transaction) -> None:
         """The transaction is over; so is the connection with a server that said 421, or refused half a message."""
@@ -286,7 +286,12 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
             self._stop_timer()
-        self._check()
+        self._check_answer()
+
+    def _check_answer(self) -> None:
+        """A server may answer and be gone before anyone looks: then its answer counts."""
+        if not self._replies and (self._transaction is None or not self._transaction.done):
+            self._check()
 
     def _wake(self) -> None:
         for future in (self._waiter, self._writable):
