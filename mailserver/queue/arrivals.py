@@ -1,13 +1,18 @@
 """What comes into the schedule: new messages, and at the start those that are on the disk.
 
 Of what a crash left behind, reports first tell their messages that they were made, and only then are they sent, and
-only then is anything new reported: so whatever was cut off, nobody is told twice (ATTACKS F09).
+only then is anything new reported: so whatever was cut off, nobody is told twice (ATTACKS F09). Messages themselves are
+tried while the rest of the disk is still being read; what they have to report waits.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
 
 from mailserver.model.errors import NotFound
 from mailserver.model.ids import QueueId
@@ -21,22 +26,28 @@ from mailserver.queue.timetable import Timetable
 
 __all__ = ["Arrivals"]
 
+_log = structlog.get_logger()
+
 
 class Arrivals:
-    """For one runner."""
+    """For one runner. `spawn` does something beside all else."""
 
     def __init__(
-        self, queue: DiskQueue, schedule: Schedule, timetable: Timetable, settler: Settler, clock: Clock
-    ) -> None:
+        self, queue: DiskQueue, schedule: Schedule, timetable: Timetable, settler: Settler, clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:  # fmt: skip
         self._queue = queue
         self._schedule = schedule
         self._timetable = timetable
         self._settler = settler
         self._clock = clock
+        self._spawn = spawn
         self._caught_up = False
-        #: Found at the start: reports, and messages with something to tell.
+        #: Do all messages know of the reports that were found about them? Before that nothing is reported.
+        self._told = False
+        #: Found at the start: reports; and messages with something to tell, True if that they are late.
         self._reports: list[QueueId] = []
-        self._ends: list[QueueId] = []
+        self._ends: dict[QueueId, bool] = {}
 
     def arrived(self, item: Item) -> None:
         """A message is durable, new or found on the disk."""
@@ -64,9 +75,21 @@ class Arrivals:
             await self._tell_origin(report_id)
             self.announce(report_id)
         self._reports.clear()
-        for queue_id in self._ends:
-            await self._settler.conclude(queue_id)
-        self._ends.clear()
+        self._told = True
+        ends, self._ends = self._ends, {}
+        for queue_id, late in ends.items():
+            try:
+                await self._settler.conclude(queue_id, late=late)
+            except Exception:
+                # A fault of ours with one message must not keep the others.
+                _log.exception("queue.fault", id=queue_id)
+
+    async def conclude(self, queue_id: QueueId, *, late: bool = False) -> None:
+        """`Settler.conclude`, now or as soon as it is known what was reported before."""
+        if self._told:
+            await self._settler.conclude(queue_id, late=late)
+        else:
+            self._ends[queue_id] = late or self._ends.get(queue_id, False)
 
     async def _tell_origin(self, report_id: QueueId) -> None:
         try:
@@ -82,7 +105,10 @@ class Arrivals:
     def _take_in(self, item: Item) -> None:
         states, schedule, waiting = item.recipients, self._schedule, item.waiting
         if len(waiting) < len(states) and (not waiting or reporting.failed(item) or reporting.succeeded(item)):
-            self._ends.append(item.queue_id)
+            if self._told:
+                self._spawn(self._settler.conclude(item.queue_id))
+            else:
+                self._ends.setdefault(item.queue_id, False)
         if not waiting:
             return
         expires = self._timetable.expires(item)

@@ -21,7 +21,7 @@ from mailserver.queue.disk import DiskQueue
 from mailserver.queue.record import Fail, Free, Hold, Plan, Record
 from mailserver.queue.runner import QueueRunner
 from mailserver.queue.state import Item
-from mailserver.queue.unit import UNDER_WAY, Stage
+from mailserver.queue.unit import Stage
 
 __all__ = ["Filter", "QueueControl", "Status"]
 
@@ -104,8 +104,9 @@ class QueueControl:
 
         async def one(queue_id: QueueId) -> None:
             now = self._clock.time()
-            await self._keep(queue_id, Free(at=now), Plan(at=now, next_attempt=now))
+            # In one step with the records in memory: whoever holds it next holds it here and there.
             self._schedule.release(queue_id, self._clock.monotonic())
+            await self._keep(queue_id, Free(at=now), Plan(at=now, next_attempt=now))
 
         return await self._each([i for i in ids if self._schedule.held(i)], one)
 
@@ -140,7 +141,8 @@ class QueueControl:
 
     async def _drop(self, queue_id: QueueId) -> None:
         waiting = set(self._queue.item(queue_id).waiting)
-        busy = [u for u in self._schedule.units(queue_id) if u.stage in UNDER_WAY]
+        # Nothing is begun for one that is only being routed.
+        busy = [u for u in self._schedule.units(queue_id) if u.stage in (Stage.RUNNING, Stage.GONE)]
         if not busy:
             self._schedule.forget(queue_id)
             await self._runner.settler.finish(queue_id)

@@ -116,14 +116,17 @@ class DiskQueue:
         await self._recovery.finished.wait()
 
     async def inject(
-        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b""
-    ) -> None:
+        self, queue_id: QueueId, envelope: Envelope, content: ReadableContent, header: bytes = b"", *,
+        even_if_full: bool = False,
+    ) -> None:  # fmt: skip
         """Keep a message (`header` first) for all recipients of the envelope. Durable on return.
+
+        `even_if_full`: also above `queue.max_items`, for what other messages need before they can go.
 
         Raises StorageFailure, LimitReached (queue full), AlreadyExists (the id): then nothing is kept.
         If the caller is cancelled, the message is kept whole or not at all.
         """
-        self._check_room(queue_id)
+        self._check_room(queue_id, even_if_full=even_if_full)
         size = len(header) + content.size
         new = New(queue_id=queue_id, arrived=self._clock.time(), envelope=envelope, size=size, crc=0)
         head = content.head()
@@ -252,14 +255,15 @@ class DiskQueue:
         if self._closing:
             raise StorageFailure("the server is stopping, try again later")
 
-    def _check_room(self, queue_id: QueueId) -> None:
+    def _check_room(self, queue_id: QueueId, *, even_if_full: bool) -> None:
         self._check_open()
         self._faults.check()
         if queue_id in self._mirror or queue_id in self._reserved or queue_id in self._recovery.unread:
             raise AlreadyExists("the queue has a message of this id")
         if self._spool.unwanted(queue_id):
             raise StorageFailure("the message could not be kept, try again later", detail="a rest of it is in the way")
-        if len(self) + len(self._reserved) >= self._settings.max_items or len(self._reserved) >= _MAX_IN_FLIGHT:
+        full = len(self) + len(self._reserved) >= self._settings.max_items and not even_if_full
+        if full or len(self._reserved) >= _MAX_IN_FLIGHT:
             raise LimitReached("the queue is full, try again later", status="4.3.1", temporary=True)
 
     async def _write(self, incoming: Incoming, content: ReadableContent, header: bytes) -> None:

@@ -27,7 +27,7 @@ from mailserver.queue.arrivals import Arrivals
 from mailserver.queue.attempt import DROPPED, FAULT, Ended, expired, job_for
 from mailserver.queue.disk import DiskQueue
 from mailserver.queue.lanes import SHORTEST_PAUSE
-from mailserver.queue.record import Dot
+from mailserver.queue.record import Dot, Fail, Told
 from mailserver.queue.schedule import Schedule, parked
 from mailserver.queue.settings import QueueSettings
 from mailserver.queue.settling import Settler
@@ -77,7 +77,7 @@ class QueueRunner:
             at_rest=self.schedule.at_rest, remind=self.schedule.remind, announce=self._announce,
             finished=self._finished, expires=lambda item: begun(item) + settings.max_age,
         )  # fmt: skip
-        self._arrivals = Arrivals(queue, self.schedule, self.timetable, self.settler, clock)
+        self._arrivals = Arrivals(queue, self.schedule, self.timetable, self.settler, clock, self._spawn)
         #: Messages that somebody dropped while an attempt for them was in hand.
         self.dropped: set[QueueId] = set()
         self._routing = 0
@@ -220,7 +220,8 @@ class QueueRunner:
             item = self._queue.item(unit.queue_id)
             report = await self._deliver(unit, item, destination, reached)
         except NotFound:
-            report = replace(report, results=())
+            # If that is what a deliverer says, the message is still here, and must be tried again.
+            item = self._still_here(unit.queue_id)
         except StorageFailure as error:
             _log.error("queue.unreadable", id=unit.queue_id, error=error.for_operator)
             report = replace(report, results=(_DISK,) * len(unit.positions))
@@ -228,12 +229,18 @@ class QueueRunner:
             _log.exception("queue.fault", id=unit.queue_id)
         finally:
             self._end(unit, report)
-        if item is None or not report.results:
+        if item is None:
             self.schedule.forget(unit.queue_id)
             return
         # A mailbox of ours never leaves it open whether it has the message.
         in_doubt = frozenset() if destination.local else frozenset(reached)
         await self._settle(unit, item, report, destination.name, in_doubt)
+
+    def _still_here(self, queue_id: QueueId) -> Item | None:
+        try:
+            return self._queue.item(queue_id)
+        except NotFound:
+            return None
 
     async def _deliver(
         self, unit: Unit, item: Item, destination: Destination, reached: set[int]
@@ -283,19 +290,22 @@ class QueueRunner:
             unit.positions, report, at=at, next_attempt=at + due - now, give_up=self._giving_up(unit, now),
             doubtful=self._in_doubt(unit, item, report, reached),
         )  # fmt: skip
-        open_ends = await self.settler.settle(unit.queue_id, ended.records)
+        dropped = [position for position, result in ended.results if result is DROPPED]
+        open_ends = await self.settler.settle(unit.queue_id, [*ended.records, *_told_to_nobody(dropped, at)])
         self._tell(unit, item, ended, at, destination)
-        if ended.deferred and unit.queue_id not in self.dropped:
+        if ended.deferred and unit.queue_id in self.dropped:
+            # Somebody dropped it while its result was being written down.
+            last = Fail(at=at, recipients=ended.deferred, result=DROPPED)
+            open_ends = await self.settler.settle(unit.queue_id, [last, *_told_to_nobody(ended.deferred, at)])
+            self.schedule.take_away(unit)
+        elif ended.deferred:
             unit.positions = ended.deferred
             self.schedule.wait(unit, due)
         else:
             self.schedule.take_away(unit)
         self.wake()
-        if unit.queue_id in self.dropped:
-            failed = dict.fromkeys((p for p, r in ended.results if r is DROPPED), Action.FAILED)
-            await self.settler.keep(unit.queue_id, reporting.told(failed, at, None))
         if open_ends:
-            await self.settler.conclude(unit.queue_id)
+            await self._arrivals.conclude(unit.queue_id)
 
     def _giving_up(self, unit: Unit, now: float) -> Callable[[Result], Result] | None:
         if unit.queue_id in self.dropped:
@@ -337,14 +347,14 @@ class QueueRunner:
             notice = self.timetable.delay_notice(expires)
             late = notice is not None and notice <= now and not self.schedule.held(queue_id)
             self.schedule.remind(queue_id, expires)
-            self._spawn(self.settler.conclude(queue_id, late=late))
+            self._spawn(self._arrivals.conclude(queue_id, late=late))
             return
         for unit in units:
             if parked(unit):
                 self._spawn(self._expire(unit))
         # Whatever is under way has its last attempt now; what waits was due when it expired.
         self.schedule.remind(queue_id, now + _LOOK_AGAIN)
-        self._spawn(self.settler.conclude(queue_id))
+        self._spawn(self._arrivals.conclude(queue_id))
 
     async def _expire(self, unit: Unit) -> None:
         """Its destination did not answer as long as it was here: no attempt would do better."""
@@ -360,3 +370,7 @@ class QueueRunner:
         last = Result(outcome=Outcome.DEFERRED, status="4.4.1", reply=lane.reason or "No server of it answers")
         report = DeliveryReport(results=(last,) * len(unit.positions), feedback=Feedback.FINE)
         await self._settle(unit, item, report, lane.destination.name)
+
+
+def _told_to_nobody(positions: Sequence[int], at: float) -> list[Told]:
+    return reporting.told(dict.fromkeys(positions, Action.FAILED), at, None)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from mailserver.model.envelope import Envelope
 from mailserver.model.errors import AlreadyExists, LimitReached, NotFound, StorageFailure
 from mailserver.model.events import Event, Reported
 from mailserver.model.ids import QueueId
@@ -22,7 +23,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.reports import Action, ReportWriter
 from mailserver.queue import reporting
 from mailserver.queue.disk import DiskQueue
-from mailserver.queue.record import Done, Fail, Record, Try
+from mailserver.queue.record import Record
 from mailserver.queue.state import Item, apply
 
 __all__ = ["Settler"]
@@ -59,14 +60,14 @@ class Settler:
         self._announce = announce
         self._finished = finished
         self._expires = expires
-        #: Messages whose end is being looked at; True: look once more.
-        self._concluding: dict[QueueId, bool] = {}
+        #: Messages whose end is being looked at; not None: look once more, perhaps for what is late.
+        self._concluding: dict[QueueId, bool | None] = {}
         #: Since when (monotonic) a message has something to tell that waits for the rest of it.
         self._since: dict[QueueId, float] = {}
         #: Reports that are durable, and not yet to be sent.
         self.unannounced: set[QueueId] = set()
 
-    async def settle(self, queue_id: QueueId, records: Sequence[Try | Done | Fail]) -> bool:
+    async def settle(self, queue_id: QueueId, records: Sequence[Record]) -> bool:
         """Write down what became of recipients, durable on return; if that was all, the message is gone.
 
         Returns whether there is something to `conclude`.
@@ -101,14 +102,14 @@ class Settler:
         `late`: the time has come to tell of recipients that still wait.
         """
         if queue_id in self._concluding:
-            self._concluding[queue_id] = True
+            self._concluding[queue_id] = late or bool(self._concluding[queue_id])
             return
-        again = True
+        again: bool | None = late
         try:
-            while again:
-                self._concluding[queue_id] = False
-                await self._conclude(queue_id, late=late)
-                again, late = self._concluding[queue_id], False
+            while again is not None:
+                self._concluding[queue_id] = None
+                await self._conclude(queue_id, late=again)
+                again = self._concluding[queue_id]
         finally:
             del self._concluding[queue_id]
 
@@ -151,7 +152,7 @@ class Settler:
             envelope = reporting.mark(report.envelope, item.queue_id, positions)
             self.unannounced.add(asked.report_id)
             octets = _Bytes(report.content)
-            await self._persistently(item.queue_id, lambda: self._queue.inject(asked.report_id, envelope, octets))
+            await self._persistently(item.queue_id, lambda: self._inject(asked.report_id, envelope, octets))
         records = reporting.told(positions, at, report_id)
         if last:
             await self.finish(item.queue_id, records)
@@ -168,6 +169,10 @@ class Settler:
                         recipients=reporting.words((p for p in positions if positions[p] is action), item),
                     )
                 )  # fmt: skip
+
+    async def _inject(self, report_id: QueueId, envelope: Envelope, content: _Bytes) -> None:
+        # A full queue gets empty by this.
+        await self._queue.inject(report_id, envelope, content, even_if_full=True)
 
     async def _head(self, queue_id: QueueId) -> bytes | None:
         """The beginning of the message; None: it has left the queue."""

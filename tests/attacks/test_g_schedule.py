@@ -105,7 +105,7 @@ async def test_g17_one_user_sends_much_and_another_little(tmp_path: Path) -> Non
 async def test_g18_a_thousand_operations_while_mail_is_delivered(tmp_path: Path) -> None:
     """Nothing is lost, nothing comes twice, whatever is asked for meanwhile."""
     chance = random.Random(18)
-    async with QueueHarness(tmp_path).running() as queue:
+    async with QueueHarness(tmp_path, delay_notice="0s").running() as queue:
         deliver = queue.deliverer.deliver
 
         async def slowly(job):  # type: ignore[no-untyped-def]
