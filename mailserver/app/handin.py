@@ -16,6 +16,7 @@ from mailserver.net.unix import local_peer
 from mailserver.smtp.receiver import Receiver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.transaction import Transaction
+from mailserver.wire.future_release import Hold, date_time
 from mailserver.wire.smtp import BadArgument, MailArguments, RcptArguments, parse_mail, parse_rcpt
 
 __all__ = ["BodyReader", "hand_in", "hand_in_local"]
@@ -36,8 +37,11 @@ class BodyReader(Protocol):
         ...
 
 
-async def hand_in(app: Application, sender: str, recipients: Sequence[str], body: BodyReader) -> dict[str, Any]:
-    """Submit the message as the account `sender`, to `recipients` or else to those that its header names.
+async def hand_in(
+    app: Application, sender: str, recipients: Sequence[str], body: BodyReader, hold_until: float | None = None
+) -> dict[str, Any]:
+    """Submit the message as the account `sender`, to `recipients` or else to those that its header names, to be sent at
+    once or at a time (epoch seconds).
 
     Raises:
         MailError: with the words that an SMTP client would have got; nothing was kept.
@@ -52,7 +56,8 @@ async def hand_in(app: Application, sender: str, recipients: Sequence[str], body
     session.logged_in(account.account)
     chunks = body.chunks()
     head = await _head(chunks, app.loaded.config.limits.header_size)
-    transaction = await _envelope(receiver, session, address, list(recipients) or _named(head), body.size)
+    arguments = MailArguments(address, size=body.size, hold=_hold(receiver, hold_until))
+    transaction = await _envelope(receiver, session, arguments, list(recipients) or _named(head))
     intake = receiver.intake(session, transaction)
     async with intake.content:
         await intake.feed(head)
@@ -109,6 +114,19 @@ def _told(reply: Reply, refused: list[list[Any]]) -> dict[str, Any]:
     return {"code": reply.code, "text": f"{reply.status} {reply.text}".strip(), "refused": refused}
 
 
+def _hold(receiver: Receiver, until: float | None) -> Hold | None:
+    """As HOLDUNTIL asks for it (RFC 4865). Raises InvalidInput."""
+    if until is None:
+        return None
+    limit = receiver.hold_limit()
+    if limit is None:
+        raise InvalidInput("messages are not held for later: submission.hold_longest is 0s")
+    if not limit.now < until <= limit.now + limit.longest:
+        latest = date_time(limit.now + limit.longest)
+        raise InvalidInput(f"a message is held until {latest} at most, and not until a time in the past")
+    return Hold(until, f"until;{date_time(until)}")
+
+
 async def _head(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     """The first octets, with the whole header."""
     head = bytearray()
@@ -134,10 +152,10 @@ def _named(head: bytes) -> list[str]:
 
 
 async def _envelope(
-    receiver: Receiver, session: SmtpSession, sender: EmailAddress, recipients: Sequence[str], size: int
+    receiver: Receiver, session: SmtpSession, arguments: MailArguments, recipients: Sequence[str]
 ) -> Transaction:
     transaction = Transaction()
-    refusal = await receiver.mail(session, transaction, MailArguments(sender, size=size))
+    refusal = await receiver.mail(session, transaction, arguments)
     if refusal is not None:
         _check(refusal.reply)
     limit = receiver.parts.limits.recipients

@@ -6,11 +6,12 @@ An operation raises MailError or ValueError with words for the operator; everyth
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 from mailserver.app.application import Application
+from mailserver.app.arguments import Arguments, moment, number, text, texts
 from mailserver.app.handin import BodyReader, hand_in, hand_in_local
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
@@ -19,15 +20,13 @@ from mailserver.app.tls_policies import tls_policy_operations
 from mailserver.app.trying import trial_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
-from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
+from mailserver.model.errors import NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
 from mailserver.ports.directory import Account, Domain
 from mailserver.wire.control import Request
 
 __all__ = ["Operations"]
-
-Arguments = Mapping[str, Any]
 
 
 class Operations:
@@ -62,8 +61,9 @@ class Operations:
         """Run one. Raises ValueError for a command that this version does not know."""
         if request.command == "send":
             return await hand_in(
-                self._app, text(request.arguments, "account"), texts(request.arguments, "recipients"), body
-            )
+                self._app, text(request.arguments, "account"), texts(request.arguments, "recipients"), body,
+                moment(request.arguments, "hold_until"),
+            )  # fmt: skip
         if request.command == "sendmail":
             arguments = request.arguments
             return await hand_in_local(
@@ -227,30 +227,6 @@ class Operations:
             raise NotPermitted(
                 f"{address.domain} is not served; serve it first: mailserver domain add {address.domain}"
             )
-
-
-def text(arguments: Arguments, name: str) -> str:
-    """A text argument, "" when it is missing. Raises ValueError."""
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value
-
-
-def texts(arguments: Arguments, name: str) -> list[str]:
-    """A list of texts. Raises ValueError."""
-    value = arguments.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name} must be a list of texts")
-    return value
-
-
-def number(arguments: Arguments, name: str) -> int:
-    """A number from 0, 0 when it is missing. Raises InvalidInput."""
-    value = arguments.get(name) or 0
-    if type(value) is not int or not 0 <= value < 1 << 62:
-        raise InvalidInput(f"{name} must be a number from 0")
-    return value
 
 
 def _account_row(account: Account) -> dict[str, Any]:

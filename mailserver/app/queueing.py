@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from mailserver.app.application import Application
+from mailserver.app.arguments import Arguments, moment, texts
 from mailserver.app.waiting import describe_item
 from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.events import Dropped
@@ -19,7 +20,6 @@ from mailserver.queue.state import Item
 
 __all__ = ["queue_operations"]
 
-Arguments = Mapping[str, Any]
 _Operation = Callable[[Arguments], Awaitable[Any]]
 _LONGEST_PATTERN = 1000
 
@@ -78,7 +78,7 @@ class _Queue:
     async def hold(self, arguments: Arguments) -> Any:
         """Until `until` (epoch seconds), or for good."""
         chosen = await self._chosen(arguments)
-        until = _moment(arguments, "until")
+        until = moment(arguments, "until")
         return _answer(chosen, await self._control.hold(chosen, until))
 
     async def release(self, arguments: Arguments) -> Any:
@@ -93,7 +93,7 @@ class _Queue:
 
     async def reschedule(self, arguments: Arguments) -> Any:
         """At `at` (epoch seconds); those that are held stay so."""
-        at = _moment(arguments, "at")
+        at = moment(arguments, "at")
         if at is None:
             raise InvalidInput("say when the next attempt is to be made")
         chosen = await self._chosen(arguments)
@@ -184,12 +184,9 @@ def _filter(arguments: Arguments) -> Filter:
         status = Status(patterns["status"]) if patterns["status"] else None
     except ValueError:
         raise InvalidInput(f"the status is one of {', '.join(one.value for one in Status)}") from None
-    ids = arguments.get("ids") or []
-    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-        raise InvalidInput("ids must be a list of queue ids")
     return Filter(
         sender=_address(patterns["from"]), recipient=_address(patterns["to"]), domain=patterns["domain"],
-        status=status, before=_moment(arguments, "before"), ids=frozenset(map(QueueId, ids)),
+        status=status, before=moment(arguments, "before"), ids=frozenset(map(QueueId, texts(arguments, "ids"))),
     )  # fmt: skip
 
 
@@ -198,15 +195,6 @@ def _address(text: str) -> str:
     if not text or text == "<>" or "*" in text or "?" in text:
         return text
     return text if "@" in text.lstrip("@") else f"*@{text.lstrip('@')}"
-
-
-def _moment(arguments: Arguments, name: str) -> float | None:
-    value = arguments.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
-        raise InvalidInput(f"{name} is a time in seconds")
-    return float(value)
 
 
 def _answer(chosen: list[QueueId], changed: list[QueueId]) -> dict[str, Any]:

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 __all__ = ["open_side_database", "transaction"]
 
+_log = structlog.get_logger()
 _BUSY_SECONDS = 5.0
 
 
@@ -27,6 +30,7 @@ def open_side_database(path: Path, version: int, schema: Sequence[str]) -> sqlit
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
+        _log.error("a damaged file is put aside", file=str(path), error=str(error))
     for end in ("-wal", "-shm", ""):
         damaged = path.with_name(path.name + end)
         if damaged.exists():

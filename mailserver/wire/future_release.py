@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["Hold", "HoldLimit", "extension", "parse_hold"]
+__all__ = ["Hold", "HoldLimit", "date_time", "extension", "parse_hold"]
 
 _INTERVAL = re.compile(r"[1-9][0-9]{0,8}")  # RFC 4865 §3: future-release-integer
 # RFC 3339 §5.6, in UTC (RFC 4865 §3). A fraction finer than a microsecond is cut.
@@ -38,7 +38,7 @@ class Hold:
 
 def extension(limit: HoldLimit) -> str:
     """The line of EHLO (RFC 4865 §3)."""
-    return f"FUTURERELEASE {limit.longest} {_shown(limit.now + limit.longest)}"
+    return f"FUTURERELEASE {limit.longest} {date_time(limit.now + limit.longest)}"
 
 
 def parse_hold(name: str, value: str | None, limit: HoldLimit) -> Hold:
@@ -53,7 +53,7 @@ def parse_hold(name: str, value: str | None, limit: HoldLimit) -> Hold:
     if moment < limit.now - _LATE:
         raise ValueError("HOLDUNTIL is a time in the past")
     if moment > limit.now + limit.longest:
-        raise ValueError(f"HOLDUNTIL is at most {_shown(limit.now + limit.longest)}")
+        raise ValueError(f"HOLDUNTIL is at most {date_time(limit.now + limit.longest)}")
     return Hold(moment, f"until;{value}")
 
 
@@ -73,5 +73,6 @@ def _moment(value: str) -> float:
         raise ValueError("HOLDUNTIL is a date and time in UTC: 2026-12-24T18:00:00Z") from None
 
 
-def _shown(epoch: float) -> str:
+def date_time(epoch: float) -> str:
+    """As HOLDUNTIL has it."""
     return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -193,6 +194,18 @@ def choices(daemon: Daemon) -> None:
     assert "1 message dropped" in told and f"no message {missing} waits" in told
     assert "2 messages dropped" in run(daemon, "queue", "drop", "--from", ANNA, "--yes")
     assert run(daemon, "queue", "list") == "the queue is empty\n"
+
+
+def test_send_later_from_the_command_line(make_daemon: DaemonMaker, tmp_path: Path) -> None:
+    message = tmp_path / "message"
+    message.write_text(f"To: {BEN}\n\nHello.\n")
+    with make_daemon() as daemon:
+        before = time.time()
+        run(daemon, "send", "--from", ANNA, "--at", "2h", str(message))
+        (row,) = run_json(daemon, "queue", "list", "--status", "held")
+        assert row["recipients"] == [BEN] and 7190 < row["held_until"] - before < 7260
+        for at in ("2001-02-03", "31d"):
+            assert "a message is held until" in run(daemon, "send", "--from", ANNA, "--at", at, str(message), code=1)
 
 
 @pytest.mark.parametrize("command", ["queue list", "history"])
