@@ -80,7 +80,7 @@ class Removal(_Change):
         self._gone = gone
         self._removed = False
 
-    def prepare(self) -> None:
+    def write(self) -> None:
         """See Task."""
         if self._fd is not None:
             os.close(self._fd)

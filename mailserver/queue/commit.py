@@ -1,9 +1,9 @@
 """Items become durable, or go, in batches.
 
-Threads write and sync the files of new items, many at once; one more thread then syncs the directory for all that came
-while it was busy with the batch before, and removes what is finished. New items wait for no timer; removals, once done,
-wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message costs one
-sync of the directory and not two.
+Threads write and sync the files of new items, many at once; one removes what is finished; and one syncs the directory
+for all that came while it was busy with the batch before. New items wait for no timer, and for no removal. Removals,
+once done, wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message
+costs one sync of the directory and not two.
 
 A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
 "fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
@@ -36,39 +36,17 @@ class Task:
     patient = False
 
     def write(self) -> None:
-        """In one of the writing threads. Raises Exception; then there is nothing to undo."""
-
-    def prepare(self) -> None:
-        """In the thread that syncs, before it does. Raises Exception; then there is nothing to undo."""
+        """In a thread, at once, so that a process which is killed now leaves it done. Raises Exception; then there is
+        nothing to undo."""
 
     def undo(self) -> None:
-        """In the same thread: the directory could not be synced. Raises OSError."""
+        """In the thread that syncs: the directory could not be synced. Raises OSError."""
 
     def done(self, error: Exception | None) -> None:
         """On the loop."""
 
 
 Results = list[tuple[Task, Exception | None]]
-
-
-class _Batch:
-    """What waits for one sync. It is prepared at once, so that a process which is killed now leaves it done."""
-
-    def __init__(self) -> None:
-        self.prepared: list[Task] = []
-        self.failed: Results = []
-        self.size = 0
-        self.hurry = False
-
-    def add(self, task: Task) -> None:
-        self.size += 1
-        self.hurry = self.hurry or not task.patient
-        try:
-            task.prepare()
-        except Exception as error:
-            self.failed.append((task, error))
-        else:
-            self.prepared.append(task)
 
 
 class Committer:
@@ -83,9 +61,12 @@ class Committer:
         self._unfinished = 0
         self._drained: asyncio.Event | None = None
         self._writing: SimpleQueue[Task | None] = SimpleQueue()
+        self._removing: SimpleQueue[Task | None] = SimpleQueue()
         self._syncing: SimpleQueue[Task | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._start(self._sync_all)
+        # Not among the writers: no new item waits for a removal.
+        self._start(lambda: self._write_all(self._removing))
 
     @property
     def failure(self) -> OSError | None:
@@ -93,16 +74,16 @@ class Committer:
         return self._failure
 
     def write(self, task: Task) -> None:
-        """A new item: `write`, `prepare`, sync, `done`."""
+        """A new item: `write` in one of many threads, sync, `done`."""
         self._unfinished += 1
-        if self._unfinished >= len(self._threads) <= self._limit:
-            self._start(self._write_all)
+        if self._unfinished >= self._writers < self._limit:
+            self._start(lambda: self._write_all(self._writing))
         self._writing.put(task)
 
-    def sync(self, task: Task) -> None:
-        """A change that needs no writing: `prepare`, sync, `done`."""
+    def remove(self, task: Task) -> None:
+        """One that goes: `write` in a thread of its own, sync, `done`."""
         self._unfinished += 1
-        self._syncing.put(task)
+        self._removing.put(task)
 
     async def close(self) -> None:
         """When all tasks are done, the threads end."""
@@ -110,19 +91,24 @@ class Committer:
         if self._unfinished:
             await self._drained.wait()
         self._syncing.put(None)
-        for _ in self._threads[1:]:
+        self._removing.put(None)
+        for _ in range(self._writers):
             self._writing.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+
+    @property
+    def _writers(self) -> int:
+        return max(0, len(self._threads) - 2)
 
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=f"queue-commit-{len(self._threads)}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _write_all(self) -> None:
-        while (task := self._writing.get()) is not None:
+    def _write_all(self, tasks: SimpleQueue[Task | None]) -> None:
+        while (task := tasks.get()) is not None:
             try:
                 task.write()
             except Exception as error:
@@ -133,33 +119,33 @@ class Committer:
 
     def _sync_all(self) -> None:
         while (first := self._syncing.get()) is not None:
-            batch = _Batch()
-            batch.add(first)
+            batch, hurry = [first], not first.patient
             latest = time.monotonic() + _PATIENCE
-            while batch.size < _MAX_BATCH:
-                wait = 0.0 if batch.hurry or self._drained is not None else latest - time.monotonic()
+            while len(batch) < _MAX_BATCH:
+                wait = 0.0 if hurry or self._drained is not None else latest - time.monotonic()
                 try:
                     task = self._syncing.get(timeout=wait) if wait > 0 else self._syncing.get_nowait()
                 except Empty:
                     break
                 # None comes when nothing is under way, so never behind a task.
                 if task is not None:
-                    batch.add(task)
+                    batch.append(task)
+                    hurry = hurry or not task.patient
             self._loop.call_soon_threadsafe(self._report, self._commit(batch))
 
-    def _commit(self, batch: _Batch) -> Results:
-        if batch.prepared and self._failure is None:
+    def _commit(self, batch: list[Task]) -> Results:
+        if self._failure is None:
             try:
                 self._sync()
             except OSError as error:
                 self._failure = error
                 self._failed(error)
         if self._failure is not None:
-            for task in batch.prepared:
+            for task in batch:
                 # What cannot be undone was not acknowledged either: at worst it is delivered twice, never lost.
                 with contextlib.suppress(OSError):
                     task.undo()
-        return batch.failed + [(task, self._failure) for task in batch.prepared]
+        return [(task, self._failure) for task in batch]
 
     def _report(self, results: Results) -> None:
         for task, error in results:

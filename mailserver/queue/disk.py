@@ -201,7 +201,7 @@ class DiskQueue:
         self._mirror.apply(queue_id, records)
         fd = await self._tails.release(queue_id)
         removal = Removal(self._spool, queue_id, self._failure, fd, self._forget)
-        self._committer.sync(removal)
+        self._committer.remove(removal)
         try:
             await removal.future
         except StorageFailure:

@@ -26,9 +26,6 @@ class Step(Task):
     def write(self) -> None:
         self._do("write")
 
-    def prepare(self) -> None:
-        self._do("prepare")
-
     def undo(self) -> None:
         self._do("undo")
 
@@ -72,7 +69,7 @@ async def test_one_sync_serves_all_who_came_before_it_began() -> None:
     for step in others[:3]:
         committer.write(step)
     for step in others[3:]:
-        committer.sync(step)
+        committer.remove(step)
     await asyncio.to_thread(until_waiting)
     assert not first.ended.is_set()
     disk.go.release(2)
@@ -83,7 +80,7 @@ async def test_one_sync_serves_all_who_came_before_it_began() -> None:
     # The others came while the first sync ran: it may have missed their names, so one more, for all of them.
     assert disk.syncs == 2
     second = log.index("sync 2")
-    assert {line for line in log[:second] if line.startswith("prepare")} == {f"prepare {n}" for n in range(6)}
+    assert {line for line in log[:second] if line.startswith("write")} == {f"write {n}" for n in range(6)}
     assert log.index("done 0") > log.index("sync 1")
     assert all(log.index(f"done {n}") > second for n in range(1, 6))
 
@@ -93,9 +90,9 @@ async def test_one_that_fails_by_itself_harms_no_other() -> None:
     disk = Disk(log)
     disk.go.release(10)
     committer = Committer(1, disk.sync, lambda error: None)
-    steps = [Step(log, "a", "write"), Step(log, "b", "prepare"), Step(log, "c")]
-    for step in steps:
-        committer.write(step)
+    steps = [Step(log, "a", "write"), Step(log, "b", "write"), Step(log, "c")]
+    for step, begin in zip(steps, (committer.write, committer.remove, committer.write), strict=True):
+        begin(step)
         await step.ended.wait()
     await committer.close()
     assert [type(step.error) for step in steps] == [OSError, OSError, type(None)]
@@ -113,7 +110,7 @@ async def test_after_a_failed_sync_nothing_is_durable_any_more() -> None:
     for step in steps[:2]:
         committer.write(step)
         await step.ended.wait()
-    committer.sync(steps[2])
+    committer.remove(steps[2])
     await committer.close()
     assert [step.error for step in steps] == failures * 3
     assert len(failures) == 1
@@ -161,7 +158,7 @@ async def test_a_removal_waits_for_a_new_item_to_be_synced_with_it() -> None:
     disk = Disk(log)
     committer = Committer(4, disk.sync, lambda error: None)
     removal, item = PatientStep(log, "removal"), Step(log, "item")
-    committer.sync(removal)
+    committer.remove(removal)
     committer.write(item)
     disk.go.release(2)
     await removal.ended.wait()
@@ -176,7 +173,7 @@ async def test_a_removal_does_not_wait_for_ever() -> None:
     committer = Committer(4, disk.sync, lambda error: None)
     removal = PatientStep(log, "removal")
     disk.go.release(1)
-    committer.sync(removal)
+    committer.remove(removal)
     await asyncio.wait_for(removal.ended.wait(), 5)
     await committer.close()
     assert removal.error is None and disk.syncs == 1
@@ -190,13 +187,13 @@ async def test_a_removal_is_done_at_once_and_only_its_sync_waits(monkeypatch: py
     removed = threading.Event()
 
     class Removing(PatientStep):
-        def prepare(self) -> None:
-            super().prepare()
+        def write(self) -> None:
+            super().write()
             removed.set()
 
     committer = Committer(4, disk.sync, lambda error: None)
     removal, item = Removing(log, "removal"), Step(log, "item")
-    committer.sync(removal)
+    committer.remove(removal)
     assert await asyncio.to_thread(removed.wait, 10)
     assert (disk.syncs, removal.ended.is_set()) == (0, False)
     committer.write(item)
