@@ -26,6 +26,9 @@ from mailserver.queue.timetable import Timetable
 
 __all__ = ["Arrivals"]
 
+#: The positions of nearly every message; a hundred thousand of them would be six megabytes.
+_ONLY = (0,)
+
 _log = structlog.get_logger()
 
 
@@ -118,7 +121,8 @@ class Arrivals:
             groups.setdefault((state.next_attempt, state.attempts, state.doubtful), []).append(position)
         for (_, attempts, _), positions in groups.items():
             due = min(self._timetable.due(states[positions[0]]), max(expires, self._clock.monotonic()))
-            schedule.add(item.queue_id, tuple(positions), _payer(item), due=due, expires=expires, attempts=attempts)
+            chosen = _ONLY if positions == [0] else tuple(positions)
+            schedule.add(item.queue_id, chosen, _payer(item), due=due, expires=expires, attempts=attempts)
         held = max(states[position].held_until for position in waiting)
         if held > self._clock.time():
             schedule.hold(item.queue_id, None if math.isinf(held) else self._timetable.held(held))
