@@ -29,15 +29,12 @@ __all__ = ["RELOADABLE", "Reloader"]
 log = structlog.get_logger()
 
 #: Keys and sections that a reload may change.
-RELOADABLE = frozenset(("dns", "domains", "limits", "log", "plugin_order", "plugins", "tls"))
-#: Limits that are built into pools and counters when the server starts.
-_FIXED_LIMITS = (
-    "drain",
-    "password_hashes",
-    "password_queue",
-    "tls_handshake",
-    "trusted",
-)
+RELOADABLE = frozenset(("dns", "domains", "limits", "log", "plugin_order", "plugins", "sendmail", "tls"))
+#: Settings of these sections that are built into pools, counters and sockets when the server starts.
+_FIXED = {
+    "limits": ("drain", "password_hashes", "password_queue", "tls_handshake", "trusted"),
+    "sendmail": ("enabled", "socket", "max_size"),
+}
 #: What plugins contribute to parts that are built once.
 _AT_START = ("http_routes", "imap_command", "service", "store")
 
@@ -104,6 +101,7 @@ class Reloader:
         self._tell_what_stays()
         app.tls.reload(config.tls)
         app.apply_limits(config.limits)
+        app.smtp.local.update(config.sendmail)
         app.resolver.servers.update(config.dns)
         if config.log != app.loaded.config.log:
             logs.configure(config.log.level, config.log.format)
@@ -134,13 +132,13 @@ class Reloader:
         problems = []
         for name in Config.model_fields:
             before, after = getattr(old, name), getattr(new.config, name)
-            if before == after or (name in RELOADABLE and name != "limits"):
+            if before == after or (name in RELOADABLE and name not in _FIXED):
                 continue
-            keys = _FIXED_LIMITS if name == "limits" else getattr(type(after), "model_fields", {})
+            keys = _FIXED[name] if name in _FIXED else getattr(type(after), "model_fields", {})
             changed: list[tuple[str, ...]] = [
                 (name, key) for key in keys if getattr(before, key) != getattr(after, key)
             ]
-            if name == "limits" and not changed:
+            if name in _FIXED and not changed:
                 continue
             for path in changed or [(name,)]:
                 problems.append(new.document.problem(path, "cannot change while the server runs; restart it"))

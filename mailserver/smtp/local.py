@@ -54,6 +54,11 @@ class LocalSubmission(Submission):
         self._users = users
         self._sent = SlidingCounter(_DAY, clock)
 
+    def update(self, settings: SendmailSettings) -> None:
+        """Other users, and another limit, for what comes from now on."""
+        self._limit = settings.messages_per_day
+        self._users.update(settings)
+
     async def connect(self, session: SmtpSession) -> Refusal | None:
         """Who is it?"""
         mark, _, uid = session.facts.peer.partition(":")

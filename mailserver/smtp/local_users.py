@@ -46,6 +46,10 @@ class LocalUsers:
         self._names = names
         self._here = {"localhost", "localhost.localdomain", hostname.lower(), _node()}
 
+    def update(self, settings: SendmailSettings) -> None:
+        """Other users from now on."""
+        self._settings = settings
+
     async def find(self, uid: int) -> LocalUser | Reply:
         """The user, or why nothing is taken from them."""
         home = self._resolver.home()

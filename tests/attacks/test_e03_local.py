@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,4 +147,19 @@ def test_the_socket_is_for_all_and_the_link_beside_the_data_leads_to_it(server: 
     assert server.stop() == 0
     assert not programs.socket.exists()
     assert not link.is_symlink()
+    server.start()
+
+
+def test_a_reload_gives_a_user_other_addresses(server: Daemon, programs: LocalMail) -> None:
+    shop = f"shop@{DOMAIN}"
+    assert programs.run("-f", shop, ANNA, stdin=b"\nx\n").returncode == 77
+    server.write_config({"sendmail": programs.settings + f'\nusers = {{nobody = ["{shop}"]}}'})
+    assert server.process is not None
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while "reloaded" not in server.log_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert programs.run("-f", shop, ANNA, stdin=b"\nx\n").returncode == 0
+    server.write_config({"sendmail": programs.settings})
+    assert server.stop() == 0
     server.start()

@@ -23,6 +23,9 @@ def run(config: str, data: Path, what: Order, body: BinaryIO, later: str) -> Any
     uid = os.geteuid()
     try:
         loaded = load(config or str(SYSTEM_CONFIG))
+    except ConfigurationError as error:
+        raise Stopped(CONFIG, f"the server's configuration is wrong\n{error}") from None
+    try:
         if uid == 0:
             _become_owner(data)
         arguments = {
@@ -32,7 +35,8 @@ def run(config: str, data: Path, what: Order, body: BinaryIO, later: str) -> Any
         with body:
             return direct.run(loaded, "sendmail", arguments, body)
     except ConfigurationError as error:
-        raise Stopped(CONFIG, f"the server's configuration is wrong\n{error}") from None
+        # A key that only the running service has (LoadCredential= of systemd), and the like.
+        raise Stopped(TEMPORARY, f"{later}; this program cannot do its work:\n{error}") from None
     except DataLocked:
         raise Stopped(TEMPORARY, later) from None
     except MailError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mailserver.commands.mta.status import CONFIG, Stopped
 
-__all__ = ["SYSTEM_CONFIG", "SYSTEM_SOCKET", "data_directory", "submit_socket"]
+__all__ = ["SYSTEM_CONFIG", "SYSTEM_SOCKET", "data_directory", "own_data", "submit_socket"]
 
 #: Nothing in the current directory is looked at: whatever calls sendmail may run anywhere.
 SYSTEM_CONFIG = Path("/etc/mailserver/config.toml")
@@ -37,6 +37,16 @@ def data_directory(config: str) -> Path | None:
     settings = _settings(config)
     name = settings.get("data_dir", "maildir")
     return _beside(config) / name if settings and isinstance(name, str) else None
+
+
+def own_data(config: str) -> Path | None:
+    """The server's data, for root and for its owner."""
+    data = data_directory(config)
+    try:
+        mine = data is not None and (os.geteuid() == 0 or data.stat().st_uid == os.geteuid())
+    except OSError:
+        return None
+    return data if mine else None
 
 
 def _beside(config: str) -> Path:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from mailserver.commands.mta.message import HERE, Message, addresses
 from mailserver.commands.mta.options import Options, parse
-from mailserver.commands.mta.places import SYSTEM_CONFIG, data_directory, submit_socket
+from mailserver.commands.mta.places import SYSTEM_CONFIG, own_data, submit_socket
 from mailserver.commands.mta.status import DATA, NO_PERMISSION, TEMPORARY, USAGE, Stopped
 from mailserver.commands.mta.submit import order, submit
 from mailserver.mime.compose import phrase
@@ -99,8 +99,7 @@ def _smtp(options: Options) -> None:
 
 def _queue(options: Options) -> None:
     """`mailserver queue list`, or `flush`, for those whom the server's admin socket answers."""
-    data = data_directory(options.config)
-    if os.geteuid() != 0 and (data is None or not data.exists() or data.stat().st_uid != os.geteuid()):
+    if own_data(options.config) is None:
         raise Stopped(NO_PERMISSION, "only root and the server's own user may see the queue")
     config = options.config or str(SYSTEM_CONFIG)
     group = importlib.import_module("mailserver.commands.group")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import importlib
-import os
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mailserver.app.lock import is_locked
 from mailserver.commands.mta.message import Message
 from mailserver.commands.mta.options import Options
-from mailserver.commands.mta.places import data_directory
+from mailserver.commands.mta.places import own_data
 from mailserver.commands.mta.status import NO_USER, TEMPORARY, UNAVAILABLE, Stopped, of_reply
 from mailserver.net.submit_client import NoServer, SubmitClient
 from mailserver.wire.xtext import encode_xtext
 
 __all__ = ["Order", "order", "submit"]
 
-#: Fewer than the recipients of one message that any server of ours takes.
-_BATCH = 100
+#: RFC 9422 §4: how many recipients one message may have; every server takes so few (RFC 5321 §4.5.3.1.8).
+_RECIPIENTS = re.compile(r"RCPTMAX=([1-9][0-9]{0,5})")
+_FEW = 100
+#: Seconds until we believe that nobody is going to answer.
+_RESTART = 3.0
 
 
 class Order(NamedTuple):
@@ -45,10 +50,19 @@ def order(message: Message, options: Options, sender: str, recipients: Sequence[
 
 def submit(path: Path, message: Message, what: Order, options: Options) -> list[str]:
     """Hand it in; what the server said of each part. Raises Stopped, also when only some recipients were taken."""
-    try:
-        client = SubmitClient(path)
-    except NoServer as error:
-        return _directly(str(error), message, what, options)
+    until = time.monotonic() + _RESTART
+    while True:
+        try:
+            client = SubmitClient(path)
+            break
+        except NoServer as error:
+            later = f"no mail server answers ({error}); try again when it runs"
+            data = own_data(options.config)
+            if data is not None and not is_locked(data):
+                return _directly(data, later, message, what, options)
+            if time.monotonic() > until:
+                raise Stopped(TEMPORARY, later) from None
+            time.sleep(0.25)
     with client:
         try:
             return _dialogue(client, message, what)
@@ -58,11 +72,12 @@ def submit(path: Path, message: Message, what: Order, options: Options) -> list[
 
 def _dialogue(client: SubmitClient, message: Message, what: Order) -> list[str]:
     _good(client.greeting())
-    _good(client.command("EHLO localhost"))
+    limit = _RECIPIENTS.search(_good(client.command("EHLO localhost")))
+    most = int(limit[1]) if limit is not None else _FEW
     done: list[str] = []
     refused: list[tuple[str, int, str]] = []
-    for first in range(0, len(what.recipients), _BATCH):
-        batch = what.recipients[first : first + _BATCH]
+    for first in range(0, len(what.recipients), most):
+        batch = what.recipients[first : first + most]
         _good(client.command(f"MAIL {what.mail}"))
         replies = [(address, *client.command(f"RCPT {argument}")) for address, argument in batch]
         refused += [reply for reply in replies if reply[1] >= 400]
@@ -99,14 +114,8 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _directly(why: str, message: Message, what: Order, options: Options) -> list[str]:
+def _directly(data: Path, later: str, message: Message, what: Order, options: Options) -> list[str]:
     """No server runs. Raises Stopped."""
-    data = data_directory(options.config)
-    later = f"no mail server answers ({why}); try again when it runs"
-    if os.geteuid() != 0 and (data is None or not data.exists() or data.stat().st_uid != os.geteuid()):
-        raise Stopped(TEMPORARY, later)
-    if data is None:
-        raise Stopped(TEMPORARY, f"{later} (and there is no configuration to find its data by)")
     # The whole server is imported only here, where nobody else can do the work.
     direct = importlib.import_module("mailserver.commands.mta.direct")
     done = direct.run(options.config, data, what, message.file(), later)

@@ -18,7 +18,7 @@ from mailserver.commands.mta.message import Message, addresses
 from mailserver.commands.mta.options import Options, parse
 from mailserver.commands.mta.places import submit_socket
 from mailserver.commands.mta.status import Stopped, of_reply
-from mailserver.commands.mta.submit import order
+from mailserver.commands.mta.submit import order, submit
 from mailserver.net.submit_client import NoServer, SubmitClient
 from tests.helpers.daemon import DOMAIN
 
@@ -266,6 +266,24 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, monkeypatch: pytest.Monkey
     with Door(tmp_path / "s", busy, busy, free), SubmitClient(tmp_path / "s") as client:
         assert client.greeting() == (220, "x")
     assert len(waited) == 2
+
+
+def test_a_server_that_restarts_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(tmp_path / "s", b"220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n250 2.0.0 Kept\r\n221 x\r\n")
+    monkeypatch.setattr("mailserver.commands.mta.submit.time.sleep", lambda seconds: door.__enter__())
+    monkeypatch.setattr("mailserver.commands.mta.submit.own_data", lambda config: None)
+    with message(b"\nx\n") as text:
+        done = submit(door.path, text, order(text, Options(), "s@localhost", ["a@b"]), Options())
+    door.__exit__()
+    assert done == ["2.0.0 Kept"]
+
+
+def test_many_recipients_are_given_in_as_many_messages_as_the_server_says(tmp_path: Path) -> None:
+    one = b"250 x\r\n" + b"250 x\r\n" * 2 + b"354 x\r\n250 2.0.0 Kept\r\n"
+    answers = b"220 x\r\n250-x\r\n250 LIMITS RCPTMAX=2\r\n" + one * 2 + b"221 x\r\n"
+    with Door(tmp_path / "s", answers), message(b"\nx\n") as text:
+        what = order(text, Options(), "s@localhost", ["a@b", "c@d", "e@f", "g@h"])
+        assert submit(tmp_path / "s", text, what, Options()) == ["2.0.0 Kept"] * 2
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
