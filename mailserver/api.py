@@ -39,6 +39,7 @@ from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_r
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.mime.compose import message as compose_message
 from mailserver.mime.dkim import BodyHash as DkimBodyHash
 from mailserver.mime.dkim import Signable as DkimSignable
 from mailserver.mime.dkim import author_domain
@@ -100,7 +101,7 @@ from mailserver.net.rates import SlidingCounter, network_keys
 from mailserver.net.side_database import open_side_database, transaction
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
-from mailserver.ports.directory import Account, Alias, Directory, Domain
+from mailserver.ports.directory import Account, Alias, Directory, Domain, Pending
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -187,6 +188,7 @@ __all__ = [
     "Outcome",
     "OverQuota",
     "PasswordVerifier",
+    "Pending",
     "PlaceContext",
     "Placement",
     "Plugin",
@@ -244,6 +246,7 @@ __all__ = [
     "Workers",
     "author_domain",
     "cause_of",
+    "compose_message",
     "decode_unitext",
     "dkim_record",
     "find_address",

@@ -43,9 +43,6 @@ class Operations:
             "account.password": self._account_password,
             "account.quota": self._account_quota,
             "account.remove": self._account_remove,
-            "alias.add": self._alias_add,
-            "alias.list": self._alias_list,
-            "alias.remove": self._alias_remove,
             "domain.add": self._domain_add,
             "domain.list": self._domain_list,
             "domain.remove": self._domain_remove,
@@ -157,26 +154,6 @@ class Operations:
         if arguments.get("purge") is True:
             await self._app.store.remove_account(account.account)
         return {"address": str(account.address), "path": str(self._app.account_path(account.account))}
-
-    # aliases
-
-    async def _alias_add(self, arguments: Arguments) -> Any:
-        address = EmailAddress.parse(text(arguments, "address"))
-        self._served(address)
-        targets = [EmailAddress.parse(target) for target in texts(arguments, "targets")]
-        await self._app.directory.add_alias(address, targets)
-        return {"address": str(address), "targets": [str(target) for target in targets]}
-
-    async def _alias_list(self, arguments: Arguments) -> Any:
-        return [
-            {"address": str(a.address), "targets": [str(t) for t in a.targets], "from_config": a.from_config}
-            for a in self._app.directory.aliases()
-        ]
-
-    async def _alias_remove(self, arguments: Arguments) -> Any:
-        address = EmailAddress.parse(text(arguments, "address"))
-        await self._app.directory.remove_alias(address)
-        return {"address": str(address)}
 
     # domains
 

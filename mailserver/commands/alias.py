@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from mailserver.commands.engine import perform
+from mailserver.commands.moments import moment
 from mailserver.commands.options import config_option, json_option, show_rows
 
 __all__ = ["command"]
@@ -19,12 +24,30 @@ def command() -> None:
 @command.command("add")
 @click.argument("address")
 @click.argument("targets", nargs=-1, required=True)
+@click.option("--confirmed", is_flag=True, help="Ask nobody: the owners of the targets agreed.")
 @config_option
-def add(address: str, targets: tuple[str, ...]) -> None:
+def add(address: str, targets: tuple[str, ...], confirmed: bool) -> None:
     """Send what comes for ADDRESS to the TARGETS, of ours or of anyone. "@DOMAIN" as ADDRESS is not an alias: see
-    `domain add --catch-all`."""
-    done = perform("alias.add", {"address": address, "targets": list(targets)})
+    `domain add --catch-all`.
+
+    A target elsewhere gets a message that asks whether its owner wants this mail, and nothing else until that is
+    answered. To ask again, add the alias again.
+    """
+    done = perform("alias.add", {"address": address, "targets": list(targets), "confirmed": confirmed})
     click.echo(f"{done['address']} → {', '.join(done['targets'])}")
+    for one in done["asked"]:
+        later = f"will be asked at {moment(one['at'])}" if one["at"] > time.time() + 1 else "was asked to agree"
+        click.echo(f"{one['target']} {later}, and gets no mail of {done['address']} before; see: mailserver alias list")
+
+
+@command.command("confirm")
+@click.argument("address")
+@click.argument("target")
+@config_option
+def confirm(address: str, target: str) -> None:
+    """Use TARGET for ADDRESS without waiting for its owner's answer: you know that he agrees."""
+    done = perform("alias.confirm", {"address": address, "target": target})
+    click.echo(f"{done['target']} gets the mail for {done['address']} from now on")
 
 
 @command.command("remove")
@@ -39,6 +62,15 @@ def remove(address: str) -> None:
 @json_option
 @config_option
 def show_all(as_json: bool) -> None:
-    """List all aliases."""
-    columns = {"address": "ADDRESS", "targets": "TARGETS", "from_config": "IN CONFIG"}
-    show_rows(perform("alias.list", {}), columns, as_json=as_json, none="no aliases")
+    """List all aliases, and which targets did not agree yet."""
+    columns = {"address": "ADDRESS", "targets": "TARGETS", "from_config": "IN CONFIG", "waiting": "NOT CONFIRMED YET"}
+    rows = perform("alias.list", {})
+    if not as_json:
+        rows = [{**row, "waiting": [_waiting(one) for one in row["pending"]]} for row in rows]
+    show_rows(rows, columns, as_json=as_json, none="no aliases")
+
+
+def _waiting(one: Mapping[str, Any]) -> str:
+    if one["until"] < time.time():
+        return f"{one['target']} (no answer came; add the alias again to ask again)"
+    return f"{one['target']} (asked, until {moment(one['until'])})"

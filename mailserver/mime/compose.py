@@ -41,6 +41,7 @@ def message(
     epoch: float,
     message_id: str,
     auto_submitted: str = "auto-generated",
+    reply_to: str = "",
 ) -> bytes:
     """A small text message of the server's own, with CRLF line ends.
 
@@ -53,12 +54,14 @@ def message(
         epoch: Seconds since 1970 UTC.
         message_id: Without angle brackets.
         auto_submitted: RFC 3834 §5, so that nobody answers it automatically.
+        reply_to: The address to answer to, where it is not that in From.
     """
     name = f"{phrase(sender_name)} " if sender_name else ""
     lines = [
         f"Date: {format_date(epoch)}",
         f"From: {name}<{_UNSAFE.sub('', sender)}>",
         f"To: <{_UNSAFE.sub('', to)}>",
+        *([f"Reply-To: <{_UNSAFE.sub('', reply_to)}>"] if reply_to else []),
         f"Subject: {unstructured(subject)}",
         f"Message-ID: <{_UNSAFE.sub('', message_id)}>",
         f"Auto-Submitted: {_UNSAFE.sub('', auto_submitted)}",

@@ -15,7 +15,7 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.ids import AccountId
 from mailserver.model.password import ScramVerifier
 
-__all__ = ["Account", "Alias", "Directory", "Domain", "ScramVerifier"]
+__all__ = ["Account", "Alias", "Directory", "Domain", "Pending", "ScramVerifier"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +49,30 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A target whose owner was asked to agree, and did not yet. It gets nothing, also when the question is void.
+
+    `request` names the question; `secret` is the key of the answer to it, which is void after `until` (epoch seconds).
+    """
+
+    target: EmailAddress
+    request: str
+    secret: bytes = field(repr=False)
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """An address that stands for others (addresses of ours or anyone's)."""
+    """An address that stands for others (addresses of ours or anyone's). `pending` are some of the targets."""
 
     address: EmailAddress
     targets: tuple[EmailAddress, ...]
     from_config: bool = False
+    pending: tuple[Pending, ...] = ()
+
+    def awaited(self, target: EmailAddress) -> Pending | None:
+        """What its owner was asked; None: nothing, or he agreed."""
+        return next((one for one in self.pending if one.target.key == target.key), None)
 
 
 class Directory(Protocol):
@@ -131,8 +149,30 @@ class Directory(Protocol):
         """The mail stays. Raises NotFound."""
         ...
 
-    async def add_alias(self, address: EmailAddress, targets: Collection[EmailAddress]) -> None:
+    async def add_alias(
+        self, address: EmailAddress, targets: Collection[EmailAddress], pending: Collection[Pending] = ()
+    ) -> None:
         """Raises AlreadyExists (account or alias), NotFound (its domain)."""
+        ...
+
+    async def ask_targets(self, address: EmailAddress, pending: Collection[Pending]) -> None:
+        """Other questions to owners who did not agree yet. Raises NotFound (alias, or one that is pending)."""
+        ...
+
+    async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
+        """Its owner agreed. Raises NotFound (alias, or one that is pending)."""
+        ...
+
+    def question(self, request: str) -> tuple[Alias, Pending] | None:
+        """The question of this name that is in `accounts.db`, and the alias that it is about."""
+        ...
+
+    def asked(self, target: EmailAddress) -> float:
+        """When a question to this address was, or will be, sent for the last time (epoch seconds); 0: not lately."""
+        ...
+
+    async def note_asked(self, target: EmailAddress, at: float) -> None:
+        """A question to this address is sent then. It is remembered for a day, and when aliases go."""
         ...
 
     async def remove_alias(self, address: EmailAddress) -> None:

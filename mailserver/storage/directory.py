@@ -19,22 +19,16 @@ from pathlib import Path
 
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
-from mailserver.model.errors import (
-    AlreadyExists,
-    InvalidInput,
-    LimitReached,
-    NotFound,
-    NotPermitted,
-    StorageFailure,
-)
+from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, NotFound, NotPermitted, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.ports.clock import Clock, SystemClock
-from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
+from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
+from mailserver.storage import directory_aliases
 from mailserver.storage.directory_config import clashes, from_settings
 from mailserver.storage.directory_db import (
     INSERT_ACCOUNT,
-    INSERT_ALIAS,
     INSERT_APP_PASSWORD,
+    INSERT_ASKED,
     INSERT_DOMAIN,
     Statement,
     account_row,
@@ -50,6 +44,8 @@ MAX_TARGETS = 1000
 MAX_APP_PASSWORDS = 50
 #: Seconds between two notes of an app password's use.
 _USED_EVERY = 3600
+#: Seconds for which it is remembered that the owner of an address was asked.
+_ASKED_FOR = 86_400
 
 
 class SqliteDirectory:
@@ -299,9 +295,11 @@ class SqliteDirectory:
 
         await self._change(prepare, apply)
 
-    async def add_alias(self, address: EmailAddress, targets: Collection[EmailAddress]) -> None:
+    async def add_alias(
+        self, address: EmailAddress, targets: Collection[EmailAddress], pending: Collection[Pending] = ()
+    ) -> None:
         """Make an address stand for others. Raises AlreadyExists, NotFound (domain not served), InvalidInput."""
-        alias = Alias(address=address, targets=tuple(dict.fromkeys(targets)))
+        alias = Alias(address=address, targets=tuple(dict.fromkeys(targets)), pending=tuple(pending))
         if not 0 < len(alias.targets) <= MAX_TARGETS:
             raise InvalidInput(f"an alias has 1 to {MAX_TARGETS} targets")
         if any(target.key == address.key for target in alias.targets):
@@ -309,12 +307,50 @@ class SqliteDirectory:
 
         def prepare() -> list[Statement]:
             self._check_new(address)
-            return [
-                (INSERT_ALIAS, (address.key, position, str(address), str(target)))
-                for position, target in enumerate(alias.targets)
-            ]
+            return directory_aliases.added(alias)
 
         await self._change(prepare, lambda: self._stored.aliases.update({address.key: alias}))
+
+    async def ask_targets(self, address: EmailAddress, pending: Collection[Pending]) -> None:
+        """Other questions in place of those to the same targets. Raises NotFound."""
+        rows: list[Alias] = []
+
+        def prepare() -> list[Statement]:
+            rows.append(directory_aliases.asked(self._stored.aliases.get(address.key), address, pending))
+            return directory_aliases.questions(address, pending)
+
+        await self._change(prepare, lambda: self._stored.aliases.update({address.key: rows[0]}))
+
+    async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
+        """A target is used from now on. Raises NotFound."""
+        rows: list[Alias] = []
+
+        def prepare() -> list[Statement]:
+            alias, statements = directory_aliases.confirmed(self._stored.aliases.get(address.key), address, target)
+            rows.append(alias)
+            return statements
+
+        await self._change(prepare, lambda: self._stored.aliases.update({address.key: rows[0]}))
+
+    def question(self, request: str) -> tuple[Alias, Pending] | None:
+        """What an owner was asked, and for which alias."""
+        found = ((alias, one) for alias in self._stored.aliases.values() for one in alias.pending)
+        return next((pair for pair in found if pair[1].request == request), None)
+
+    def asked(self, target: EmailAddress) -> float:
+        """When its owner was, or will be, asked for the last time; 0: not lately."""
+        return self._stored.asked.get(target.key, 0.0)
+
+    async def note_asked(self, target: EmailAddress, at: float) -> None:
+        """Remember that its owner is asked then."""
+        old = self._clock.time() - _ASKED_FOR
+        statements: list[Statement] = [("DELETE FROM asked WHERE at < ?", (old,)), (INSERT_ASKED, (target.key, at))]
+
+        def apply() -> None:
+            kept = {key: when for key, when in self._stored.asked.items() if when >= old}
+            self._stored.asked = kept | {target.key: at}
+
+        await self._change(lambda: statements, apply)
 
     async def remove_alias(self, address: EmailAddress) -> None:
         """Forget an alias. Raises NotFound, NotPermitted (from the configuration)."""
@@ -324,7 +360,7 @@ class SqliteDirectory:
                 if address.key in self._configured.aliases:
                     raise NotPermitted(f"the alias {address} stands in the configuration file; remove it there")
                 raise NotFound(f"there is no alias {address}")
-            return [("DELETE FROM alias WHERE id = ?", (address.key,))]
+            return directory_aliases.removed(address)
 
         await self._change(prepare, lambda: self._stored.aliases.pop(address.key))
 

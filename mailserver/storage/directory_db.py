@@ -15,22 +15,31 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.ids import AccountId
-from mailserver.ports.directory import Account, Alias, Domain, ScramVerifier
+from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
 
 __all__ = [
-    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_DOMAIN", "Entries", "Statement", "account_row",
-    "app_password_row", "execute", "open_database",
+    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_ASKED", "INSERT_DOMAIN", "INSERT_PENDING",
+    "Entries", "Statement", "account_row", "app_password_row", "execute", "open_database",
 ]  # fmt: skip
 
 Statement = tuple[str, tuple[Any, ...]]
 
-_VERSION = 2
+_VERSION = 3
 _APP_PASSWORDS = """CREATE TABLE app_password (
     account TEXT NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL, hashed BLOB NOT NULL, protocols TEXT NOT NULL,
     created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (account, name)
 ) WITHOUT ROWID"""
+_PENDING = """CREATE TABLE pending (
+    id TEXT NOT NULL, target TEXT NOT NULL, request TEXT NOT NULL, secret BLOB NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (id, target)
+) WITHOUT ROWID"""
+_ASKED = "CREATE TABLE asked (target TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID"
+#: What a database of a version needs to be one of the next. Targets that are there already stay in use.
+_NEXT = {1: (_APP_PASSWORDS,), 2: (_PENDING, _ASKED)}
 _SCHEMA = (
     _APP_PASSWORDS,
+    _PENDING,
+    _ASKED,
     "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
     """CREATE TABLE domain (
         name TEXT PRIMARY KEY, catch_all TEXT NOT NULL, postmaster TEXT NOT NULL, separator TEXT NOT NULL
@@ -53,6 +62,10 @@ INSERT_ACCOUNT = """REPLACE INTO account (id, address, password_hash, scram_salt
 INSERT_APP_PASSWORD = """REPLACE INTO app_password (account, name, salt, hashed, protocols, created, last_used)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""  # noqa: S105
 INSERT_ALIAS = "INSERT INTO alias (id, position, address, target) VALUES (?, ?, ?, ?)"
+#: Also replaces.
+INSERT_PENDING = "REPLACE INTO pending (id, target, request, secret, until) VALUES (?, ?, ?, ?, ?)"
+#: Also replaces.
+INSERT_ASKED = "REPLACE INTO asked (target, at) VALUES (?, ?)"
 
 
 @dataclass(slots=True)
@@ -62,6 +75,8 @@ class Entries:
     domains: dict[str, Domain] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
+    #: Key of a target → when its owner was asked for the last time.
+    asked: dict[str, float] = field(default_factory=dict)
 
     def uses(self, domain: str) -> bool:
         """Whether an account or alias is in this domain."""
@@ -84,9 +99,11 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, Entries]:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise StorageFailure(f"{path} was written by a newer version of this program")
-        if version == 1:
+        if 0 < version < _VERSION:
             with _transaction(db):
-                db.execute(_APP_PASSWORDS)
+                for step in range(version, _VERSION):
+                    for statement in _NEXT[step]:
+                        db.execute(statement)
                 db.execute(f"PRAGMA user_version={_VERSION}")
         elif version == 0:
             with _transaction(db):
@@ -121,6 +138,12 @@ def _load(db: sqlite3.Connection) -> tuple[bytes, Entries]:
         known = entries.aliases.get(key)
         targets = (*known.targets, _address(target)) if known else (_address(target),)
         entries.aliases[key] = Alias(address=_address(address), targets=targets)
+    for key, target, request, answer_key, until in db.execute("SELECT id, target, request, secret, until FROM pending"):
+        alias = entries.aliases.get(key)
+        if alias is not None:
+            row = Pending(target=_address(target), request=request, secret=answer_key, until=until)
+            entries.aliases[key] = replace(alias, pending=(*alias.pending, row))
+    entries.asked.update(db.execute("SELECT target, at FROM asked"))
     return secret, entries
 
 

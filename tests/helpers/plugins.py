@@ -23,8 +23,10 @@ from mailserver.plugins import BUILT_IN
 from mailserver.ports.directory import Account, ScramVerifier
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
+from mailserver.storage.memory import MemoryStore
 from tests.helpers.clock import FakeClock
 from tests.helpers.names import FakeResolver
+from tests.helpers.smtp_service import MemoryQueue
 
 __all__ = ["Server", "make_host", "make_session", "running"]
 
@@ -60,6 +62,8 @@ class Server:
         self.failures = LoginFailures(limits, self.clock)
         self.hooks = Hooks()
         self.resolver = FakeResolver()
+        self.store = MemoryStore()
+        self.queue = MemoryQueue()
         #: Called with each event that a plugin emits.
         self.told: list[Callable[[Event], None]] = []
         self.login = LoginService(self.hooks, AuthSettings(scram=scram), self.failures, self.directory.secret)
@@ -67,7 +71,7 @@ class Server:
         self.host = make_host(
             directory=self.directory, passwords=self.passwords, failed_logins=self.failures, clock=self.clock,
             data_dir=tmp_path, trusted=tuple(limits.trusted), emit=self._emit,
-            resolver=self.resolver,
+            resolver=self.resolver, store=self.store, queue=self.queue,
         )  # fmt: skip
 
     def _emit(self, event: Event) -> None:

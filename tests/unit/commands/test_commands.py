@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,10 +213,31 @@ def test_a_password_keeps_its_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_aliases(line: Line) -> None:
     assert line("alias", "list").stdout == "no aliases\n"
-    line("alias", "add", "info@example.test", "a@example.test", "b@elsewhere.test")
-    assert line.json("alias", "list") == [
-        {"address": "info@example.test", "targets": ["a@example.test", "b@elsewhere.test"], "from_config": False}
+    assert line("alias", "add", "info@example.test", "a@example.test", "b@elsewhere.test").stdout.splitlines() == [
+        "info@example.test → a@example.test, b@elsewhere.test",
+        "b@elsewhere.test was asked to agree, and gets no mail of info@example.test before; see: mailserver alias list",
     ]
+    (row,) = line.json("alias", "list")
+    (pending,) = row.pop("pending")
+    assert row == {
+        "address": "info@example.test", "targets": ["a@example.test", "b@elsewhere.test"], "from_config": False
+    }  # fmt: skip
+    assert (pending["target"], round(pending["until"] - time.time(), -2)) == ("b@elsewhere.test", 604800)
+    assert "b@elsewhere.test (asked, until 20" in line("alias", "list").stdout
+    assert "was asked within the last hour" in line(
+        "alias", "add", "info@example.test", "b@elsewhere.test", code=1
+    ).stderr
+    (letter,) = line.json("queue", "list")
+    assert letter["recipients"] == ["b@elsewhere.test"]
+    words = "b@elsewhere.test gets the mail for info@example.test from now on\n"
+    assert line("alias", "confirm", "info@example.test", "B@elsewhere.test").stdout.lower() == words
+    assert line.json("alias", "list")[0]["pending"] == []
+    assert "waits for no answer of b@elsewhere.test" in line(
+        "alias", "confirm", "info@example.test", "b@elsewhere.test", code=1
+    ).stderr
+    line("alias", "add", "sales@example.test", "c@elsewhere.test", "--confirmed")
+    assert line.json("alias", "list")[1]["pending"] == []
+    line("alias", "remove", "sales@example.test")
     assert line("alias", "remove", "info@example.test").stdout == "info@example.test: alias removed\n"
     assert line("alias", "remove", "info@example.test", code=1).stderr == "Error: there is no alias info@example.test\n"
 

@@ -1,0 +1,44 @@
+"""Aliases and catch-all addresses, and the consent of those whom an alias forwards to.
+
+A target outside of our domains that `alias add` names gets nothing until its owner agreed: he is asked by a letter, and
+agrees by answering it (`asking.py`, `answers.py`). What stands in the configuration file needs no consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mailserver import api
+from mailserver.plugins.aliases.addresses import Addresses
+from mailserver.plugins.aliases.answers import Answers
+from mailserver.plugins.aliases.asking import Asking
+from mailserver.plugins.aliases.operations import Operations
+from mailserver.plugins.aliases.settings import AliasesSettings
+
+__all__ = ["plugin"]
+
+
+@asynccontextmanager
+async def _setup(registry: api.Registry, settings: AliasesSettings, host: api.Host) -> AsyncIterator[None]:
+    addresses = Addresses(host.directory, settings)
+    asking = Asking(host)
+    answers = Answers(host, addresses, asking)
+    operations = Operations(host, addresses, asking)
+    registry.resolve(answers.resolve)
+    registry.resolve(addresses.resolve)
+    registry.sender_allowed(addresses.sender_allowed)
+    registry.on_message(answers.message)
+    registry.operation("alias.add", operations.add)
+    registry.operation("alias.confirm", operations.confirm)
+    registry.operation("alias.list", operations.show)
+    registry.operation("alias.remove", operations.remove)
+    yield
+
+
+plugin = api.Plugin(
+    name="aliases",
+    setup=_setup,
+    settings=AliasesSettings,
+    doc="Addresses that stand for others, with several targets, and catch-all addresses.",
+)

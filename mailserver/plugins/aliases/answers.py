@@ -1,0 +1,86 @@
+"""Answers to the question whether somebody agrees: who writes to the address that only he was told, agrees.
+
+The address proves that its writer read the mail of the target, so it may be written from anywhere: people answer from
+other addresses than those that they are written to. It is no link, so nothing that looks into mail follows it; what
+programs answer on their own does not count (`automatic.py`). What was written goes to the postmaster, as it may be a
+question, or a no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import structlog
+
+from mailserver import api
+from mailserver.plugins.aliases.addresses import Addresses
+from mailserver.plugins.aliases.asking import Asking
+from mailserver.plugins.aliases.automatic import is_automatic
+from mailserver.plugins.aliases.tokens import is_token, matches, request_of
+
+__all__ = ["Answers"]
+
+_log = structlog.get_logger()
+_VOID = api.Unresolvable(
+    reply=api.Reply(
+        550, "5.1.1",
+        "No answer is awaited here any more: it came already, the question was too old, or the alias is gone",
+    )
+)  # fmt: skip
+
+
+class Answers:
+    """The hooks. The one for messages is a plain function: nearly all of them are no answers."""
+
+    def __init__(self, host: api.Host, addresses: Addresses, asking: Asking) -> None:
+        self._host = host
+        self._addresses = addresses
+        self._asking = asking
+
+    def resolve(self, ctx: api.ResolveContext) -> api.Resolution | api.Unresolvable | None:
+        """An answer reaches the postmaster; where there is none to reach, whoever wrote it."""
+        if not is_token(ctx.address) or self._host.directory.domain(ctx.address.domain) is None:
+            return None
+        found = self._find(ctx.address)
+        if found is None:
+            return _VOID
+        postmaster = api.EmailAddress("postmaster", ctx.address.domain)
+        reached = postmaster if self._addresses.reaches(postmaster) else found[1].target
+        return api.Resolution(destinations=(api.Redirect(address=reached),))
+
+    def message(self, ctx: api.MessageContext) -> Awaitable[None] | None:
+        """Is it an answer?"""
+        to = [one.address for one in ctx.envelope.recipients if is_token(one.address)]
+        return self._take(ctx, to) if to else None
+
+    async def _take(self, ctx: api.MessageContext, to: list[api.EmailAddress]) -> None:
+        automatic = is_automatic(ctx.envelope.sender, ctx.content.head())
+        for address in to:
+            found = self._find(address)
+            if found is None:
+                continue
+            alias, asked = found
+            if automatic:
+                _log.info("aliases.automatic_answer", alias=str(alias.address), target=str(asked.target))
+                continue
+            try:
+                await self._host.directory.confirm_target(alias.address, asked.target)
+            except api.NotFound:
+                # Another answer was quicker.
+                continue
+            _log.info("aliases.confirmed", alias=str(alias.address), target=str(asked.target), by="answer")
+            await self._thank(alias, asked)
+
+    async def _thank(self, alias: api.Alias, asked: api.Pending) -> None:
+        try:
+            await self._asking.thank(alias, asked.target)
+        except api.MailError as error:
+            # He agreed all the same.
+            _log.warning("aliases.thanks_not_sent", target=str(asked.target), error=error.for_operator)
+
+    def _find(self, address: api.EmailAddress) -> tuple[api.Alias, api.Pending] | None:
+        """The question that this is the answer to, if it still counts."""
+        found = self._host.directory.question(request_of(address))
+        if found is None or found[1].until <= self._host.clock.time() or not matches(address, *found):
+            return None
+        return found
