@@ -1,0 +1,91 @@
+"""ATTACKS L15: an alias forwards to nobody who did not agree, through the whole server and its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import re
+
+from tests.conftest import DaemonMaker
+from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.receiver import Receiver
+from tests.helpers.smtp import Reply, Smtp
+
+INFO, BERT = f"info@{DOMAIN}", "bert@far.test"
+ANSWER = b"From: <bert@home.test>\r\nSubject: Re: Do you want it?\r\n%b\r\nYes please.\r\n"
+
+
+def bring(daemon: Daemon, sender: str, to: str, content: bytes) -> Reply:
+    """The first refusal, or the last reply."""
+    with Smtp(daemon.ports["smtp"]) as smtp:
+        smtp.ehlo()
+        smtp.command(f"MAIL FROM:<{sender}>")
+        reply = smtp.command(f"RCPT TO:<{to}>")
+        if reply.code == 250:
+            assert smtp.command("DATA").code == 354
+            smtp.send(content + b".\r\n")
+            reply = smtp.reply()
+        return reply
+
+
+async def arrived(mx: Receiver, count: int, daemon: Daemon) -> None:
+    try:
+        async with asyncio.timeout(20):
+            while len(mx.messages) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(daemon.log_text()[-4000:]) from None
+
+
+async def test_l15_the_target_of_an_alias_agrees_by_answering(make_daemon: DaemonMaker) -> None:
+    async with Receiver() as mx:
+        settings = {"queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true\nretry = ["1h"]'}
+        with make_daemon(settings=settings) as daemon:
+            await asyncio.to_thread(daemon.command, "alias", "add", INFO, BERT)
+            await arrived(mx, 1, daemon)
+            question = email.message_from_bytes(mx.messages[0].content, policy=email.policy.default)
+            assert re.match(r"FROM:<postmaster@example\.test>", mx.messages[0].mail)
+            assert mx.messages[0].recipients[0].startswith(f"TO:<{BERT}>")
+            assert question["DKIM-Signature"]
+            token = str(question["Reply-To"]).strip("<>")
+
+            hello = b"From: <x@stranger.test>\r\nSubject: hello\r\n\r\nHello.\r\n"
+            reply = await asyncio.to_thread(bring, daemon, "x@stranger.test", INFO, hello)
+            assert (reply.code, reply.status) == (450, "4.2.1")
+
+            # A program answers, and a server that could not deliver the letter; then he does.
+            vacation = ANSWER % b"Auto-Submitted: auto-replied\r\n"
+            assert (await asyncio.to_thread(bring, daemon, BERT, token, vacation)).code == 250
+            assert (await asyncio.to_thread(bring, daemon, "", token, ANSWER % b"")).code == 250
+            (row,) = await asyncio.to_thread(daemon.command_json, "alias", "list")
+            assert [one["target"] for one in row["pending"]] == [BERT]
+            assert (await asyncio.to_thread(bring, daemon, "bert@home.test", token, ANSWER % b"")).code == 250
+            (row,) = await asyncio.to_thread(daemon.command_json, "alias", "list")
+            assert row["pending"] == []
+            assert (await asyncio.to_thread(bring, daemon, "bert@home.test", token, ANSWER % b"")).code == 550
+
+            await arrived(mx, 2, daemon)
+            assert b"is forwarded to you from now on" in mx.messages[1].content
+            assert (await asyncio.to_thread(bring, daemon, "x@stranger.test", INFO, hello)).code == 250
+            await arrived(mx, 3, daemon)
+            assert mx.messages[2].recipients[0].startswith(f"TO:<{BERT}>")
+            assert f"Delivered-To: {INFO}\r\n".encode() in mx.messages[2].content
+            # The receiver goes on answering meanwhile.
+            await asyncio.to_thread(daemon.stop)
+
+
+async def test_l15_alias_added_while_the_server_is_down_is_asked_when_it_starts(make_daemon: DaemonMaker) -> None:
+    async with Receiver() as mx:
+        settings = {"queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true'}
+        with make_daemon(settings=settings) as daemon:
+            await asyncio.to_thread(daemon.stop)
+            await asyncio.to_thread(daemon.command, "alias", "add", INFO, BERT)
+            await asyncio.to_thread(daemon.start)
+            await arrived(mx, 1, daemon)
+            token = re.search(rb"confirm\+\S+@example\.test", mx.messages[0].content)
+            assert token is not None
+            answered = await asyncio.to_thread(bring, daemon, "bert@home.test", token[0].decode(), ANSWER % b"")
+            assert answered.code == 250
+            await arrived(mx, 2, daemon)
+            await asyncio.to_thread(daemon.stop)
