@@ -139,13 +139,14 @@ class Opener:
             self._tell(way, "", failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
             raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")
         left: Sequence[str] = way.host.addresses
-        effective = way.policy
+        # What an address gets less than the policy says, no other address gets.
+        less: dict[str, TlsPolicy] = {}
         while True:
             dialled = await self._dial(way, left)
             try:
-                return await self._greet(way, effective, dialled, trace)
+                return await self._greet(way, less.get(dialled.address, way.policy), dialled, trace)
             except _OnceMore as again:
-                effective = again.policy
+                less[dialled.address] = again.policy
                 left = (dialled.address, *dialled.left)
             except HostFailed as error:
                 left = dialled.left

@@ -26,9 +26,15 @@ def forwarding_field(destination: Destination) -> bytes:
     return f"Delivered-To: {destination.recipient.address}\r\n".encode()
 
 
-def forwarded(destination: Destination) -> tuple[Recipient, ...]:
-    """To whom an address forwards."""
-    return tuple(_instead(destination.recipient, address) for address in destination.remote)
+def forwarded(destination: Destination, given: set[str]) -> tuple[Recipient, ...]:
+    """To whom an address forwards, but for those who are `given` the message already (keys of addresses); whom it
+    returns is added to them. A message for a thousand names behind a catch-all is one for its target."""
+    found = []
+    for address in destination.remote:
+        if address.key not in given:
+            given.add(address.key)
+            found.append(_instead(destination.recipient, address))
+    return tuple(found)
 
 
 async def forwarding_sender(

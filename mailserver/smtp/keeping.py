@@ -191,10 +191,12 @@ def _queued_items(message: Message) -> list[_Item]:
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
         items.append(_Item(b"", tuple(direct.values())))
+    given = {address.key for address in direct}
     for destination in message.destinations:
         if destination.forwarded and not message.waits(destination):
-            address = destination.recipient.address
-            items.append(_Item(forwarding_field(destination), forwarded(destination), address))
+            recipients = forwarded(destination, given)
+            if recipients:
+                items.append(_Item(forwarding_field(destination), recipients, destination.recipient.address))
     return items
 
 

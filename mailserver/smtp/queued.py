@@ -73,6 +73,8 @@ class _Attempt:
         self._parts = parts
         self._job = job
         self._indexes: dict[int, int] = {}
+        #: Keys of the addresses elsewhere that were given the message.
+        self._given: set[str] = set()
 
     async def run(self) -> None:
         """Raises MailError: what concerns all recipients that have no result then."""
@@ -110,15 +112,18 @@ class _Attempt:
 
     async def _forward(self, destination: Destination) -> bool:
         """Give the message to the other addresses behind this one; False: not now."""
-        recipients = forwarded(destination)
-        if not recipients:
+        if not destination.remote:
             return True
+        recipients = forwarded(destination, self._given)
         index, address = self._index(destination), str(destination.recipient.address)
         try:
-            await self._enqueue(
-                recipients, forwarding_field(destination), "forward", address, forwarder=destination.recipient.address
-            )
+            if recipients:
+                await self._enqueue(
+                    recipients, forwarding_field(destination), "forward", address,
+                    forwarder=destination.recipient.address,
+                )  # fmt: skip
         except MailError as error:
+            self._given.difference_update(recipient.address.key for recipient in recipients)
             self.results[index] = _of(reply_to(error))
             return False
         # Who is to be told what goes along with it (RFC 3461 §5.2.7.1).

@@ -11,7 +11,7 @@ import pytest
 
 from mailserver.hooks.contexts import TlsPolicyContext
 from mailserver.model.delivery import Destination, Feedback, Outcome, Result
-from mailserver.model.dns import Tlsa
+from mailserver.model.dns import Answer, Tlsa
 from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.outbound import tls
 from mailserver.outbound.exchangers import Exchangers
@@ -124,6 +124,30 @@ async def test_a_handshake_that_fails(level: TlsLevel | None, tmp_path: Path) ->
         assert not mx.messages[0].tls
     else:
         assert (result.outcome, result.status, mx.messages) == (Outcome.DEFERRED, "4.7.5", [])
+
+
+class _TwoAddresses(Loopback):
+    async def addresses(self, host: str) -> Answer[str]:
+        return Answer(records=("127.0.0.1", "127.0.0.2"), name=host)
+
+
+async def test_an_address_whose_tls_is_broken_does_not_take_it_from_the_next(tmp_path: Path) -> None:
+    broken = issue().server_context(tmp_path)
+    broken.maximum_version = ssl.TLSVersion.TLSv1_2
+    broken.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # which our ECDSA key cannot do
+    greetings = [b"220 mx.far.test ESMTP\r\n", b"421 4.3.2 Not now\r\n"]
+    events = Events()
+    made = Sender(SendingSettings(), events.hooks, "mail.example.test", Exchangers(_TwoAddresses()))
+    async with Receiver(tls=broken, answers={"GREETING": greetings}) as first:
+        context = issue().server_context(tmp_path)
+        async with Receiver(host="127.0.0.2", port=first.port, tls=context) as second:
+            result = await deliver(made, first)
+    assert (result.outcome, result.address) == (Outcome.DELIVERED, "127.0.0.2")
+    assert result.tls.startswith("TLSv1.3")
+    assert second.messages[0].tls
+    assert [(event.address, event.failure) for event in events.tls()] == [
+        ("127.0.0.1", "validation-failure"), ("127.0.0.2", ""),
+    ]  # fmt: skip
 
 
 async def test_no_tls_policy_means_no_tls(tmp_path: Path) -> None:

@@ -136,6 +136,18 @@ async def test_forwarding_goes_through_the_queue() -> None:
         assert len(server.queue.items) == 1
 
 
+async def test_forwarding_to_one_address_by_many_names_is_one_message() -> None:
+    """One message with a thousand recipients behind a catch-all must not become a thousand for its target."""
+    async with SmtpHarness() as server, server.client() as smtp:
+        server.aliases |= {f"n{n}": ["friend@far.test"] for n in range(30)}
+        server.aliases["team"] = ["friend@far.test", "Friend@FAR.test", "other@else.test"]
+        names = [f"n{n}@{DOMAIN}" for n in range(30)]
+        assert await _send(smtp, names[0], *names, f"team@{DOMAIN}") == (250, "2.0.0")
+        assert [[str(one.address) for one in item.envelope.recipients] for item in server.queue.items] == [
+            ["friend@far.test"], ["other@else.test"],
+        ]  # fmt: skip
+
+
 async def test_e08_aliases_in_a_circle_and_too_wide() -> None:
     async with SmtpHarness() as server, server.client() as smtp:
         server.aliases |= {"a": [f"b@{DOMAIN}"], "b": [f"a@{DOMAIN}"], "half": [f"half@{DOMAIN}", ANNA]}

@@ -134,6 +134,16 @@ async def test_a_redirect_that_the_queue_does_not_take_is_tried_again(server: Sm
     assert await server.mail("anna") == [], "nothing was kept, so nothing comes twice"
 
 
+async def test_an_attempt_forwards_to_one_address_once(server: SmtpHarness) -> None:
+    server.aliases |= {f"n{n}": ["friend@far.test"] for n in range(9)}
+    server.aliases["team"] = ["friend@far.test", "other@else.test"]
+    results = await deliver(server, job(*(f"n{n}@{DOMAIN}" for n in range(9)), f"team@{DOMAIN}"))
+    assert {(result.outcome, result.success) for result in results} == {(Outcome.DELIVERED, Success.PASSED_ON)}
+    assert [[str(one.address) for one in item.envelope.recipients] for item in server.queue.items] == [
+        ["friend@far.test"], ["other@else.test"],
+    ]  # fmt: skip
+
+
 async def test_what_comes_back_to_where_it_was_forwarded_fails(server: SmtpHarness) -> None:
     """ATTACKS F07."""
     server.aliases["away"] = ["x@elsewhere.test"]
