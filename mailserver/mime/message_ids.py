@@ -14,7 +14,10 @@ _ID = re.compile(rb'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\\])*+)>', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]+")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"@', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_OWN = re.compile(rb"(?:\A|\n)(?=message-id[ \t]*:)", re.IGNORECASE)
+_NAMED = b"\nmessage-id"
+#: Fields whose names only begin like it.
+_MOST_TRIED = 20
+_FIELD_END = re.compile(rb"\n(?![ \t])")
 #: What can be named in a line of text without being mistaken for anything else.
 _SOUND = re.compile(rb"[\x21-\x3b\x3d\x3f-\x7e]{3,250}")
 
@@ -54,7 +57,17 @@ def first_message_id(value: bytes) -> bytes | None:
 
 def own_message_id(head: bytes) -> str:
     """The Message-ID of a message that begins with `head`, without `<>`; "" when there is none that can be named."""
-    end = header_block_end(head)
-    field = _OWN.search(head, 0, end)
-    found = first_message_id(value(head[field.end() : end], b"message-id") or b"") if field else None
-    return found.decode("ascii") if found is not None and _SOUND.fullmatch(found) else ""
+    # With a line end before it, the first field begins like every other.
+    lower = b"\n" + head[: header_block_end(head)].lower()
+    at = lower.find(_NAMED)
+    tried = 0
+    while at >= 0 and tried < _MOST_TRIED:
+        end = _FIELD_END.search(lower, at + 1)
+        raw = value(head[at : end.start() if end else len(lower)], b"message-id")
+        if raw is not None:
+            found = first_message_id(raw)
+            return found.decode("ascii") if found is not None and _SOUND.fullmatch(found) else ""
+        # Another name that begins like it.
+        at = lower.find(_NAMED, at + 1)
+        tried += 1
+    return ""

@@ -72,9 +72,10 @@ class Recorder:
         return await self._read(database.related, name)
 
     async def flush(self) -> None:
-        """Everything that was observed is written, or lost."""
-        while self._writing is not None or self._waiting:
-            if self._writing is None:
+        """Everything that was observed until now is written, or lost."""
+        # Twice: what is being written, then what waited meanwhile. On a busy server more comes all the time.
+        for _ in range(2):
+            if self._writing is None and self._waiting:
                 self._begin()
             if self._writing is not None:
                 await asyncio.shield(self._writing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from mailserver.model.events import Accepted, Attempted, Bounced, Delivered, Dro
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.plugins.history import database
 from mailserver.plugins.history.recorder import Recorder, open_recorder
+from mailserver.plugins.history.rows import Rows
 from mailserver.plugins.history.searching import condition
 from tests.helpers.clock import FakeClock
 from tests.helpers.plugins import running
@@ -194,6 +196,26 @@ async def test_a_disk_that_refuses_costs_the_history_and_nothing_else(
         assert recorder.lost == 1
         recorder.observe(accepted(TWO))
         assert await found(recorder) == [(TWO, "accepted", BOB)]
+
+
+async def test_a_search_does_not_wait_until_nothing_happens_any_more(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, write, written = asyncio.get_running_loop(), database.write, 0
+    async with recording(tmp_path, clock) as recorder:
+
+        def busy(db: sqlite3.Connection, rows: Rows) -> None:
+            nonlocal written
+            written += 1
+            loop.call_soon_threadsafe(recorder.observe, accepted(TWO))
+            write(db, rows)
+
+        monkeypatch.setattr(database, "write", busy)
+        recorder.observe(accepted())
+        async with asyncio.timeout(20):
+            assert (ONE, "accepted", BOB) in await found(recorder)
+        assert written <= 2
+        monkeypatch.undo()
 
 
 def _refuse(*_: object) -> None:
