@@ -116,8 +116,9 @@ def test_e04_options_write_no_files(server: Daemon, programs: LocalMail, option:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("place", ["-f", "-F", "-V", "recipient", "-N"])
-def test_a13_no_value_begins_a_line(server: Daemon, programs: LocalMail, end: str, place: str) -> None:
-    value = f"a{end}Bcc: ben@{DOMAIN}{end}RCPT TO:<ben@{DOMAIN}>"
+@pytest.mark.parametrize("text", [f"a{{end}}Bcc: ben@{DOMAIN}{{end}}RCPT TO:<ben@{DOMAIN}>", f"a{{end}}<ben@{DOMAIN}>"])
+def test_a13_no_value_begins_a_line(server: Daemon, programs: LocalMail, end: str, place: str, text: str) -> None:
+    value = text.format(end=end)
     done = programs.run(*([value] if place == "recipient" else [place, value]), ANNA, stdin=b"Subject: s\n\nx\n")
     assert programs.mail(server, "ben") == []
     for message in programs.mail(server):
