@@ -132,7 +132,7 @@ class Attempt:
         reused = connection.reused
         # A server may have closed a connection that waited; then the message must not have been written to it already.
         fresh = not reused or asyncio.get_running_loop().time() - connection.used < _SURELY_OPEN
-        mail = mail_command(envelope, self._demands, features)
+        mail = mail_command(envelope, self._demands, features, encrypted=bool(connection.tls))
         utf8 = features.smtputf8 and (self._demands.smtputf8 or self._demands.utf8_header)
         transaction = Transaction(
             mail,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterable
 from concurrent.futures import Executor
 
 from mailserver.model.errors import InvalidInput
@@ -11,6 +12,7 @@ from mailserver.outbound.connection import Connection
 from mailserver.outbound.smarthosts import Credentials
 from mailserver.wire.smtp_client.auth import AuthFailed, choose, decode
 from mailserver.wire.smtp_client.features import Features
+from mailserver.wire.smtp_client.replies import RemoteReply
 from mailserver.wire.smtp_client.transaction import Stage
 
 __all__ = ["log_in"]
@@ -38,6 +40,7 @@ async def log_in(
         encoded = base64.b64encode(pending) or b"="
         if len(line) + len(encoded) + 3 <= _LONGEST_LINE:
             line, pending = line + b" " + encoded, None
+    said = [line.rpartition(b" ")[2]] if pending is None and mechanism.first else []
     reply = await wire.command(line + b"\r\n", Stage.AUTH, secret=True)
     for _ in range(_MOST_CHALLENGES):
         if reply.code != _CHALLENGE:
@@ -50,7 +53,16 @@ async def log_in(
                 answer = await asyncio.get_running_loop().run_in_executor(hashing, mechanism.answer, challenge)
             else:
                 answer = mechanism.answer(challenge)
-        reply = await wire.command(base64.b64encode(answer) + b"\r\n", Stage.AUTH, secret=True)
+        said.append(base64.b64encode(answer))
+        reply = await wire.command(said[-1] + b"\r\n", Stage.AUTH, secret=True)
     if reply.code != _GOOD:
-        raise AuthFailed(str(reply))
+        raise AuthFailed(_words(reply, [credentials.password.encode(), *said]))
     mechanism.finish()
+
+
+def _words(reply: RemoteReply, secrets: Iterable[bytes]) -> str:
+    """What the server says, which goes into the log and to senders: nothing of it when it says a secret back."""
+    heard = b"\n".join(reply.lines)
+    if any(secret and secret in heard for secret in secrets):
+        return f"{reply.code} {reply.status}".rstrip()
+    return str(reply)

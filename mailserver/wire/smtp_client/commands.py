@@ -69,8 +69,8 @@ def obstacle(demands: Demands, features: Features) -> Obstacle | None:
     return None
 
 
-def mail_command(envelope: Envelope, demands: Demands, features: Features) -> bytes:
-    """MAIL with its CRLF. Raises InvalidInput: a control character in it."""
+def mail_command(envelope: Envelope, demands: Demands, features: Features, *, encrypted: bool = False) -> bytes:
+    """MAIL with its CRLF; `encrypted`: over TLS. Raises InvalidInput: a control character in it."""
     words = [f"MAIL FROM:<{'' if envelope.sender is None else _path(envelope.sender)}>"]
     if features.size_known:
         words.append(f"SIZE={demands.size}")  # RFC 1870 §3
@@ -78,8 +78,8 @@ def mail_command(envelope: Envelope, demands: Demands, features: Features) -> by
         words.append("BODY=8BITMIME")
     if features.smtputf8 and (demands.smtputf8 or demands.utf8_header):
         words.append("SMTPUTF8")
-    if demands.require_tls:
-        words.append("REQUIRETLS")
+    if demands.require_tls or (envelope.require_tls and features.require_tls and encrypted):
+        words.append("REQUIRETLS")  # RFC 8689 §5: reports too, though they go out without it as well.
     if features.dsn:
         if envelope.dsn_return is not None:
             words.append("RET=FULL" if envelope.dsn_return is DsnReturn.FULL else "RET=HDRS")

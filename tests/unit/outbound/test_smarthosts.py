@@ -177,6 +177,29 @@ async def test_a_login_that_fails_is_our_own_affair(
     assert secret not in out.out + out.err
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_a_server_that_says_the_password_back_tells_it_to_nobody(
+    mechanism: str, tmp_path: Path, root: Issued, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it says goes into the log, into the history and into reports (ATTACKS N03)."""
+    setup = Setup(tmp_path, root)
+
+    def echo(line: bytes) -> bytes:
+        if line == b"AUTH LOGIN" or line == base64.b64encode(USER.encode()):
+            return b"334 UGFzc3dvcmQ6\r\n"
+        return b"535 5.7.8 No: " + line + b" is " + PASSWORD.encode() + b"\r\n"
+
+    answers: Any = {"AUTH": echo, "OTHER": echo}
+    async with Receiver(tls_features=(f"AUTH {mechanism}",), tls=setup.context, answers=answers) as mx:
+        result = await setup.send(mx)
+    assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.7.8")
+    assert "535 5.7.8" in result.reply
+    captured = capsys.readouterr()
+    for secret in (PASSWORD, base64.b64encode(PASSWORD.encode()).decode(),
+                   base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()):  # fmt: skip
+        assert secret not in result.reply + captured.out + captured.err
+
+
 async def test_a_server_without_a_mechanism_that_we_know(tmp_path: Path, root: Issued) -> None:
     setup = Setup(tmp_path, root)
     async with Receiver(tls_features=("AUTH GSSAPI",), tls=setup.context) as mx:

@@ -334,6 +334,20 @@ async def test_requiretls(offered: bool, leaf: Issued, tmp_path: Path) -> None:
         assert mx.verbs() == ["EHLO", "STARTTLS", "EHLO", "QUIT"]
 
 
+async def test_a_report_about_requiretls_asks_for_it_where_it_is_known(leaf: Issued, tmp_path: Path) -> None:
+    """RFC 8689 §5: it MUST have it too, and goes out where that is not known all the same."""
+    context = leaf.server_context(tmp_path)
+    for tls_features, mail in ((("REQUIRETLS",), "FROM:<> REQUIRETLS"), ((), "FROM:<>")):
+        async with Receiver(tls_features=tls_features, tls=context) as mx:
+            result = await deliver(with_policy(None)[0], mx, require_tls=True, sender="")
+        assert result.outcome is Outcome.DELIVERED
+        assert mx.messages[0].mail == mail
+    async with Receiver(features=("REQUIRETLS",)) as mx:
+        # RFC 8689 §2: an offer in the clear means nothing.
+        assert (await deliver(with_policy(None)[0], mx, require_tls=True, sender="")).outcome is Outcome.DELIVERED
+    assert mx.messages[0].mail == "FROM:<>"
+
+
 async def test_requiretls_with_a_certificate_of_nobody_knows_whom(leaf: Issued, tmp_path: Path) -> None:
     """Without a policy the operator's word or DNSSEC names the host, and its certificate must be good (G20)."""
     made, _ = with_policy(None)
