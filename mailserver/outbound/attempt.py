@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -18,7 +19,7 @@ from mailserver.outbound.outcomes import judge, too_many_recipients
 from mailserver.outbound.settings import SendingSettings
 from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.wire.dotstuff import Stuffer, stuff
-from mailserver.wire.smtp_client.commands import Demands, mail_command, obstacle, rcpt_command
+from mailserver.wire.smtp_client.commands import Demands, Obstacle, mail_command, obstacle, rcpt_command
 from mailserver.wire.smtp_client.transaction import Transaction
 
 __all__ = ["Attempt", "Connections"]
@@ -50,7 +51,7 @@ class Connections(Protocol):
 
 
 class Attempt:
-    """Gathers results: `run` once."""
+    """Gathers results: `run` once. `demands` are those of the message, without its recipients."""
 
     def __init__(
         self, job: Job, content: OutgoingContent, settings: SendingSettings, connections: Connections, demands: Demands
@@ -92,7 +93,7 @@ class Attempt:
     async def _over_waiting(self) -> None:
         while self._waiting and (connection := self._connections.take()) is not None:
             try:
-                if obstacle(self._demands, connection.features) is not None:
+                if self._obstacle(connection) is not None:
                     return  # Perhaps another host of the destination can take it.
                 await self._use(connection)
             except HostFailed:
@@ -106,7 +107,7 @@ class Attempt:
         while self._waiting:
             connection = await self._connections.open(host)
             try:
-                refusal = obstacle(self._demands, connection.features)
+                refusal = self._obstacle(connection)
                 if refusal is not None:
                     raise HostFailed(refusal.text, refusal.status, permanent=True, feedback=Feedback.FINE,
                                      address=connection.address)  # fmt: skip
@@ -132,10 +133,10 @@ class Attempt:
         reused = connection.reused
         # A server may have closed a connection that waited; then the message must not have been written to it already.
         fresh = not reused or asyncio.get_running_loop().time() - connection.used < _SURELY_OPEN
-        mail = mail_command(envelope, self._demands, features, encrypted=bool(connection.tls))
-        utf8 = features.smtputf8 and (self._demands.smtputf8 or self._demands.utf8_header)
+        demands = self._demanded(chosen)
+        utf8 = features.smtputf8 and (demands.smtputf8 or demands.utf8_header)
         transaction = Transaction(
-            mail,
+            mail_command(envelope, demands, features, encrypted=bool(connection.tls)),
             [rcpt_command(envelope.recipients[index], features, smtputf8=utf8) for index in chosen],
             features,
             self._content.size,
@@ -167,6 +168,25 @@ class Attempt:
         self._take(connection, transaction, chosen)
         return wire.usable
 
+    def _obstacle(self, connection: OpenConnection) -> Obstacle | None:
+        """What keeps the message from this server for everyone who still waits."""
+        return obstacle(self._demanded(self._nameable(connection) or self._waiting), connection.features)
+
+    def _nameable(self, connection: OpenConnection) -> list[int]:
+        """Those who wait and whose address this server can be told (RFC 6531 §3.2)."""
+        if connection.features.smtputf8:
+            return self._waiting
+        return [index for index in self._waiting if self._is_ascii(index)]
+
+    def _demanded(self, indexes: Sequence[int]) -> Demands:
+        """What the message and these recipients ask of a server."""
+        if self._demands.smtputf8 or all(map(self._is_ascii, indexes)):
+            return self._demands
+        return replace(self._demands, smtputf8=True)
+
+    def _is_ascii(self, index: int) -> bool:
+        return self._job.envelope.recipients[index].address.local.isascii()
+
     def _choose(self, connection: OpenConnection) -> list[int]:
         """Whom this transaction is for, within the bounds of the server (RFC 9422 §4) and ours."""
         features = connection.features
@@ -175,10 +195,11 @@ class Attempt:
         most = self._settings.recipients_per_message
         if features.recipients:
             most = min(most, features.recipients)
+        nameable = self._nameable(connection)
         if not features.domains:
-            return self._waiting[:most]
+            return nameable[:most]
         known, chosen = set(connection.domains), list[int]()
-        for index in self._waiting:
+        for index in nameable:
             domain = self._job.envelope.recipients[index].address.domain
             if len(chosen) < most and (domain in known or len(known) < features.domains):
                 known.add(domain)

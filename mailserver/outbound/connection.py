@@ -201,7 +201,8 @@ class Connection(asyncio.Protocol):
             self._check_answer()
 
     def leave(self, transaction: Transaction) -> None:
-        """The transaction is over; so is the connection with a server that said 421, or refused half a message."""
+        """The transaction is over; so is the connection with a server that said 421, or refused RSET or half a message.
+        """
         self._transaction = None
         self._stop_timer()
         if transaction.closing is not None or transaction.torn:

@@ -51,7 +51,11 @@ def judge(stage: Stage, reply: RemoteReply) -> Judgement:
         return Judgement(Outcome.DEFERRED, "4.5.0", Feedback.FINE)
     status, feedback = reply.status, _feedback(stage, reply)
     for_now = (
-        reply.code < 500 or status[:1] in ("2", "4") or reply.code == _NEEDS_MORE or feedback is not Feedback.FINE
+        reply.code < 500
+        or status[:1] in ("2", "4")
+        or reply.code == _NEEDS_MORE
+        or feedback is not Feedback.FINE
+        or (stage is Stage.RCPT and too_many_recipients(reply))
     )
     return Judgement(
         Outcome.DEFERRED if for_now else Outcome.FAILED, ("4" if for_now else "5") + (status[1:] or ".0.0"), feedback

@@ -179,18 +179,17 @@ def _promises_tls(connection: OpenConnection) -> bool:
 
 
 def _demands(envelope: Envelope, content: OutgoingContent) -> Demands:
-    """What this message asks of a server.
+    """What this message asks of a server, whoever its recipients are.
 
     Domains are in A-labels here, so what may be internationalized are local parts and, if its sender said so, the
     header (RFC 6531 §3.2). A report goes out even where REQUIRETLS is not known (RFC 8689 §5).
     """
     sender = envelope.sender
-    utf8 = not all(recipient.address.local.isascii() for recipient in envelope.recipients)
     return Demands(
         size=content.size,
         eight_bit=content.eight_bit,
         utf8_header=content.utf8_header,
-        smtputf8=utf8 or not (sender is None or sender.local.isascii()) or (envelope.smtputf8 and content.utf8_header),
+        smtputf8=not (sender is None or sender.local.isascii()) or (envelope.smtputf8 and content.utf8_header),
         require_tls=envelope.require_tls and sender is not None,
     )
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 from mailserver.hooks.contexts import ForwardContext, LocalMailbox
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
-from mailserver.model.envelope import Recipient
+from mailserver.model.envelope import Notify, Recipient
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Directory
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.transaction import Destination
 from mailserver.wire.xtext import encode_unitext, encode_xtext
 
-__all__ = ["forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "retry_of"]
+__all__ = ["expands", "forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "retry_of"]
 
 
 def forwarding_field(destination: Destination) -> bytes:
@@ -28,13 +28,21 @@ def forwarding_field(destination: Destination) -> bytes:
 
 def forwarded(destination: Destination, given: set[str]) -> tuple[Recipient, ...]:
     """To whom an address forwards, but for those who are `given` the message already (keys of addresses); whom it
-    returns is added to them. A message for a thousand names behind a catch-all is one for its target."""
+    returns is added to them. A message for a thousand names behind a catch-all is one for its target.
+
+    Whoever it is, is to report success only where it is the one (RFC 3461 §5.2.7)."""
+    recipient = _without_success(destination.recipient) if expands(destination) else destination.recipient
     found = []
     for address in destination.remote:
         if address.key not in given:
             given.add(address.key)
-            found.append(_instead(destination.recipient, address))
+            found.append(_instead(recipient, address))
     return tuple(found)
+
+
+def expands(destination: Destination) -> bool:
+    """Is success to be reported by us, because there are many who would (RFC 3461 §5.2.7.3 (c))?"""
+    return len(destination.remote) > 1 and Notify.SUCCESS in destination.recipient.notify
 
 
 async def forwarding_sender(
@@ -59,14 +67,21 @@ def forwarded_before(destinations: Iterable[Destination], head: bytes) -> bool:
 def retry_of(recipient: Recipient, mailbox: LocalMailbox, directory: Directory) -> Recipient:
     """Whom a queue item names for a mailbox that failed: the account itself, since an alias has other targets.
 
-    The detail behind the sub-address separator goes along.
+    The detail behind the sub-address separator goes along. Success was reported with that of the other mailboxes.
     """
     account = EmailAddress.parse(mailbox.account)
     if mailbox.detail:
         domain = directory.domain(account.domain)
         separator = domain.subaddress_separator if domain is not None else "+"
         account = EmailAddress(f"{account.local}{separator}{mailbox.detail}", account.domain)
-    return _instead(recipient, account)
+    return _instead(_without_success(recipient), account)
+
+
+def _without_success(recipient: Recipient) -> Recipient:
+    """Nothing left to ask for is not the same as nothing asked for, which means failures (RFC 3461 §5.2.2)."""
+    if Notify.SUCCESS not in recipient.notify:
+        return recipient
+    return replace(recipient, notify=(recipient.notify - {Notify.SUCCESS}) or frozenset({Notify.NEVER}))
 
 
 def _instead(recipient: Recipient, address: EmailAddress) -> Recipient:

@@ -28,7 +28,7 @@ from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.forwarding import forwarded, forwarding_field, forwarding_sender, retry_of
+from mailserver.smtp.forwarding import expands, forwarded, forwarding_field, forwarding_sender, retry_of
 from mailserver.smtp.placing import LocalPlace
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
@@ -66,9 +66,9 @@ class Message:
 
     def waits(self, destination: Destination) -> bool:
         """Must a recipient of ours go through the queue? Who asks to be told of the delivery must: only the queue
-        reports, so that a crash does not lose what was promised (RFC 3461 §5.2.1); and mail for a later time."""
+        reports, so that a crash does not lose what was promised (RFC 3461 §5.2.3); and mail for a later time."""
         if not destination.local:
-            return False
+            return expands(destination)
         return self.envelope.hold_until is not None or Notify.SUCCESS in destination.recipient.notify
 
     @property

@@ -27,7 +27,14 @@ from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.forwarding import forwarded, forwarded_before, forwarding_field, forwarding_sender, retry_of
+from mailserver.smtp.forwarding import (
+    expands,
+    forwarded,
+    forwarded_before,
+    forwarding_field,
+    forwarding_sender,
+    retry_of,
+)
 from mailserver.smtp.placing import LocalPlace, find_places
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.resolving import Resolver
@@ -126,8 +133,9 @@ class _Attempt:
             self._given.difference_update(recipient.address.key for recipient in recipients)
             self.results[index] = _of(reply_to(error))
             return False
-        # Who is to be told what goes along with it (RFC 3461 §5.2.7.1).
-        self.results[index] = _success(Success.PASSED_ON, "Forwarded")
+        # Who is to be told what goes along with it (RFC 3461 §5.2.7).
+        success = Success.EXPANDED if expands(destination) else Success.PASSED_ON
+        self.results[index] = _success(success, "Forwarded")
         return True
 
     async def _keep(self, content: Content, destinations: Sequence[Destination]) -> None:

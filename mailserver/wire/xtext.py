@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["decode_unitext", "decode_xtext", "encode_unitext", "encode_xtext"]
+__all__ = ["ascii_unitext", "decode_unitext", "decode_xtext", "encode_unitext", "encode_xtext"]
 
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 _XCHARS = re.compile(r"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-F]{2})*")
 _NOT_XCHAR = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x7e]")
 _POINT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _NOT_QCHAR = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 
 
@@ -43,4 +44,13 @@ def _character(match: re.Match[str]) -> str:
 
 def encode_unitext(address: str) -> str:
     """utf-8-addr-xtext: the form of an address that stays ASCII everywhere."""
-    return _NOT_QCHAR.sub(lambda match: f"\\x{{{ord(match[0]):02X}}}", address)
+    return _NOT_QCHAR.sub(_point, address)
+
+
+def ascii_unitext(text: str) -> str:
+    """utf-8-addr-unitext as utf-8-addr-xtext, for transactions without SMTPUTF8; what is encoded already stays so."""
+    return _NOT_ASCII.sub(_point, text)
+
+
+def _point(match: re.Match[str]) -> str:
+    return f"\\x{{{ord(match[0]):02X}}}"

@@ -14,6 +14,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import DsnReturn, Envelope, Notify, Recipient
 from mailserver.model.errors import InvalidInput
 from mailserver.wire.smtp_client.features import Features
+from mailserver.wire.xtext import ascii_unitext
 
 __all__ = ["Demands", "Obstacle", "mail_command", "obstacle", "rcpt_command"]
 
@@ -96,7 +97,7 @@ def rcpt_command(recipient: Recipient, features: Features, *, smtputf8: bool = F
             words.append("NOTIFY=" + ",".join(word.value for word in _NOTIFY if word in recipient.notify))
         original = recipient.original_recipient
         if original:
-            words.append(f"ORCPT={original if smtputf8 or original.isascii() else _without_utf8(original)}")
+            words.append(f"ORCPT={original if smtputf8 else ascii_unitext(original)}")
     return _line(words)
 
 
@@ -109,8 +110,3 @@ def _line(words: list[str]) -> bytes:
     if not line.isprintable() and _CONTROL.search(line):
         raise InvalidInput("an address or a parameter has control characters", status="5.1.3")
     return f"{line}\r\n".encode()
-
-
-def _without_utf8(original: str) -> str:
-    """utf-8-addr-xtext (RFC 6533 §3), for transactions without SMTPUTF8."""
-    return "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in original)

@@ -50,8 +50,9 @@ class Transaction:
     ) -> None:  # fmt: skip
         self._pipelining = features.pipelining
         self.chunking = features.chunking
-        #: The message is written right behind the first group, before any reply.
-        self.together = together and features.pipelining and features.chunking
+        #: The message is written right behind the first group, before any reply. Never behind RSET: where that is
+        #: refused nobody knows to which transaction the message would belong.
+        self.together = together and not reset and features.pipelining and features.chunking
         self._size = size
         self._unsent: deque[tuple[Stage, bytes]] = deque()
         if reset:
@@ -67,7 +68,7 @@ class Transaction:
         self._rcpt: list[RemoteReply] = []
         self._count = len(recipients)
         self._end: tuple[Stage, RemoteReply] | None = None
-        #: A server that says goodbye hears nothing more.
+        #: A server that says goodbye, or refuses RSET, hears nothing more.
         self.closing: RemoteReply | None = None
         #: Indexes of the recipients that were accepted so far.
         self.accepted: list[int] = []
@@ -128,7 +129,7 @@ class Transaction:
 
     def receive(self, reply: RemoteReply) -> None:
         """Take the next reply. Raises BadReply: nothing was asked, or this is no answer to it."""
-        if reply.code == _CLOSING:
+        if reply.code == _CLOSING or (self._awaits(Stage.RSET) and not reply.positive):
             self.closing = reply
             self.due = False
             self.done = True
@@ -151,6 +152,9 @@ class Transaction:
             self._end = Stage.END, reply
         if not self._awaited and not self._unsent and not self.due:
             self._next()
+
+    def _awaits(self, stage: Stage) -> bool:
+        return bool(self._awaited) and self._awaited[0] is stage
 
     def _unasked(self, reply: RemoteReply) -> None:
         """A refusal while the message is still being written is its end; anything else is nonsense."""

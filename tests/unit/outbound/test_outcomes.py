@@ -30,6 +30,9 @@ def parsed(text: str) -> RemoteReply:
         (Stage.RCPT, "550 5.1.1 No such user here", F, "5.1.1", FINE),
         (Stage.RCPT, "550 No such user here", F, "5.0.0", FINE),
         (Stage.RCPT, "552 5.2.2 Mailbox full", F, "5.2.2", FINE),
+        # RFC 5321 §4.5.3.1.10.
+        (Stage.RCPT, "552 5.5.3 Too many recipients", T, "4.5.3", FINE),
+        (Stage.RCPT, "552 Too many recipients", T, "4.0.0", FINE),
         (Stage.RCPT, "450 4.2.0 Greylisted, try again in 5 minutes", T, "4.2.0", FINE),
         (Stage.RCPT, "451 Greylisted", T, "4.0.0", FINE),
         # One half says for now.

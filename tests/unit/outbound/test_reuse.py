@@ -147,3 +147,21 @@ async def test_a_cancelled_attempt_leaves_no_connection() -> None:
             await task
         await mx.settled()
         assert len(made.pool) == 0
+
+
+@pytest.mark.parametrize("features", [(), ("PIPELINING",), ("CHUNKING",), BOTH])
+async def test_a_connection_that_cannot_be_set_back_is_left(features: tuple[str, ...]) -> None:
+    """Where RSET is refused MAIL may be, too (503, nested): that says nothing about the next message."""
+    begun: set[int] = set()
+
+    def mail(line: bytes) -> bytes:
+        nested = mx.connections in begun
+        begun.add(mx.connections)
+        return b"503 5.5.1 Nested MAIL command\r\n" if nested else b"250 2.1.0 Ok\r\n"
+
+    answers: dict[str, Any] = {"END": [b"554 5.6.0 No\r\n", None], "MAIL": mail, "RSET": b"502 5.5.1 What?\r\n"}
+    mx = Receiver(features=features, answers=answers)
+    async with mx, sender() as made:
+        assert (await send(made, mx)).outcome is Outcome.FAILED
+        assert (await send(made, mx)).outcome is Outcome.DELIVERED
+    assert (mx.connections, len(mx.messages)) == (2, 1)

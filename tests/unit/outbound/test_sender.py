@@ -200,6 +200,24 @@ async def test_what_a_server_cannot_take_is_not_sent(
         assert result.outcome is Outcome.DELIVERED, result
 
 
+@pytest.mark.parametrize("features", [(), ("PIPELINING", "CHUNKING")])
+async def test_an_address_beyond_ascii_keeps_nobody_else_waiting(features: tuple[str, ...]) -> None:
+    """RFC 6531 §3.2 is about the address that cannot be named to this server, not about the others."""
+    to = ["bert@far.test", "bért@far.test", "cleo@far.test"]
+    async with Receiver(features=features) as mx, sender() as made:
+        report = await made.deliver(job(mx.port, to=to))
+        again = await made.deliver(job(mx.port, to=to))
+    for results in (report.results, again.results):
+        assert [(result.outcome, result.status) for result in results] == [
+            (Outcome.DELIVERED, "2.0.0"), (Outcome.FAILED, "5.6.7"), (Outcome.DELIVERED, "2.0.0")
+        ]  # fmt: skip
+    assert [message.recipients for message in mx.messages] == [["TO:<bert@far.test>", "TO:<cleo@far.test>"]] * 2
+    async with Receiver() as mx, sender() as made:
+        report = await made.deliver(job(mx.port, to=to))
+    assert [result.outcome for result in report.results] == [Outcome.DELIVERED] * 3
+    assert "SMTPUTF8" in mx.messages[0].mail and len(mx.messages) == 1
+
+
 async def test_another_host_may_be_able_to_take_it() -> None:
     """RFC 6531 §3.2 allows it; for size and 8-bit content it is as sensible."""
     async with Receiver(features=()) as old, Receiver() as new, sender() as made:

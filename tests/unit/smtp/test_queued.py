@@ -101,12 +101,13 @@ async def test_a_mailbox_that_fails(server: SmtpHarness, error: Any, outcome: Ou
 async def test_of_an_alias_only_the_mailbox_that_failed_is_tried_again(server: SmtpHarness) -> None:
     server.aliases["all"] = [ANNA, f"ben+list@{DOMAIN}"]
     failing(server)[BEN] = StorageFailure("no")
-    (result,) = await deliver(server, job(f"all@{DOMAIN}"))
-    assert result.outcome is Outcome.DELIVERED
+    (result,) = await deliver(server, job(recipient(f"all@{DOMAIN}", Notify.SUCCESS, Notify.FAILURE)))
+    assert (result.outcome, result.success) == (Outcome.DELIVERED, Success.DELIVERED)
     assert len(await server.mail("anna")) == 1
     (item,) = server.queue.items
     (retried,) = item.envelope.recipients
     assert str(retried.address) == f"ben+list@{DOMAIN}" and retried.original_recipient == f"rfc822;all@{DOMAIN}"
+    assert retried.notify == {Notify.FAILURE}, "success is reported once"
     assert item.message == MESSAGE
 
 
@@ -124,6 +125,29 @@ async def test_a_redirect_becomes_a_message_of_its_own(server: SmtpHarness) -> N
     # The same attempt once more, after a crash: the same id, which a queue does not take twice.
     await deliver(server, made)
     assert {item.queue_id for item in server.queue.items} == {item.queue_id}
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed_on", "success"),
+    [
+        ({Notify.SUCCESS, Notify.DELAY}, {Notify.DELAY}, Success.EXPANDED),
+        ({Notify.SUCCESS}, {Notify.NEVER}, Success.EXPANDED),
+        ({Notify.FAILURE}, {Notify.FAILURE}, Success.PASSED_ON),
+        (set(), set(), Success.PASSED_ON),
+    ],
+)
+@pytest.mark.parametrize("here", [(), (ANNA,)])
+async def test_a_redirect_to_many_is_one_success(
+    server: SmtpHarness, here: tuple[str, ...], asked: set[Notify], passed_on: set[Notify], success: Success
+) -> None:
+    """RFC 3461 §5.2.7.3 (c): who asked about one address hears of one, not of each that is behind it."""
+    server.aliases["list"] = ["x@elsewhere.test", "y@elsewhere.test", *here]
+    (result,) = await deliver(server, job(recipient(f"list@{DOMAIN}", *asked)))
+    assert (result.outcome, result.success) == (Outcome.DELIVERED, success)
+    (item,) = server.queue.items
+    assert [(str(one.address), one.notify, one.original_recipient) for one in item.envelope.recipients] == [
+        (f"{name}@elsewhere.test", frozenset(passed_on), f"rfc822;list@{DOMAIN}") for name in "xy"
+    ]  # fmt: skip
 
 
 async def test_a_redirect_that_the_queue_does_not_take_is_tried_again(server: SmtpHarness) -> None:
@@ -194,3 +218,18 @@ async def test_who_asks_for_success_goes_through_the_queue(server: SmtpHarness) 
     (item,) = server.queue.items
     assert [str(one.address) for one in item.envelope.recipients] == [ANNA]
     assert await server.mail("anna") == [] and len(await server.mail("ben")) == 1
+
+
+async def test_so_does_who_asks_for_it_at_an_address_that_forwards_to_many(server: SmtpHarness) -> None:
+    """Its success is ours to report (RFC 3461 §5.2.7.3); that of one that forwards to one is not."""
+    server.aliases["list"] = ["x@elsewhere.test", "y@elsewhere.test"]
+    server.aliases["away"] = ["z@elsewhere.test"]
+    async with server.client() as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
+        for name in ("list", "away"):
+            assert (await smtp.command(f"RCPT TO:<{name}@{DOMAIN}> NOTIFY=SUCCESS")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command("Subject: x\r\n\r\ny\r\n.")).code == 250
+    found = {str(one.address): one.notify for item in server.queue.items for one in item.envelope.recipients}
+    assert found == {f"list@{DOMAIN}": {Notify.SUCCESS}, "z@elsewhere.test": {Notify.SUCCESS}}
