@@ -66,7 +66,9 @@ class MailDeliverer:
         if route is not None and route.hosts:
             found = Destination(name=_shown(*route.hosts[0]), hosts=route.hosts)
         else:
-            found = self._smarthosts.for_sender(envelope.sender) or self._relay or Destination(name=domain)
+            ours = envelope.account is not None or envelope.own
+            smarthost = self._smarthosts.for_sender(envelope.sender, ours=ours)
+            found = smarthost or self._relay or Destination(name=domain)
         own = "" if envelope.sender is None else envelope.sender.domain
         source = self._sources.get(own) or self._sources.get("*")
         return replace(found, source=source) if source else found

@@ -40,11 +40,15 @@ class Smarthosts:
                 self._by_sender.setdefault(key, name)
         self._default = next((name for name, smarthost in self._settings.items() if not smarthost.senders), "")
 
-    def for_sender(self, sender: EmailAddress | None) -> Destination | None:
-        """Where this sender's mail goes; None: to the recipients' own servers. Reports (None) take the default."""
+    def for_sender(self, sender: EmailAddress | None, *, ours: bool = True) -> Destination | None:
+        """Where this sender's mail goes; None: to the recipients' own servers. Reports (None) take the default.
+
+        Not `ours`: nobody proved to be the sender, so the smarthost of one address is not for this mail.
+        """
         name = self._default
         if sender is not None:
-            name = self._by_sender.get(sender.key) or self._by_sender.get(sender.domain) or name
+            own = self._by_sender.get(sender.key) if ours else None
+            name = own or self._by_sender.get(sender.domain) or name
         if not name:
             return None
         smarthost = self._settings[name]

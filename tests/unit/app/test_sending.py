@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mailserver.hooks.contexts import Route, RouteContext
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Registry
 from mailserver.model.delivery import Destination, Outcome, Result
+from mailserver.model.envelope import Envelope as MailEnvelope
+from mailserver.model.ids import AccountId
 from mailserver.outbound.settings import SendingSettings
 from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Domain
@@ -59,6 +62,25 @@ async def test_where_mail_goes() -> None:
     assert await where("bob@remote.test", {"queue": {"relay": "[2001:db8::1]:2525"}}) == relay
     office = await where("bob@remote.test", SMARTHOST | {"queue": {"relay": "relay.test:25"}})
     assert isinstance(office, Destination) and office.smarthost == "office", "a sender's own smarthost comes first"
+
+
+async def test_a_stranger_who_writes_as_one_of_us_does_not_get_the_login_of_that_user() -> None:
+    """Mail of strangers that is forwarded has the sender that they said: the provider would sign it as the user's."""
+    own = {"host": "smtp.provider.test:587", "senders": ["Anna@example.test"]}
+    config = Config.model_validate({"smarthosts": {"anna": own} | SMARTHOST["smarthosts"]})
+    deliverer = MailDeliverer(
+        Hooks([]), Directory(), config, local=nobody, outbound=nobody,  # type: ignore[arg-type]
+    )  # fmt: skip
+    forwarded = envelope_for("bob@remote.test", sender="anna@example.test")
+
+    async def through(envelope: MailEnvelope) -> str | None:
+        found = await deliverer.destination(envelope, envelope.recipients[0])
+        assert isinstance(found, Destination)
+        return found.smarthost
+
+    assert await through(forwarded) == "office"
+    assert await through(replace(forwarded, account=AccountId("anna@example.test"))) == "anna"
+    assert await through(replace(forwarded, own=True)) == "anna"
 
 
 async def test_from_which_of_our_addresses() -> None:
