@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -25,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _CONFIG = "mailserver.config"
 MAX_PASSWORD = 1024
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class Failed(click.ClickException):
@@ -86,9 +89,19 @@ def read_password(prompt: str) -> str:
 def show(value: Any, *, as_json: bool, text: str) -> None:
     """Print a result: as JSON, or as `text` (nothing when empty)."""
     if as_json:
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+        click.echo(_escaped(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()))
     elif text:
         click.echo(text)
+
+
+def _escaped(text: str) -> str:
+    """JSON in which what a terminal would obey or not show (C1 controls, marks that turn the direction of writing) is
+    written as an escape; the values stay the same. All such characters stand in strings."""
+    return text if text.isascii() else _BEYOND_ASCII.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in match[0])
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, as_json: bool, none: str) -> None:

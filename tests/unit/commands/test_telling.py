@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from mailserver.commands.moments import AFTER, BEFORE, ago, moment, span
+from mailserver.commands.options import show
 from mailserver.commands.telling import answered, protected, story, waiting_recipient
 
 
@@ -113,3 +115,11 @@ def test_times() -> None:
         "0 seconds", "1 second", "59 seconds", "1 minute", "2 hours", "1 day", "2 days",
     ]  # fmt: skip
     assert ago(now + 90.5).endswith("(in 2 minutes)") and ago(now - 3600).endswith("(1 hour ago)")
+
+
+def test_json_keeps_terminals_safe_and_values_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"sender": "a\x9b2J\u202egrün\u2028\U000e0001@x.test", "reply": "\x1b[2J\x7f"}
+    show(value, as_json=True, text="")
+    out = capsys.readouterr().out
+    assert json.loads(out) == value
+    assert all(character.isprintable() or character in "\n\x7f" for character in out) and "grün" in out
