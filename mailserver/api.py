@@ -39,15 +39,21 @@ from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_r
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.mime.attached import find_part
 from mailserver.mime.compose import message as compose_message
+from mailserver.mime.compose import phrase
+from mailserver.mime.dates import format_date
 from mailserver.mime.dkim import BodyHash as DkimBodyHash
 from mailserver.mime.dkim import Signable as DkimSignable
 from mailserver.mime.dkim import author_domain
 from mailserver.mime.dkim import public_record as dkim_record
+from mailserver.mime.dkim import signing_domains as dkim_signers
 from mailserver.mime.dsn import MAX_OCTETS as MAX_REPORT
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
+from mailserver.mime.multipart import BodyPart, make_attachment, make_part
+from mailserver.mime.multipart import join as join_parts
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
@@ -91,7 +97,7 @@ from mailserver.model.events import (
     Suppressed,
     TlsAttempted,
 )
-from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
+from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id, new_queue_id
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
@@ -134,6 +140,7 @@ __all__ = [
     "Authenticated",
     "BeforeSendContext",
     "Body",
+    "BodyPart",
     "Bounced",
     "Cause",
     "Clock",
@@ -248,17 +255,25 @@ __all__ = [
     "cause_of",
     "compose_message",
     "decode_unitext",
+    "derived_queue_id",
     "dkim_record",
+    "dkim_signers",
     "find_address",
+    "find_part",
+    "format_date",
     "fsync_dir",
     "header_block_end",
     "header_value",
     "is_role",
+    "join_parts",
+    "make_attachment",
+    "make_part",
     "network_keys",
     "new_queue_id",
     "normalize_domain",
     "open_side_database",
     "parse_ip",
+    "phrase",
     "read_file",
     "read_report",
     "role_target",

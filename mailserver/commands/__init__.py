@@ -25,6 +25,7 @@ COMMANDS = {
     "mailbox": "Mail on disk: verify, rebuild, adopt, export.",
     "plugin": "Plugins and the hooks they can use: list, hooks.",
     "queue": "Mail that waits to be sent: list, hold, retry, drop, …",
+    "report": "What is measured every day: tls.",
     "send": "Send a message as an account, from a file or standard input.",
     "sendmail": "Send a message as cron, PHP and mail programs do.",
     "serve": "Run the server.",

@@ -12,7 +12,7 @@ import re
 from mailserver.mime.addresses import read_addresses
 from mailserver.mime.headers import field_value, fields, unfold
 
-__all__ = ["BodyHash", "Signable", "author_domain", "public_record", "relaxed_field"]
+__all__ = ["BodyHash", "Signable", "author_domain", "public_record", "relaxed_field", "signing_domains"]
 
 _WSP = re.compile(rb"[ \t]+")
 _NEWLINES = b"\r\n" * 4096
@@ -24,6 +24,7 @@ _SIGNED = (
     b"content-description", b"sender", b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc",
     b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe",
     b"list-post", b"list-owner", b"list-archive", b"auto-submitted", b"require-recipient-valid-since", b"tls-required",
+    b"tls-report-domain", b"tls-report-submitter",
 )  # fmt: skip
 #: Once more than they are there: nobody can put in another one that readers would see (RFC 6376 §8.15).
 _OVERSIGNED = (
@@ -34,6 +35,8 @@ _OVERSIGNED = (
 #: Of one field: a message with more than this many of them is signed over the last ones only.
 _MOST = 10
 _B64_LINE = 72
+_LONGEST = 10_000
+_SIGNER = re.compile(rb"(?:^|;)[ \t]*d[ \t]*=[ \t]*([A-Za-z0-9._-]{1,255})[ \t]*(?:;|$)")
 
 
 class BodyHash:
@@ -161,6 +164,17 @@ def author_domain(header: bytes) -> str | None:
         return domains.pop().decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def signing_domains(header: bytes) -> frozenset[str]:
+    """The domains (RFC 6376 §3.5, d=) in whose names a message claims to be signed; nothing of it is verified."""
+    found = set[str]()
+    for name, start, end in fields(header):
+        if name == b"dkim-signature":
+            match = _SIGNER.search(unfold(field_value(header, start, end)[:_LONGEST]))
+            if match is not None:
+                found.add(match[1].decode("ascii").lower())
+    return frozenset(found)
 
 
 def public_record(algorithm: str, key: bytes) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["BodyPart", "crlf_lines", "encoded", "join", "make_part"]
+__all__ = ["BodyPart", "crlf_lines", "encoded", "join", "make_attachment", "make_part"]
 
 # RFC 5322 §2.1.1.
 _LONGEST_LINE = 998
@@ -18,12 +18,14 @@ _BARE = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class BodyPart:
-    """A part in the encoding in which it travels. `encoding`: 7bit, 8bit or quoted-printable."""
+    """A part in the encoding in which it travels. `encoding`: 7bit, 8bit, quoted-printable or base64. `file_name`
+    (ASCII, without quotes) is that of a part to be saved."""
 
     media_type: str
     description: str
     encoding: str
     body: bytes
+    file_name: str = ""
 
 
 def crlf_lines(octets: bytes) -> bytes:
@@ -47,6 +49,12 @@ def make_part(media_type: str, description: str, body: bytes, *, eight_bit: bool
     return BodyPart(media_type, description, *encoded(crlf_lines(body), eight_bit=eight_bit))
 
 
+def make_attachment(media_type: str, description: str, file_name: str, octets: bytes) -> BodyPart:
+    """A part of whatever octets, to be saved as a file of that name."""
+    body = base64.encodebytes(octets).replace(b"\n", b"\r\n")
+    return BodyPart(media_type, description, "base64", body, file_name)
+
+
 def join(parts: Sequence[BodyPart], seed: str) -> tuple[str, bytes]:
     """A boundary (the same for the same seed and parts), and the body of a multipart of these parts."""
     number = 0
@@ -60,8 +68,12 @@ def join(parts: Sequence[BodyPart], seed: str) -> tuple[str, bytes]:
     for part in parts:
         lines.append(
             f"--{boundary}\r\nContent-Description: {part.description}\r\nContent-Type: {part.media_type}\r\n"
-            f"Content-Transfer-Encoding: {part.encoding}\r\n\r\n".encode("ascii")
+            f"Content-Transfer-Encoding: {part.encoding}\r\n{_disposition(part)}\r\n".encode("ascii")
         )
         lines += [part.body, b"\r\n"]
     lines.append(f"--{boundary}--\r\n".encode("ascii"))
     return boundary, b"".join(lines)
+
+
+def _disposition(part: BodyPart) -> str:
+    return f'Content-Disposition: attachment;\r\n filename="{part.file_name}"\r\n' if part.file_name else ""

@@ -164,7 +164,8 @@ class Suppressed:
 class TlsAttempted:
     """A connection to another server got as far as TLS, or should have (RFC 8460 §4).
 
-    `failure` is a result type of RFC 8460 §4.3, "" for success; `tls` is version and cipher.
+    `failure` is a result type of RFC 8460 §4.3, "" for success; `tls` is version and cipher. `source` is our own
+    address on that connection, "" when unknown. `own`: it was made for mail that this server wrote itself.
     """
 
     domain: str
@@ -174,6 +175,8 @@ class TlsAttempted:
     tls: str = ""
     failure: str = ""
     detail: str = ""
+    source: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.typedefs import LooseHeaders
 
 from mailserver.net.addresses import refusal
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -28,7 +28,7 @@ __all__ = ["HttpsClient"]
 MOST_CONNECTIONS = 64
 _MOST_ADDRESSES = 8
 _PIECE = 16 << 10
-_HEADERS: LooseHeaders = {"User-Agent": "mailserver", "Accept-Encoding": "identity"}
+_HEADERS = {"User-Agent": "mailserver", "Accept-Encoding": "identity"}
 
 
 class HttpsClient:
@@ -51,11 +51,23 @@ class HttpsClient:
 
     async def get(self, url: str, *, most: int, within: float, ca_file: str = "") -> WebAnswer:
         """See `ports.web.WebClient`."""
+        return await self._asked("GET", url, None, _HEADERS, most, within, ca_file)
+
+    async def post(
+        self, url: str, body: bytes, media_type: str, *, most: int, within: float, ca_file: str = ""
+    ) -> WebAnswer:
+        """See `ports.web.WebClient`."""
+        return await self._asked("POST", url, body, {**_HEADERS, "Content-Type": media_type}, most, within, ca_file)
+
+    async def _asked(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], most: int, within: float,
+        ca_file: str,
+    ) -> WebAnswer:  # fmt: skip
         if not url.startswith("https://"):
             raise WebFailed("only https is asked")
         try:
             async with asyncio.timeout(within):
-                return await self._get(url, most, self._context(ca_file))
+                return await self._answer(method, url, body, headers, most, self._context(ca_file))
         except TimeoutError:
             raise WebFailed(f"no complete answer within {within:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
@@ -68,8 +80,13 @@ class HttpsClient:
             # Names of types only: the rest is the words of the other side, or of our libraries.
             raise WebFailed(f"no answer that follows the rules of HTTP ({type(error).__name__})") from None
 
-    async def _get(self, url: str, most: int, context: ssl.SSLContext) -> WebAnswer:
-        async with self._opened().get(url, ssl=context, allow_redirects=False, headers=_HEADERS) as answer:
+    async def _answer(
+        self, method: str, url: str, octets: bytes | None, headers: Mapping[str, str], most: int,
+        context: ssl.SSLContext,
+    ) -> WebAnswer:  # fmt: skip
+        async with self._opened().request(
+            method, url, data=octets, ssl=context, allow_redirects=False, headers=headers
+        ) as answer:
             coding = answer.headers.get("Content-Encoding", "identity")
             if coding.lower() != "identity":
                 raise WebFailed("the answer has a content coding, which was not asked for")

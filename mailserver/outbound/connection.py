@@ -233,6 +233,12 @@ class Connection(asyncio.Protocol):
         self.transport = secured
         return cast("ssl.SSLObject", secured.get_extra_info("ssl_object"))
 
+    @property
+    def source(self) -> str:
+        """Our own address on this connection, "" when it has none any more."""
+        name = self.transport and self.transport.get_extra_info("sockname")
+        return str(name[0]) if name else ""
+
     def certificate(self) -> bytes | None:
         """The server's own, in DER; None without TLS."""
         tls = self.transport and self.transport.get_extra_info("ssl_object")

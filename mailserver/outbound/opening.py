@@ -46,6 +46,7 @@ class Way:
     """How to get to one host. `domain` is whose mail it is; `source` are our own addresses to come from.
 
     `implicit_tls`: TLS comes before the greeting. `ca_file`: authorities for its certificate instead of the system's.
+    `own`: it is for mail that this server wrote.
     """
 
     host: Exchanger
@@ -55,6 +56,7 @@ class Way:
     implicit_tls: bool = False
     ca_file: str = ""
     credentials: Credentials | None = None
+    own: bool = False
 
 
 class HostFailed(Exception):
@@ -136,7 +138,7 @@ class Opener:
 
     async def _open(self, way: Way, trace: Trace | None) -> OpenConnection:
         if way.policy.refused and way.policy.enforced:
-            self._tell(way, "", failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
+            self._tell(way, None, failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
             raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")
         left: Sequence[str] = way.host.addresses
         # What an address gets less than the policy says, no other address gets.
@@ -221,7 +223,7 @@ class Opener:
             return
         if not wire.quiet:
             text = "the server sent something behind its reply to STARTTLS, unencrypted"
-            self._tell(connection.way, connection.address, failure="validation-failure", detail=text)
+            self._tell(connection.way, connection, failure="validation-failure", detail=text)
             wire.abort(text)
             raise HostFailed(f"TLS with {connection.way.host.name}: {text}", "4.7.0", address=connection.address)
         await self._handshake(connection, policy)
@@ -231,7 +233,7 @@ class Opener:
         """There is no TLS: the policy says whether that ends it."""
         way = connection.way
         if policy is way.policy:
-            self._tell(way, connection.address, failure="starttls-not-supported", detail=text)
+            self._tell(way, connection, failure="starttls-not-supported", detail=text)
         if policy.level is not TlsLevel.OPPORTUNISTIC and policy.enforced:
             raise HostFailed(f"TLS is needed with {way.host.name}, and {text}", "4.7.4", address=connection.address)
 
@@ -249,12 +251,12 @@ class Opener:
             failed = error if isinstance(error, TlsFailed) else failure_of(error)
             wire.abort(str(failed))
             if policy is way.policy:
-                self._tell(way, connection.address, tls=connection.tls, failure=failed.failure, detail=str(failed))
+                self._tell(way, connection, tls=connection.tls, failure=failed.failure, detail=str(failed))
             self._after_failure(way, policy, failed, connection.address)
             return
         connection.authenticated = matched and authenticates(policy)
         if policy is way.policy:
-            self._tell(way, connection.address, tls=connection.tls)
+            self._tell(way, connection, tls=connection.tls)
 
     def _after_failure(self, way: Way, policy: TlsPolicy, failed: TlsFailed, address: str) -> None:
         """Raises what comes next."""
@@ -264,11 +266,14 @@ class Opener:
             raise _OnceMore(replace(OPPORTUNISTIC, source=policy.source))
         raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address)
 
-    def _tell(self, way: Way, address: str, *, tls: str = "", failure: str = "", detail: str = "") -> None:
+    def _tell(
+        self, way: Way, connection: OpenConnection | None, *, tls: str = "", failure: str = "", detail: str = ""
+    ) -> None:
         policy = way.policy
         self._emit(TlsAttempted(
-            domain=way.domain, host=way.host.name, address=address, policy=policy, tls=tls,
-            failure=failure or policy.failure, detail=detail or policy.detail,
+            domain=way.domain, host=way.host.name, address=connection.address if connection else "", policy=policy,
+            tls=tls, failure=failure or policy.failure, detail=detail or policy.detail,
+            source=connection.wire.source if connection else "", own=way.own,
         ))  # fmt: skip
 
 

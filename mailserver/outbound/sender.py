@@ -121,8 +121,9 @@ class Sender:
             if destination.smarthost:
                 way = self._smarthost_way(destination, host)
             else:
-                found = await self._hooks.tls_policy(
-                    TlsPolicyContext(domain=domain, host=host.name, port=host.port, mx_authentic=host.mx_authentic)
+                found = await self._policy(
+                    TlsPolicyContext(domain=domain, host=host.name, port=host.port, mx_authentic=host.mx_authentic),
+                    optional=tls_optional,
                 )
                 way = Way(host=host, domain=domain, policy=found or OPPORTUNISTIC, source=destination.source)
         except MailError as error:
@@ -133,6 +134,15 @@ class Sender:
         if policy is None:
             raise HostFailed(_NOT_VOUCHED.format(host.name), "5.7.10", permanent=True, feedback=Feedback.FINE)
         return way if policy is way.policy else replace(way, policy=policy)
+
+    async def _policy(self, ctx: TlsPolicyContext, *, optional: bool) -> TlsPolicy | None:
+        try:
+            return await self._hooks.tls_policy(ctx)
+        except MailError:
+            # RFC 8689 §4.2.2: no policy ends such a message, and none that could not be found out does.
+            if not optional:
+                raise
+            return None
 
     def _smarthost_way(self, destination: Destination, host: Exchanger) -> Way:
         settings = self._smarthosts.settings(destination.smarthost)
@@ -155,6 +165,7 @@ class _Connections:
         self._destination = job.destination
         self._require_tls = demands.require_tls
         self._tls_optional = tls_optional
+        self._own = job.envelope.own
 
     def take(self) -> OpenConnection | None:
         if self._tls_optional:
@@ -165,7 +176,7 @@ class _Connections:
         way = await self._sender.way(
             self._destination, host, require_tls=self._require_tls, tls_optional=self._tls_optional
         )
-        return await self._sender.opener.open(way)
+        return await self._sender.opener.open(replace(way, own=True) if self._own else way)
 
     def release(self, connection: OpenConnection) -> None:
         if self._tls_optional:

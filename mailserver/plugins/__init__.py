@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.api import Plugin, Settings
-from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, srs, suppression
+from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, srs, suppression, tlsrpt
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 
@@ -21,6 +21,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         dkim.plugin,
         dane.plugin,
         mta_sts.plugin,
+        tlsrpt.plugin,
         history.plugin,
     )
 }

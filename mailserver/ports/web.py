@@ -46,3 +46,13 @@ class WebClient(Protocol):
             WebFailed.
         """
         ...
+
+    async def post(
+        self, url: str, body: bytes, media_type: str, *, most: int, within: float, ca_file: str = ""
+    ) -> WebAnswer:
+        """Give a document to an https URL; the rest is as with `get`.
+
+        Raises:
+            WebFailed.
+        """
+        ...

@@ -216,3 +216,21 @@ async def test_other_schemes_and_broken_urls(server: WebServer, names: FakeResol
 
 async def test_authorities_that_cannot_be_read(server: WebServer, names: FakeResolver) -> None:
     assert "/nowhere.pem" in (await failure(server, names, ca_file="/nowhere.pem")).text
+
+
+async def test_a_document_is_given(server: WebServer, names: FakeResolver) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Content-Type"] == "application/x"
+        return web.Response(status=201, body=await request.read())
+
+    server.answer = answer
+    async with HttpsClient(names, allow_private=True) as client:
+        url = f"https://{NAME}:{server.port}/in"
+        found = await client.post(url, b"\0octets", "application/x", most=100, within=20, ca_file=CA_FILE)
+        assert (found.status, found.body) == (201, b"\0octets")
+        with pytest.raises(WebFailed, match="more than 3 octets"):
+            await client.post(url, b"\0octets", "application/x", most=3, within=20, ca_file=CA_FILE)
+    async with HttpsClient(names) as client:
+        with pytest.raises(WebFailed, match="not connected to"):
+            await client.post(url, b"", "application/x", most=100, within=20, ca_file=CA_FILE)
+    assert server.requests == [f"POST {NAME}:{server.port} /in"] * 2
