@@ -11,6 +11,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Result
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import NotFound
+from mailserver.model.ids import AccountId
 from mailserver.outbound.trial import CertificateFacts, HostTrial, try_out
 
 __all__ = ["trial_operations"]
@@ -25,7 +26,9 @@ def trial_operations(app: Application) -> dict[str, Callable[[Mapping[str, Any]]
             raise NotFound(f"there is no account {sender}")
         recipient = Recipient(address=EmailAddress.parse(str(arguments.get("recipient", ""))))
         beyond_ascii = not (sender.local.isascii() and recipient.address.local.isascii())
-        envelope = Envelope(sender=sender, recipients=(recipient,), smtputf8=beyond_ascii)
+        envelope = Envelope(
+            sender=sender, recipients=(recipient,), smtputf8=beyond_ascii, account=AccountId(sender.key)
+        )
         told: dict[str, Any] = {
             "recipient": str(recipient.address), "destination": "", "local": False, "hosts": [], "skipped": [],
             "error": "",

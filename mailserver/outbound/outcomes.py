@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from mailserver.model.delivery import Feedback, Outcome
-from mailserver.wire.refusal import Cause, cause_of
+from mailserver.wire.refusal import Cause, cause_of, own_words
 from mailserver.wire.smtp_client.replies import RemoteReply
 from mailserver.wire.smtp_client.transaction import Stage
 
@@ -66,6 +66,7 @@ def _feedback(stage: Stage, reply: RemoteReply) -> Feedback:
     """What a refusal says of the destination."""
     words = str(reply)
     cause = cause_of(reply.status, reply.code, words)
+    words = own_words(words)
     about_us = stage not in _WITH_MESSAGE or (_ADDRESS.search(words) and not _OF_MESSAGE.search(words))
     if about_us and (cause is Cause.BLOCK_LIST or _REJECTED.search(words)):
         return Feedback.BLOCKED

@@ -8,10 +8,11 @@ case, in order; the first that is there counts.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["Cause", "cause_of"]
+__all__ = ["Cause", "cause_of", "own_words"]
 
 
 class Cause(Enum):
@@ -206,6 +207,8 @@ _CODES = {
 }  # fmt: skip
 
 _LOOKED_AT = 1000
+#: Quoted text, with the domain behind it; what stands in angle brackets and has an "@"; any other word with one.
+_ADDRESSES = re.compile(r'(?<!\\)"(?:[^"\\]|\\.)*+"(?:@\S*+)?|<[^<>@]*+@[^<>]*+>|(?<!\S)[^\s@]*+@\S*+')
 
 
 def cause_of(status: str, code: int, text: str) -> Cause:
@@ -221,11 +224,16 @@ def cause_of(status: str, code: int, text: str) -> Cause:
     if code:
         if precise in _CLEAR:
             return _CLEAR[precise]
-        # Addresses and their domains say nothing of the cause, whatever words they are made of.
-        said = _said(kind, " ".join(word for word in text[:_LOOKED_AT].lower().split() if "@" not in word))
+        said = _said(kind, " ".join(own_words(text).lower().split()))
         if said is not None:
             return said
     return _STATUS.get(precise) or _CODES.get(code, Cause.UNKNOWN)
+
+
+def own_words(text: str) -> str:
+    """A reply without the addresses in it: those, and quoted text, say nothing of the cause, whatever words they are
+    made of. A stranger chooses them: his own, to which a report goes."""
+    return _ADDRESSES.sub(" ", text[:_LOOKED_AT])
 
 
 @lru_cache(maxsize=256)  # a server says the same of each recipient

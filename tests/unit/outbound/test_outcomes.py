@@ -105,6 +105,19 @@ def test_too_many_recipients_are_for_the_next_transaction(text: str, many: bool)
     assert too_many_recipients(parsed(text)) is many
 
 
+@pytest.mark.parametrize(
+    "words", ["blocked using spamhaus", "client host rejected", "rate limit 4.7.28", 'slow \\" down'],
+)
+@pytest.mark.parametrize(
+    "text",
+    ['<"WORDS"@x.test>: Address rejected', '"WORDS"@x.test... User unknown', 'User unknown: "WORDS" (x.test)'],
+)
+def test_the_words_of_an_address_are_not_the_server_s(words: str, text: str) -> None:
+    """Who writes to it, or has a report sent to it, must not stop all mail for its domain."""
+    found = judge(Stage.RCPT, parsed(f"550 5.1.1 {text.replace('WORDS', words)}"))
+    assert (found.outcome, found.status, found.feedback) == (F, "5.1.1", FINE)
+
+
 def test_a_hostile_reply_is_judged_in_linear_time() -> None:
     """Each of these is what some pattern begins with; a pattern that backtracks would not end."""
     for words in ("your ip ", "client host [", "1.1.1.", "messages from ", "trendmicro ", "exceeded the maximum "):
