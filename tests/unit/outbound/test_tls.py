@@ -138,7 +138,7 @@ async def test_an_address_whose_tls_is_broken_does_not_take_it_from_the_next(tmp
     greetings = [b"220 mx.far.test ESMTP\r\n", b"421 4.3.2 Not now\r\n"]
     events = Events()
     made = Sender(SendingSettings(), events.hooks, "mail.example.test", Exchangers(_TwoAddresses()))
-    async with Receiver(tls=broken, answers={"GREETING": greetings}) as first:
+    async with Receiver(tls=broken, answers={"GREETING": list(greetings)}) as first:
         context = issue().server_context(tmp_path)
         async with Receiver(host="127.0.0.2", port=first.port, tls=context) as second:
             result = await deliver(made, first)
