@@ -1,7 +1,8 @@
-"""Postfix and Exim on loopback, as other people's reading of the SMTP specifications.
+"""Postfix, Exim and OpenSMTPD on loopback, as other people's reading of the SMTP specifications.
 
 Each lives in a directory of its own and accepts mail for anna@ and ben@example.test; nothing is delivered anywhere.
-Their Debian packages cannot both be installed: Exim is the unpacked package in EXIM_ROOT (`get-exim` puts it there).
+Only one of their Debian packages can be installed: Exim and OpenSMTPD are the unpacked packages in EXIM_ROOT and
+OPENSMTPD_ROOT (`get-servers` puts them there).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import pytest
 from tests.helpers.daemon import DOMAIN, free_port
 from tests.helpers.smtp import Closed, Smtp
 
-__all__ = ["Exim", "Peer", "Postfix", "needs_peers"]
+__all__ = ["Exim", "OpenSmtpd", "Peer", "Postfix", "needs_peers"]
 
 _START = 20.0
-EXIM_ROOT = Path(os.environ.get("EXIM_ROOT") or Path.home() / ".cache" / "mailserver" / "exim")
-_EXIM = EXIM_ROOT / "usr" / "sbin" / "exim4"
+_CACHE = Path.home() / ".cache" / "mailserver"
+_EXIM = Path(os.environ.get("EXIM_ROOT") or _CACHE / "exim") / "usr" / "sbin" / "exim4"
+_OPENSMTPD = Path(os.environ.get("OPENSMTPD_ROOT") or _CACHE / "opensmtpd") / "usr" / "sbin" / "smtpd"
 _NOBODY = 65534
 
 
@@ -36,10 +38,10 @@ def _postfix_user() -> bool:
     return True
 
 
-_programs = shutil.which("postfix") and shutil.which("unshare") and shutil.which("setpriv") and _EXIM.exists()
+_programs = all(map(shutil.which, ("postfix", "unshare", "setpriv"))) and _EXIM.exists() and _OPENSMTPD.exists()
 needs_peers = pytest.mark.skipif(
     not (_programs and _postfix_user() and os.geteuid() == 0),
-    reason="needs root, Postfix and an unpacked Exim (tests/interop/get-exim fetches it)",
+    reason="needs root, Postfix, and Exim and OpenSMTPD unpacked (tests/interop/get-servers fetches them)",
 )
 
 
@@ -210,6 +212,41 @@ none:
         mounts = " && ".join(f'mount --bind "$0/{name}" /etc/{name}' for name in ("passwd", "group"))
         drop = f"setpriv --reuid {_NOBODY} --regid {_NOBODY} --clear-groups"
         start = f'{mounts} && exec {drop} {program} -C "$0/exim.conf" -bdf'
+        with (here / "start.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", start, str(here)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self._started()
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+
+class OpenSmtpd(Peer):
+    """Its defaults. Its users, and the fixed places of its spool and socket, exist in a mount namespace of its own.
+
+    What it took stays in its queue: the server that it would pass it on to is not there.
+    """
+
+    def __enter__(self) -> OpenSmtpd:
+        here = self.directory
+        (here / "smtpd.conf").write_text(
+            f"""smtp max-message-size "50M"
+listen on 127.0.0.1 port {self.port} hostname peer.example.test
+action "none" relay host "smtp://127.0.0.1:{free_port()}"
+match from any for rcpt-to {{ "anna@{DOMAIN}", "ben@{DOMAIN}" }} action "none"
+"""
+        )
+        users = {"opensmtpd": 64990, "opensmtpq": 64991}
+        passwd = "".join(f"{name}:x:{number}:{number}::/:/bin/false\n" for name, number in users.items())
+        group = "".join(f"{name}:x:{number}:\n" for name, number in users.items())
+        for name, lines in (("passwd", passwd), ("group", group)):
+            (here / name).write_text((Path("/etc") / name).read_text() + lines)
+        mounts = [f'mount --bind "$0/{name}" /etc/{name}' for name in ("passwd", "group")]
+        mounts += [f"mount -t tmpfs -o mode=755 none {place}" for place in ("/var/spool", "/var/lib", "/run")]
+        mounts += ["mkdir -p /var/lib/opensmtpd/empty", "mkdir -m 711 /var/spool/smtpd"]
+        start = " && ".join([*mounts, f'exec {_OPENSMTPD} -d -f "$0/smtpd.conf"'])
         with (here / "start.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["unshare", "-m", "sh", "-c", start, str(here)], stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -1,4 +1,4 @@
-"""Mail that we send, taken by other people's servers: Postfix, Exim, aiosmtpd."""
+"""Mail that we send, taken by other people's servers: Postfix, Exim, OpenSMTPD, aiosmtpd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.daemon import DOMAIN, free_port
 from tests.helpers.mail import awkward
 from tests.helpers.receiver import Receiver
 from tests.helpers.sending import MESSAGE, job, make_sender
-from tests.interop.peers import Exim, Peer, Postfix, needs_peers
+from tests.interop.peers import Exim, OpenSmtpd, Peer, Postfix, needs_peers
 
 pytestmark = pytest.mark.interop
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
@@ -37,7 +37,7 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.fixture(scope="module", params=[Postfix, Exim])
+@pytest.fixture(scope="module", params=[Postfix, Exim, OpenSmtpd])
 def peer(request: pytest.FixtureRequest, directory: Path) -> Iterator[Peer]:
     with request.param(directory / request.param.__name__) as running:
         yield running
