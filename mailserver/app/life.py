@@ -23,6 +23,7 @@ from mailserver.app.reload import Reloader
 from mailserver.app.supervise import Stop, supervise
 from mailserver.net.control import ControlServer
 from mailserver.net.systemd import InheritedSockets, Notifier
+from mailserver.net.unix import remove_socket
 from mailserver.ports.service import Service
 
 __all__ = ["serve"]
@@ -63,7 +64,7 @@ async def serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *
         except* Exception:
             # `supervise` logged which service it was, and why.
             log.critical("the server ends because a service failed")
-            life.code = EXIT_FAILED
+            life.code = life.code or EXIT_FAILED
         finally:
             reloader.close()
     log.info("stopped")
@@ -128,7 +129,7 @@ def _link(link: Path, path: Path, stack: AsyncExitStack) -> None:
     if path != link:
         link.unlink(missing_ok=True)
         link.symlink_to(path)
-        stack.callback(link.unlink, missing_ok=True)
+        stack.callback(remove_socket, link)
 
 
 def _shown(bound: Sequence[tuple[str, int]]) -> list[str]:

@@ -7,7 +7,6 @@ body of `send` is streamed to its handler. Frames: `wire/control.py`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import structlog
 
 from mailserver.model.errors import MailError
-from mailserver.net.unix import bind_unix, peer_uid
+from mailserver.net.unix import bind_unix, peer_uid, remove_socket
 from mailserver.wire.control import LENGTH_SIZE, MAX_ANSWER, MAX_REQUEST, Request, decode_request, encode, frame_length
 
 __all__ = ["Body", "ControlServer", "Handler"]
@@ -82,8 +81,7 @@ class ControlServer:
                 server.close()
                 for task in self._busy:
                     task.cancel()
-                with contextlib.suppress(FileNotFoundError):
-                    self._path.unlink()
+                remove_socket(self._path)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

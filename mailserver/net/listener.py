@@ -21,7 +21,7 @@ from mailserver.net.accept import Gate
 from mailserver.net.connections import ConnectionTable
 from mailserver.net.networks import NetworkSet
 from mailserver.net.settings import check_address
-from mailserver.net.unix import bind_unix, local_peer, peer_uid
+from mailserver.net.unix import bind_unix, local_peer, peer_uid, remove_socket
 
 __all__ = ["Connection", "ConnectionTable", "Listener"]
 
@@ -179,7 +179,7 @@ class Listener:
             for connection in list(self._connections):
                 connection.abort()
             if self.path is not None and not self._inherited:
-                self.path.unlink(missing_ok=True)
+                remove_socket(self.path)
 
     async def _cut_off(self) -> None:
         """Abort what is left; a commit in hand still runs to its end, and its connection counts until then."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Programs of one second are not to wait for the import of an event loop.
     import asyncio
 
-__all__ = ["bind_unix", "local_peer", "our_peers", "peer_uid", "reachable_path"]
+__all__ = ["bind_unix", "local_peer", "our_peers", "peer_uid", "reachable_path", "remove_socket"]
 
 # sun_path of Linux's sockaddr_un has 108 octets, one of them for the NUL.
 _MAX_PATH = 107
@@ -93,3 +93,9 @@ def local_peer(uid: int) -> str:
 def our_peers() -> frozenset[str]:
     """root, and whoever we run as."""
     return frozenset((local_peer(0), local_peer(os.geteuid())))
+
+
+def remove_socket(path: Path) -> None:
+    """At the end. What a failing disk leaves there, the next start removes; it must not keep others from ending."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from mailserver.model.errors import NotFound
+from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.ports.clock import Clock
 from mailserver.queue import reporting
@@ -83,6 +83,8 @@ class Arrivals:
         for queue_id, late in ends.items():
             try:
                 await self._settler.conclude(queue_id, late=late)
+            except StorageFailure:
+                raise
             except Exception:
                 # A fault of ours with one message must not keep the others.
                 _log.exception("queue.fault", id=queue_id)

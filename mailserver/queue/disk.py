@@ -111,6 +111,11 @@ class DiskQueue:
     def __len__(self) -> int:
         return len(self._mirror) + len(self._recovery.unread)
 
+    @property
+    def given_up(self) -> bool:
+        """Is the disk given up? Then the process must end: nothing is made durable any more."""
+        return self._faults.broken
+
     async def recovered(self) -> None:
         """Until all that was on the disk at the start, and can be read, is known."""
         await self._recovery.finished.wait()

@@ -174,7 +174,10 @@ class QueueRunner:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("queue.fault", exc_info=error)
+            if isinstance(error, StorageFailure):
+                _log.error("queue.not_written", error=error.for_operator)
+            else:
+                _log.error("queue.fault", exc_info=error)
         self.wake()
 
     # Routing

@@ -4,8 +4,9 @@
        └─ the last ones, nothing to report: finished at once, since the removal of the file says it all
 
 A failure of one recipient waits for the others that are under way, for five minutes at most: one report names all
-(ATTACKS F05). When the disk refuses, the step is repeated until it succeeds; until then nothing else happens with these
-recipients, so nobody gets the message twice because a result could not be kept.
+(ATTACKS F05). When the disk refuses, the step is repeated until it succeeds, or until the disk is given up
+(StorageFailure); until then nothing else happens with these recipients, so nobody gets the message twice because a
+result could not be kept.
 """
 
 from __future__ import annotations
@@ -212,6 +213,9 @@ class Settler:
                 # It left the queue meanwhile, or a crash came after this step the last time.
                 return
             except (StorageFailure, LimitReached) as error:
+                if self._queue.given_up:
+                    # Nothing will ever be written: the process ends, and a start finds out what is on the disk.
+                    raise
                 _log.error("queue.not_written", id=queue_id, error=error.for_operator)
                 await asyncio.sleep(DISK_AGAIN)
             else:

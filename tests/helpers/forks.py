@@ -22,8 +22,9 @@ __all__ = ["Forks", "said", "serve"]
 Place = tuple[str, int]
 
 
-def serve(work: Callable[[Path, int], None]) -> None:
-    """The script's side: for each line `work(directory, descriptor)` in a child, which says what it was promised."""
+def serve(work: Callable[[Path, int], int | None]) -> None:
+    """The script's side: for each line `work(directory, descriptor)` in a child, which says what it was promised. It
+    may return an exit code."""
     for line in sys.stdin:
         root = Path(line.strip())
         waiting, going = os.pipe()
@@ -35,8 +36,7 @@ def serve(work: Callable[[Path, int], None]) -> None:
                 os.dup2(said, 1)
                 os.dup2(said, 2)
                 os.read(waiting, 1)
-                work(root, said)
-                code = 0
+                code = work(root, said) or 0
             except BaseException:
                 traceback.print_exc()
             finally:
