@@ -54,7 +54,7 @@ OPPORTUNISTIC = TlsPolicy(level=TlsLevel.OPPORTUNISTIC, source="opportunistic")
 
 def tls(domain: str = FAR, policy: TlsPolicy = STS, **fields: Any) -> TlsAttempted:
     given: dict[str, Any] = {
-        "host": f"mx.{domain}", "address": "192.0.2.25", "source": "198.51.100.1", "tls": "TLSv1.3",
+        "host": f"mx.{domain}", "address": "192.0.2.25", "source": "9.9.9.9", "tls": "TLSv1.3",
     }  # fmt: skip
     return TlsAttempted(domain=domain, policy=policy, **(given | fields))
 

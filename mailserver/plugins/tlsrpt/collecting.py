@@ -60,7 +60,8 @@ class Collector:
         if not event.failure:
             self._good[key] = good + 1
         else:
-            failure = Failure(event.failure, event.source, clean(event.host), event.address, clean(event.detail))
+            source, detail = _public(event.source), clean(event.detail)
+            failure = Failure(event.failure, source, clean(event.host), event.address, detail)
             if failure not in bad and len(bad) >= _MOST_KINDS:
                 failure = Failure(event.failure)
             bad[failure] = bad.get(failure, 0) + 1
@@ -118,6 +119,12 @@ class Collector:
         if not self.lost or self.lost // 1000 != (self.lost + sessions) // 1000:
             _log.warning("tlsrpt.sessions_missing", reason=reason, lost=self.lost + sessions)
         self.lost += sessions
+
+
+def _public(address: str) -> str:
+    """Behind a translator of addresses, ours means nothing to others, and tells of our network."""
+    found = api.parse_ip(address)
+    return address if found is not None and found.is_global else ""
 
 
 def reported_domain(text: str) -> str:

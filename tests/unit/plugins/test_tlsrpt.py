@@ -50,7 +50,7 @@ async def test_the_report_of_a_day(world: World) -> None:
                 "summary": {"total-successful-session-count": 2, "total-failure-session-count": 2},
                 "failure-details": [
                     {
-                        "result-type": "certificate-expired", "sending-mta-ip": "198.51.100.1",
+                        "result-type": "certificate-expired", "sending-mta-ip": "9.9.9.9",
                         "receiving-mx-hostname": "mx.far.test", "receiving-ip": "192.0.2.25",
                         "failed-session-count": 2, "failure-reason-code": "expired??yesterday",
                     }
@@ -73,6 +73,13 @@ async def test_f08_connections_for_our_own_mail_do_not_count(world: World) -> No
     world.count(tls(own=True), tls(own=True, failure="certificate-expired"))
     assert await world.next_day() == 0
     assert (await world.shown())["sent"] == [] and world.queued == {}
+
+
+@pytest.mark.parametrize("source", ["10.0.0.1", "fe80::1", ""])
+async def test_addresses_of_our_own_network_are_not_told(world: World, source: str) -> None:
+    world.count(tls(source=source, failure="certificate-expired"))
+    (row,) = (await world.shown())["sent"]
+    assert row["policies"][0]["failures"][0]["source"] == ""
 
 
 @pytest.mark.parametrize("domain", ["[192.0.2.1]", "192.0.2.1", "localhost", "a b.test"])
