@@ -1,0 +1,229 @@
+"""ATTACKS F07: mail that is forwarded in a circle, between real servers over real DNS; and what its sender is told."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.daemon import Daemon, free_port
+from tests.helpers.dns import DnsServer
+from tests.helpers.receiver import Received, Receiver
+from tests.helpers.smtp import Reply, Smtp
+
+A, B = "a@one.test", "b@two.test"
+SENDER = "x@stranger.test"
+HELLO = b"From: <x@stranger.test>\r\nSubject: hello\r\nMessage-ID: <1@stranger.test>\r\n\r\nHello.\r\n"
+OURS, FAR = "127.0.0.1", "127.0.0.3"
+
+
+class World:
+    """The servers of one.test and two.test are real, each with a port of its own; each finds others at the port of the
+    other one. Whoever else there is, is on another address at both ports."""
+
+    def __init__(self, root: Path, dns: DnsServer) -> None:
+        self.root = root
+        self.dns = dns
+        self.ports = {"one.test": free_port(), "two.test": free_port()}
+        for name, address in {"one.test": OURS, "two.test": OURS, "stranger.test": FAR}.items():
+            self.leads(name, address)
+
+    def leads(self, name: str, address: str) -> None:
+        self.dns.add(name, "MX", f"10 mx.{name}.")
+        self.dns.add(f"mx.{name}", "A", address)
+
+    @contextmanager
+    def server(self, domain: str, *, finds: str = "", **aliases: list[str]) -> Iterator[Daemon]:
+        """Serves the domain, with these aliases. `finds`: the domain whose port it takes for that of others."""
+        others = finds or ("two.test" if domain == "one.test" else "one.test")
+        settings = {
+            "": f'hostname = "mx.{domain}"',
+            f'domains."{domain}".aliases': "\n".join(f"{local} = {targets}" for local, targets in aliases.items()),
+            "smtp": f'listen = ["{OURS}:{self.ports[domain]}"]',
+            "dns": f'servers = ["{self.dns.endpoint}"]',
+            "queue": f'port = {self.ports[others]}\nallow_private_addresses = true\nretry = ["1h"]',
+        }
+        daemon = Daemon(self.root / domain, settings=settings)
+        text = daemon.config.read_text()
+        daemon.config.write_text(text.replace('[domains."example.test"]\n', ""))
+        with daemon:
+            yield daemon
+
+    async def bring(self, to: str, content: bytes = HELLO, parameters: str = "", sender: str = SENDER) -> Reply:
+        """A message comes from a stranger."""
+        return await asyncio.to_thread(self._bring, to, content, parameters, sender)
+
+    def _bring(self, to: str, content: bytes, parameters: str, sender: str) -> Reply:
+        with Smtp(self.ports[to.partition("@")[2]]) as smtp:
+            smtp.ehlo()
+            assert smtp.command(f"MAIL FROM:<{sender}> RET=HDRS ENVID=e1").code == 250
+            reply = smtp.command(f"RCPT TO:<{to}>{parameters}")
+            if reply.code == 250:
+                assert smtp.command("DATA").code == 354
+                smtp.send(content + b".\r\n")
+                reply = smtp.reply()
+            return reply
+
+    @asynccontextmanager
+    async def sender(self) -> AsyncIterator[list[Received]]:
+        """The server of who wrote, and what comes there."""
+        got: list[Received] = []
+        one, two = (Receiver(host=FAR, port=port, messages=got) for port in self.ports.values())
+        async with one, two:
+            yield got
+
+    def other(self, **arguments: Any) -> Receiver:
+        """In place of the real server of two.test."""
+        return Receiver(port=self.ports["two.test"], **arguments)
+
+
+async def emptied(*daemons: Daemon) -> None:
+    """Until nothing waits in any queue, and nothing is between them; then they are stopped."""
+
+    def look() -> None:
+        deadline = time.monotonic() + 30
+        empty = 0
+        while empty < 4:
+            waiting = sum(daemon.metric("mailserver_queue_messages") for daemon in daemons)
+            empty = 0 if waiting else empty + 1
+            assert time.monotonic() < deadline, [daemon.log_text()[-3000:] for daemon in daemons]
+        for daemon in daemons:
+            daemon.stop()
+
+    # Receivers go on answering meanwhile.
+    await asyncio.to_thread(look)
+
+
+def report(received: Received | bytes) -> tuple[str, str, str]:
+    """Final-Recipient, Action and Status of a report about one recipient; it came from the null sender."""
+    if isinstance(received, Received):
+        assert received.mail.startswith("FROM:<>"), received.mail
+        received = received.content
+    parsed = email.message_from_bytes(received, policy=email.policy.default)
+    _, status, _ = parsed.iter_parts()
+    groups: Any = status.get_payload()
+    _, group = groups
+    return (group["Final-Recipient"].partition(";")[2].strip(), group["Action"], group["Status"])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with DnsServer() as dns:
+        yield World(tmp_path, dns)
+
+
+async def test_f07_two_servers_forward_to_each_other(world: World) -> None:
+    async with world.sender() as sender:
+        with world.server("one.test", a=[B]) as one, world.server("two.test", b=[A]) as two:
+            assert (await world.bring(A)).code == 250
+            await emptied(one, two)
+            # Once there, once back: the first server knows it again.
+            assert two.log_text().count(" accepted ") == 1
+        (received,) = sender
+        assert report(received) == (A, "failed", "5.4.6")
+
+
+async def test_f07_a_forwarder_without_marks_is_stopped_by_counting(world: World) -> None:
+    """Behind us is a server that removes Delivered-To and sends all back; it counts no hops."""
+    sent: list[Reply] = []
+    async with world.other() as other:
+        with world.server("one.test", a=[B]) as one:
+            content = HELLO
+            for _ in range(60):
+                sent.append(await world.bring(A, content))
+                if sent[-1].code != 250:
+                    break
+                async with asyncio.timeout(20):
+                    while len(other.messages) < len(sent):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                content = re.sub(rb"Delivered-To:.*\r\n", b"", other.messages[-1].content)
+            await emptied(one)
+    assert (sent[-1].code, sent[-1].status) == (554, "5.4.6")
+    # The one that is refused has 51 Received.
+    assert len(other.messages) == 51
+
+
+async def test_f07_an_alias_to_itself_through_outside(world: World) -> None:
+    """The MX of its target's domain is this server, which does not serve it."""
+    with world.server("one.test", finds="one.test", a=[B]) as one:
+        await asyncio.to_thread(one.add_account, "x@one.test")
+        assert (await world.bring(A, sender="x@one.test")).code == 250
+        await emptied(one)
+    (kept,) = (one.data / "one.test" / "x" / "new").iterdir()
+    assert report(kept.read_bytes()) == (B, "failed", "5.4.6")
+
+
+async def test_f07_branches_of_a_circle_do_not_multiply(world: World) -> None:
+    """Both targets lead back, one of them on two ways: mail becomes no more, and the sender is told once."""
+    async with world.sender() as sender:
+        with (
+            world.server("one.test", a=["b@two.test", "c@two.test"]) as one,
+            world.server("two.test", b=[A, "c@two.test"], c=[A]) as two,
+        ):
+            assert (await world.bring(A)).code == 250
+            await emptied(one, two)
+        (received,) = sender
+        assert report(received) == (A, "failed", "5.4.6")
+
+
+async def test_f07_the_report_about_a_circle_does_not_circle(world: World) -> None:
+    """The sender's own address is in it, too: his message is reported once, and the report is not."""
+    with world.server("one.test", a=[B]) as one, world.server("two.test", b=[A]) as two:
+        assert (await world.bring(A, sender=B)).code == 250
+        await emptied(one, two)
+    log = one.log_text() + two.log_text()
+    assert log.count(" report=") == 1, log
+
+
+# RFC 3461 §5.2.7: what the sender wants to be told, on its way through an address that forwards
+
+
+async def test_dsn_of_one_target_goes_along(world: World) -> None:
+    async with world.other() as mx, world.sender() as sender:
+        with world.server("one.test", a=[B]) as one:
+            given = " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;boss+2Bx@first.test"
+            assert (await world.bring(A, parameters=given)).code == 250
+            assert (await world.bring(A, parameters=" NOTIFY=NEVER")).code == 250
+            await emptied(one)
+        assert sender == []
+    first, second = sorted(mx.messages, key=lambda received: "NEVER" in received.recipients[0])
+    assert first.recipients == [f"TO:<{B}> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;boss+2Bx@first.test"]
+    assert "RET=HDRS" in first.mail
+    assert "ENVID=e1" in first.mail
+    assert second.recipients == [f"TO:<{B}> NOTIFY=NEVER ORCPT=rfc822;{A}"]
+
+
+async def test_dsn_of_one_target_behind_a_server_that_tells_nothing(world: World) -> None:
+    async with world.other(features=()) as mx, world.sender() as sender:
+        with world.server("one.test", a=[B]) as one:
+            assert (await world.bring(A, parameters=" NOTIFY=SUCCESS")).code == 250
+            await emptied(one)
+        assert mx.messages[0].recipients == [f"TO:<{B}>"]
+        (received,) = sender
+        assert report(received)[1] == "relayed"
+        assert f"Original-Recipient: rfc822; {A}\r\n".encode() in received.content
+
+
+@pytest.mark.parametrize(
+    ("notify", "passed"), [("SUCCESS", "NEVER"), ("SUCCESS,FAILURE", "FAILURE"), ("SUCCESS,DELAY", "DELAY")]
+)
+async def test_dsn_of_several_targets_is_told_once(world: World, notify: str, passed: str) -> None:
+    async with world.other() as mx, world.sender() as sender:
+        with world.server("one.test", a=[B, "c@two.test"]) as one:
+            assert (await world.bring(A, parameters=f" NOTIFY={notify}")).code == 250
+            await emptied(one)
+        recipients = [one for received in mx.messages for one in received.recipients]
+        assert sorted(recipients) == [
+            f"TO:<{to}> NOTIFY={passed} ORCPT=rfc822;{A}" for to in (B, "c@two.test")
+        ]
+        (received,) = sender
+        assert report(received) == (A, "expanded", "2.0.0")
+        assert b"Original-Envelope-Id: e1\r\n" in received.content
