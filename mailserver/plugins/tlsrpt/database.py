@@ -103,9 +103,11 @@ def add_counts(db: sqlite3.Connection, counts: Counts, due_at: Mapping[tuple[str
     """Add sessions (good ones, and bad ones by failure); `due_at` has when the report of each day and domain is to be
     sent. Returns how many sessions did not fit."""
     lost = 0
+    # Domains of each day: counted once, for there may be many.
+    domains: dict[str, int] = {}
     with api.transaction(db):
         for key, (good, failures) in counts.items():
-            policy = _policy(db, key, due_at[key.day, key.domain])
+            policy = _policy(db, key, due_at[key.day, key.domain], domains)
             bad = sum(failures.values())
             if policy is None:
                 lost += good + bad
@@ -116,13 +118,15 @@ def add_counts(db: sqlite3.Connection, counts: Counts, due_at: Mapping[tuple[str
     return lost
 
 
-def _policy(db: sqlite3.Connection, key: PolicyKey, due_at: float) -> int | None:
+def _policy(db: sqlite3.Connection, key: PolicyKey, due_at: float, domains: dict[str, int]) -> int | None:
     """The row that counts, made if there is none; None where there are too many."""
     row = db.execute("SELECT id FROM report WHERE day = ? AND domain = ?", (key.day, key.domain)).fetchone()
     if row is None:
-        (number,) = db.execute("SELECT count(*) FROM report WHERE day = ?", (key.day,)).fetchone()
-        if number >= MOST_DOMAINS:
+        if key.day not in domains:
+            (domains[key.day],) = db.execute("SELECT count(*) FROM report WHERE day = ?", (key.day,)).fetchone()
+        if domains[key.day] >= MOST_DOMAINS:
             return None
+        domains[key.day] += 1
         row = db.execute(
             "INSERT INTO report (day, domain, queue_id, next) VALUES (?, ?, ?, ?) RETURNING id",
             (key.day, key.domain, api.new_queue_id(), due_at),
