@@ -307,7 +307,8 @@ class QueueRunner:
         else:
             self.schedule.take_away(unit)
         self.wake()
-        if open_ends:
+        if open_ends or unit.queue_id in self.dropped:
+            # Dropped just now, it may have its last results from elsewhere.
             await self._arrivals.conclude(unit.queue_id)
 
     def _giving_up(self, unit: Unit, now: float) -> Callable[[Result], Result] | None:

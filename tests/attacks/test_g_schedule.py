@@ -13,6 +13,7 @@ import pytest
 
 from mailserver.model.delivery import Feedback, Outcome
 from mailserver.model.ids import QueueId
+from mailserver.ports.delivery import DeliveryReport, Job
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
 from tests.helpers.queue import DEFERRED, MESSAGE, OK, QueueHarness, envelope_for, quiet, result
@@ -102,43 +103,73 @@ async def test_g17_one_user_sends_much_and_another_little(tmp_path: Path) -> Non
         assert max(place for place, address in enumerate(order) if address == "y@far.test") < 30
 
 
-async def test_g18_a_thousand_operations_while_mail_is_delivered(tmp_path: Path) -> None:
-    """Nothing is lost, nothing comes twice, whatever is asked for meanwhile."""
-    chance = random.Random(18)
-    async with QueueHarness(tmp_path, delay_notice="0s").running() as queue:
-        deliver = queue.deliverer.deliver
+class Operators:
+    """Four people at work on one queue, each with messages of their own that nobody else holds, releases or drops."""
 
-        async def slowly(job):  # type: ignore[no-untyped-def]
-            for _ in range(chance.randrange(20)):
-                await asyncio.sleep(0)
-            return await deliver(job)
+    def __init__(self, queue: QueueHarness, chance: random.Random) -> None:
+        self._queue = queue
+        self._chance = chance
+        self.messages: dict[QueueId, tuple[str, ...]] = {}
+        self.held: set[QueueId] = set()
+        self.dropped: set[QueueId] = set()
+        self.wrong: list[str] = []
+        self._deliver = queue.deliverer.deliver
+        queue.deliverer.deliver = self._slowly  # type: ignore[method-assign]
 
-        queue.deliverer.deliver = slowly  # type: ignore[method-assign]
-        ids = [QueueId(f"{number:016d}") for number in range(40)]
-        for number, queue_id in enumerate(ids):
-            address = f"p{number}@d{number % 3}.test"
-            queue.deliverer.answers[address] = [DEFERRED] * chance.randrange(8) + [OK]
-            await queue.queue.inject(queue_id, envelope_for(address), BytesContent(MESSAGE))
-        dropped: set[QueueId] = set()
-        control = queue.control
-        for _ in range(1000):
-            some = chance.sample(ids, 2)
-            what = chance.randrange(100)
-            if what < 40:
-                await control.retry(some)
-            elif what < 60:
-                await control.hold(some, queue.clock.time() + 50 if what % 2 else None)
-            elif what < 80:
+    async def _slowly(self, job: Job) -> DeliveryReport:
+        if job.queue_id in self.held | self.dropped:
+            self.wrong.append(f"{job.queue_id} is tried although it was held or dropped")
+        for _ in range(self._chance.randrange(20)):
+            await asyncio.sleep(0)
+        return await self._deliver(job)
+
+    async def send(self) -> QueueId:
+        """A message for two destinations, which are not ready for it at first."""
+        number = len(self.messages)
+        queue_id, to = QueueId(f"{number:016d}"), (f"p{number}@d{number % 3}.test", f"q{number}@e{number % 2}.test")
+        self.messages[queue_id] = to
+        for address in to:
+            self._queue.deliverer.answers[address] = [DEFERRED] * self._chance.randrange(8) + [OK]
+        await self._queue.queue.inject(queue_id, envelope_for(*to), content())
+        return queue_id
+
+    async def work(self, operations: int) -> None:
+        """One of them."""
+        own: list[QueueId] = []
+        chance, control, clock = self._chance, self._queue.control, self._queue.clock
+        for _ in range(operations):
+            own = [queue_id for queue_id in own if queue_id not in self.dropped and queue_id in self._queue.queue.ids()]
+            while len(own) < 6:
+                own.append(await self.send())
+            some, what = chance.sample(own, 2), chance.randrange(100)
+            if what < 35:
+                await control.retry(chance.sample(list(self.messages), 2))
+            elif what < 55:
+                self.held.update(await control.hold(some, clock.time() + 50 if what % 2 else None))
+            elif what < 75:
+                self.held.difference_update(some)
                 await control.release(some)
-            elif what < 98:
-                await control.reschedule(some, queue.clock.time() + chance.randrange(100))
-            elif len(dropped) < 8:
-                dropped.update(await control.drop(some[:1]))
+            elif what < 90:
+                await control.reschedule(chance.sample(list(self.messages), 2), clock.time() + chance.randrange(100))
+            else:
+                self.dropped.update(await control.drop(some[:1]))
+
+
+async def test_g18_a_thousand_operations_while_mail_is_delivered(tmp_path: Path) -> None:
+    """Nothing is lost, nothing comes twice, whatever is asked for meanwhile; what is held or dropped is left alone."""
+    async with QueueHarness(tmp_path, delay_notice="0s").running() as queue:
+        operators = Operators(queue, random.Random(18))
+        await asyncio.gather(*(operators.work(250) for _ in range(4)))
+        assert operators.wrong == []
+        operators.held.clear()
         for _ in range(12):
-            await control.release(ids)
+            await queue.control.release(operators.messages)
             await queue.advance(86_400 / 4)
         assert len(queue.queue) == 0 and len(queue.runner.schedule) == 0 and queue.runner.attempts == 0
-        delivered = [queue_id for queue_id, _ in queue.deliverer.delivered]
+        assert not queue.runner.dropped and operators.wrong == []
+        delivered = queue.deliverer.delivered
         assert len(delivered) == len(set(delivered)), "twice"
-        assert set(ids) - set(delivered) <= dropped, "lost"
+        wanted = {(queue_id, address) for queue_id, to in operators.messages.items() for address in to}
+        assert {queue_id for queue_id, _ in wanted - set(delivered)} <= operators.dropped, "lost"
+        assert len(operators.dropped) > 20 and len(delivered) > 100
         assert queue.reported == []

@@ -15,7 +15,7 @@ from mailserver.model.ids import QueueId
 from mailserver.queue import reading, recovery
 from mailserver.queue.control import Status
 from mailserver.queue.disk import DiskQueue
-from mailserver.queue.record import Fail, Record, Told, Try
+from mailserver.queue.record import Done, Fail, Record, Told, Try
 from mailserver.queue.spool import Spool
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
@@ -67,6 +67,24 @@ async def test_dropped_while_its_result_is_written_down(tmp_path: Path) -> None:
         assert len(queue.queue) == 0 and len(queue.runner.schedule) == 0 and not queue.runner.dropped
         await queue.advance(86_400)
         assert queue.deliverer.delivered == [] and queue.reported == []
+
+
+async def test_dropped_while_the_result_of_another_recipient_is_written_down(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path, queue=_Slow).running() as queue:
+        queue.deliverer.answers |= {LATER: [DEFERRED], "second@y.test": [DEFERRED, OK]}
+        await put(queue, LATER, "second@y.test")
+        await quiet(queue.runner)
+        disk = slow_queue(queue, Done)
+        await queue.control.retry([ID])
+        await asyncio.wait_for(disk.reached.wait(), 5)
+        for _ in range(500):
+            if len(queue.deliverer.jobs) == 4 and len(queue.runner._tasks) == 1:
+                break
+            await asyncio.sleep(0.001)
+        assert await queue.control.drop([ID]) == [ID]
+        disk.going.set()
+        await quiet(queue.runner)
+        assert len(queue.queue) == 0 and not queue.runner.dropped and queue.reported == []
 
 
 async def test_dropped_while_a_plugin_looks_for_its_way(tmp_path: Path) -> None:
