@@ -93,6 +93,8 @@ class Operations:
     async def _again(
         self, alias: api.Alias, targets: Sequence[api.EmailAddress], *, confirmed: bool
     ) -> list[tuple[api.Pending, float]]:
+        if alias.from_config:
+            raise api.AlreadyExists(f"the alias {alias.address} stands in the configuration file; change it there")
         known = {target.key for target in alias.targets}
         waiting = [one for target in targets if (one := alias.awaited(target)) is not None]
         waiting = [one for one in waiting if confirmed or self._addresses.needs_consent(one.target)]

@@ -6,6 +6,7 @@ import email
 import email.policy
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import AlreadyExists, LimitReached, MailError, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.plugins.aliases.automatic import is_automatic
+from mailserver.plugins.aliases.tokens import is_token, make_pending, make_token
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from tests.helpers.content import BytesContent
@@ -156,6 +158,16 @@ async def test_an_answer_counts_once_and_for_its_alias_only(server: Server) -> N
     await answer(server, second)
     assert await pending(server) == {"sales@second.test": [FAR]}
     assert len([item for item in server.queue.items if item.envelope.sender is None]) == 1
+
+
+def test_an_address_to_answer_to_is_of_one_alias_and_one_target() -> None:
+    asked = make_pending(EmailAddress.parse(FAR), 0.0)
+    made = [
+        make_token(EmailAddress.parse(alias), replace(asked, target=EmailAddress.parse(target)))
+        for alias in (INFO, "sales@example.test") for target in (FAR, MORE)
+    ]  # fmt: skip
+    assert len(set(made)) == 4
+    assert all(len(one.local) <= 64 and is_token(one) for one in made)
 
 
 async def test_an_answer_reaches_a_person(server: Server) -> None:
@@ -366,5 +378,5 @@ async def test_the_configuration_needs_no_consent(tmp_path: Path) -> None:
     domains = {"example.test": DomainSettings(aliases={"info": [FAR]})}
     async with running(tmp_path, domains=domains) as server:
         assert await resolve(server, INFO) == [FAR]
-        with pytest.raises(AlreadyExists):
+        with pytest.raises(AlreadyExists, match="configuration file"):
             await add(server, INFO, FAR)
