@@ -50,7 +50,8 @@ class HeaderCompletion:
 
 @dataclass(frozen=True, slots=True)
 class Authors:
-    """Who a header says wrote the message. `unreadable`: an entry of From or Sender is no address."""
+    """Who a header says wrote the message. `unreadable`: an entry of From or Sender is no address, or there are more
+    of these fields than may be; then `addresses` are not all."""
 
     from_fields: int
     addresses: tuple[EmailAddress, ...]
@@ -59,21 +60,20 @@ class Authors:
 
 def visible_senders(head: bytes) -> Authors:
     """The addresses of From and Sender."""
-    end = header_block_end(head)
+    count = len(_FROM.findall(head, 0, header_block_end(head)))
+    found = [field for field in fields(head) if field[0] in (b"from", b"sender")]
+    names = [name for name, _, _ in found]
+    if count > 1 or names.count(b"from") != count or names.count(b"sender") > 1:
+        # RFC 5322 §3.6: one of each. What is refused in any case is not read, which could take seconds.
+        return Authors(count, (), True)
     addresses: dict[EmailAddress, None] = {}
-    unreadable = False
-    for name, start, stop in fields(head):
-        if name not in (b"from", b"sender"):
-            continue
+    for _, start, stop in found:
         entries, complete = read_addresses(unfold(field_value(head, start, stop)))
-        unreadable = unreadable or not entries or not complete
-        for entry in entries:
-            address = _address(entry.mailbox, entry.domain) if entry.is_mailbox else None
-            if address is None:
-                unreadable = True
-            else:
-                addresses[address] = None
-    return Authors(len(_FROM.findall(head, 0, end)), tuple(addresses), unreadable)
+        known = [_address(entry.mailbox, entry.domain) if entry.is_mailbox else None for entry in entries]
+        addresses |= dict.fromkeys(address for address in known if address is not None)
+        if not known or not complete or None in known:
+            return Authors(count, tuple(addresses), True)
+    return Authors(count, tuple(addresses), False)
 
 
 def _address(mailbox: bytes | None, domain: bytes | None) -> EmailAddress | None:

@@ -20,6 +20,8 @@ _RECIPIENTS = frozenset((b"to", b"cc", b"reply-to", b"resent-to", b"resent-cc"))
 _MARKS = re.compile(rb'\\.|["(),<>]', re.DOTALL)
 _ATOMS = re.compile(rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ \x80-\xff-]+")
 _UNSAFE = re.compile(rb"[\x00-\x1f\x7f]")
+#: What is completed of a header: entries, octets of their fields, octets of one entry. The rest stays as it is.
+_MOST_ENTRIES, _MOST_OCTETS, _LONGEST_ENTRY = 2000, 128 << 10, 2000
 
 
 class LocalCompletion:
@@ -33,18 +35,28 @@ class LocalCompletion:
     def edit(self, header: bytes) -> bytes:
         """The completed header block."""
         out, done = [], 0
+        octets, entries = 0, 0
         for name, start, end in fields(header):
             if name not in _AUTHORS and name not in _RECIPIENTS:
                 continue
+            octets += end - start
+            if octets > _MOST_OCTETS or entries > _MOST_ENTRIES:
+                break
             at = header.index(b":", start) + 1
             value = header[at:end]
-            edited = b",".join(self._entry(entry, author=name in _AUTHORS) for entry in split_list(value))
+            found = list(split_list(value))
+            entries += len(found)
+            if entries > _MOST_ENTRIES:
+                break
+            edited = b",".join(self._entry(entry, author=name in _AUTHORS) for entry in found)
             if edited != value:
                 out += [header[done:at], edited]
                 done = end
         return self._completion.edit(b"".join([*out, header[done:]]))
 
     def _entry(self, entry: bytes, *, author: bool) -> bytes:
+        if len(entry) > _LONGEST_ENTRY:
+            return entry
         found = parse_addresses(unfold(entry).strip())
         if len(found) != 1 or found[0].mailbox in (None, MISSING_MAILBOX):
             return entry

@@ -26,7 +26,7 @@ _AUTH_REQUIRED = Reply(530, "5.7.0", "Authentication is required")
 _NOT_YOURS = Reply(553, "5.7.1", "The sender address does not belong to your account")
 _ONE_FROM = Reply(553, "5.7.1", "The message must have exactly one From field")
 _TOO_MANY_HELD = Reply(552, "5.7.16", "Too many messages of yours wait for their time")
-_UNREADABLE = Reply(553, "5.7.1", "An address in From or Sender cannot be read")
+_UNREADABLE = Reply(553, "5.7.1", "An address in From or Sender cannot be read, or there are two Sender fields")
 
 
 class Submission(Receiver):

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from mailserver.mime.addresses import parse_addresses
+from mailserver.model.address import EmailAddress
 from mailserver.model.events import Refused
-from mailserver.smtp.local_header import split_list
+from mailserver.smtp import local_header
+from mailserver.smtp.compose import HeaderCompletion
+from mailserver.smtp.local_header import LocalCompletion, split_list
 from mailserver.smtp.settings import SendmailSettings
 from tests.helpers.clock import FakeClock
 from tests.helpers.smtp import Closed, Reply
@@ -314,3 +318,30 @@ def test_a_list_is_split_without_losing_anything(value: bytes) -> None:
     assert b",".join(parts) == value
     expected = {b"a,b": 2, b'"a,b",c': 2, b"(a,b),c": 2, b"(a(,),),b": 2, b"<a,b>,c": 2, b'"a\\",b",c': 2, b",,": 3}
     assert len(parts) == expected.get(value, 1)
+
+
+@pytest.mark.parametrize("piece", [b"a,", b",", b"ben@localhost,", b"a b ", b'"'])
+@pytest.mark.parametrize("each", [1 << 20, 60_000])
+def test_completing_a_header_has_a_bound(piece: bytes, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every user of the machine may send one, and all others wait while it is looked at."""
+    read = []
+
+    def counting(value: bytes) -> Any:
+        read.append(len(value))
+        return parse(value)
+
+    class Users:
+        def is_here(self, domain: str) -> bool:
+            return domain == "localhost"
+
+        def recipient(self, user: Any, local: str) -> EmailAddress:
+            return EmailAddress(local, DOMAIN)
+
+    parse = parse_addresses
+    monkeypatch.setattr(local_header, "parse_addresses", counting)
+    users: Any = Users()
+    editor = LocalCompletion(users, users, HeaderCompletion("mail.example.test", None, 0.0))
+    field = b"To: " + piece * (each // len(piece)) + b"\r\n"
+    header = b"Date: x\r\nMessage-ID: <a@b>\r\n" + field * ((1 << 20) // each) + b"\r\n"
+    assert len(editor.edit(header)) >= len(header)
+    assert len(read) <= 2000 and sum(read) <= 128 << 10 and max(read, default=0) <= 2000

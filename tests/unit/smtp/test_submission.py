@@ -193,3 +193,15 @@ def test_who_wrote_it() -> None:
     found = visible_senders(b'From: "A, B" <"a b"@x.test>, c@y.test\r\nSender: d@z.test\r\n\r\nFrom: e@no.test\r\n')
     assert [str(address) for address in found.addresses] == ['"a b"@x.test', "c@y.test", "d@z.test"]
     assert found.from_fields == 1 and not found.unreadable
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: a@x.test\r\nSender: b@x.test\r\nSender: c@x.test\r\n", b"From: a@x.test\r\nfrom : b@x.test\r\n",
+        b"X: y\r\n" * 20_000 + b"From: a@x.test\r\n", b"Sender: " + b"a b " * 1000 + b"\r\nFrom: a@x.test\r\n",
+    ],
+)  # fmt: skip
+def test_who_wrote_it_must_be_plain(header: bytes) -> None:
+    """More fields than may be, and one that stands behind more fields than anybody looks at."""
+    assert visible_senders(header + b"\r\n").unreadable
