@@ -7,7 +7,8 @@ patterns, no recursion, no exception for any input; at most `MAX_HEADER` octets 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 
 __all__ = [
     "LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "field_value", "fields", "header_block_end", "select", "unfold",
@@ -53,15 +54,14 @@ def header_block_end(buf: bytes, start: int = 0, end: int | None = None) -> int:
 def fields(buf: bytes, start: int = 0, end: int | None = None) -> list[tuple[bytes, int, int]]:
     """The fields of the header block in `buf[start:end]`, in order: name in lower case, and where the field with its
     line ends begins and ends. Lines that are no field are passed over; `start` is the start of a line."""
+    return list(_fields(buf, start, end))
+
+
+def _fields(buf: bytes, start: int, end: int | None) -> Iterator[tuple[bytes, int, int]]:
     stop = min(header_block_end(buf, start, end), start + MAX_HEADER)
-    found = []
-    for match in _FIELD.finditer(buf, start, stop):
-        name = match[1]
-        if name:
-            found.append((name.rstrip(b" \t").lower(), match.start(), match.end()))
-            if len(found) == MAX_FIELDS:
-                break
-    return found
+    named = (match for match in _FIELD.finditer(buf, start, stop) if match[1])
+    for match in islice(named, MAX_FIELDS):
+        yield match[1].rstrip(b" \t").lower(), match.start(), match.end()
 
 
 def field_value(buf: bytes, start: int, end: int) -> bytes:
@@ -82,7 +82,7 @@ def unfold(raw: bytes) -> bytes:
 
 def value(buf: bytes, name: bytes) -> bytes | None:
     """The value, on one line and without outer white space, of the first field of this (lower-case) name."""
-    for found, start, end in fields(buf):
+    for found, start, end in _fields(buf, 0, None):
         if found == name:
             return unfold(field_value(buf, start, end)).strip(b" \t")
     return None

@@ -131,6 +131,8 @@ class Committer:
                 if task is not None:
                     batch.append(task)
                     hurry = hurry or not task.patient
+            # Whoever waits for an answer goes on before those who only tidy up.
+            batch.sort(key=_patience)
             self._loop.call_soon_threadsafe(self._report, self._commit(batch))
 
     def _commit(self, batch: list[Task]) -> Results:
@@ -157,3 +159,7 @@ class Committer:
                 _log.exception("queue.result_failed")
         if not self._unfinished and self._drained is not None:
             self._drained.set()
+
+
+def _patience(task: Task) -> bool:
+    return task.patient

@@ -152,6 +152,14 @@ async def test_closing_waits_for_all(count: int) -> None:
 class PatientStep(Step):
     patient = True
 
+    def __init__(self, log: list[str], name: str) -> None:
+        super().__init__(log, name)
+        self.written = threading.Event()
+
+    def write(self) -> None:
+        super().write()
+        self.written.set()
+
 
 async def test_a_removal_waits_for_a_new_item_to_be_synced_with_it() -> None:
     log: list[str] = []
@@ -165,6 +173,21 @@ async def test_a_removal_waits_for_a_new_item_to_be_synced_with_it() -> None:
     await item.ended.wait()
     await committer.close()
     assert disk.syncs == 1
+
+
+async def test_who_waits_for_an_answer_has_it_before_those_who_tidy_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "_PATIENCE", 60.0)
+    log: list[str] = []
+    disk = Disk(log)
+    committer = Committer(4, disk.sync, lambda error: None)
+    removal, item = PatientStep(log, "removal"), Step(log, "item")
+    committer.remove(removal)
+    assert await asyncio.to_thread(removal.written.wait, 5)
+    committer.write(item)
+    disk.go.release(1)
+    await removal.ended.wait()
+    await committer.close()
+    assert disk.syncs == 1 and log[-2:] == ["done item", "done removal"]
 
 
 async def test_a_removal_does_not_wait_for_ever() -> None:
