@@ -125,6 +125,7 @@ async def test_a_database_from_before_gets_the_table(tmp_path: Path) -> None:
     made.close()
     old = sqlite3.connect(path)
     old.execute("DROP TABLE app_password")
+    old.execute("DROP TABLE pending")
     old.execute("PRAGMA user_version=1")
     old.close()
     for name in ("phone", "laptop"):
