@@ -124,8 +124,8 @@ async def test_a_database_from_before_gets_the_table(tmp_path: Path) -> None:
     await made.add_account(Account(account=ANNA, address=EmailAddress.parse(ANNA), password_hash="x"))
     made.close()
     old = sqlite3.connect(path)
-    old.execute("DROP TABLE app_password")
-    old.execute("DROP TABLE pending")
+    for table in ("app_password", "pending", "asked"):
+        old.execute(f"DROP TABLE {table}")
     old.execute("PRAGMA user_version=1")
     old.close()
     for name in ("phone", "laptop"):
