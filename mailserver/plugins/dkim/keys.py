@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,7 +32,6 @@ from mailserver import api
 
 __all__ = ["Key", "KeyState", "KeyStore", "Unusable"]
 
-T = TypeVar("T")
 _NAME = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\.(next|key|retired)", re.ASCII)
 _LARGEST = 64 << 10
 _RSA_BITS = 2048
@@ -108,28 +107,43 @@ class KeyStore:
 
     async def load(self, domain: str) -> Sequence[Key]:
         """Read a domain's keys, after making some if there are none that sign. Raises Unusable."""
-        return await self._run(lambda: self._load(domain))
+        return await self._run(domain, self._load)
 
     async def add_next(self, domain: str) -> Sequence[Key]:
         """Make the keys that will sign later, if none wait already. Raises Unusable."""
-        return await self._run(lambda: self._add_next(domain))
+        return await self._run(domain, self._add_next)
 
     async def activate(self, domain: str) -> Sequence[Key]:
         """Let the waiting keys sign from now on, and retire those that did. Raises Unusable."""
-        return await self._run(lambda: self._activate(domain))
+        return await self._run(domain, self._activate)
 
     async def forget(self, key: Key) -> None:
         """Remove what is left of a retired key."""
 
-        def remove() -> None:
+        def remove(domain: str) -> Sequence[Key]:
+            path = self._path / domain / f"{key.selector}.retired"
             if key.state is KeyState.RETIRED:
-                (self._path / key.domain / f"{key.selector}.retired").unlink(missing_ok=True)
-                self._read(key.domain)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise Unusable(f"{path}: {error.strerror or error}") from error
+            return self._read(domain)
 
-        await self._run(remove)
+        await self._run(key.domain, remove)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def _run(self, domain: str, work: Callable[[str], Sequence[Key]]) -> Sequence[Key]:
+        """Only the outcome becomes known, never what is there in the middle of a change."""
+
+        def run() -> Sequence[Key]:
+            try:
+                found = tuple(work(domain))
+            except Unusable as error:
+                self._known[domain] = error
+                raise
+            self._known[domain] = found
+            return found
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def _load(self, domain: str) -> Sequence[Key]:
         keys = self._settle(domain)
@@ -196,16 +210,7 @@ class KeyStore:
         except OSError as error:
             raise Unusable(f"{folder}: {error.strerror or error}") from error
 
-    def _read(self, domain: str) -> tuple[Key, ...]:
-        try:
-            found = tuple(self._read_all(domain))
-        except Unusable as error:
-            self._known[domain] = error
-            raise
-        self._known[domain] = found
-        return found
-
-    def _read_all(self, domain: str) -> list[Key]:
+    def _read(self, domain: str) -> list[Key]:
         folder = self._path / domain
         try:
             names = sorted(os.listdir(folder))
