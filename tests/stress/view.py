@@ -55,6 +55,8 @@ class View:
     codes: dict[str, str] = field(default_factory=dict)
     earlier: set[int] = field(default_factory=set)
     resynced: dict[int, Entry] = field(default_factory=dict)
+    #: FETCH responses before SELECT was answered, to a client that gets no UID with a change of flags.
+    unnamed: list[tuple[int, dict[str, Any], int]] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)
 
     # --- what the client is told
@@ -97,6 +99,8 @@ class View:
             # Others changed flags after the mailbox was described, and before SELECT was answered.
             for uid, number in self.numbers.items():
                 self.entries[self._at(number)] = self.resynced[uid]
+        for number, data, sent in self.unnamed:
+            self._fetched(number, data, sent)
 
     def _resynchronize(self, saved: Saved) -> None:
         flags: dict[int, Entry] = {
@@ -197,6 +201,9 @@ class View:
         if flags is not None and len(flags) != len(data["FLAGS"]):
             raise Fault(f"a flag twice: {data['FLAGS']}")
         self.fetched_modseq = max(self.fetched_modseq, modseq)
+        if self.opening and "UID" not in data:
+            self.unnamed.append((number, data, sent))
+            return
         if self.opening:
             uid = int(data["UID"])
             self.resynced[uid] = Entry(uid, flags, modseq)
