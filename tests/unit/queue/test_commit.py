@@ -161,21 +161,7 @@ class PatientStep(Step):
         self.written.set()
 
 
-async def test_a_removal_waits_for_a_new_item_to_be_synced_with_it() -> None:
-    log: list[str] = []
-    disk = Disk(log)
-    committer = Committer(4, disk.sync, lambda error: None)
-    removal, item = PatientStep(log, "removal"), Step(log, "item")
-    committer.remove(removal)
-    committer.write(item)
-    disk.go.release(2)
-    await removal.ended.wait()
-    await item.ended.wait()
-    await committer.close()
-    assert disk.syncs == 1
-
-
-async def test_who_waits_for_an_answer_has_it_before_those_who_tidy_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_removal_is_synced_with_the_next_item_which_is_answered_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "_PATIENCE", 60.0)
     log: list[str] = []
     disk = Disk(log)
