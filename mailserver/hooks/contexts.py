@@ -228,8 +228,9 @@ class SearchAnswer:
     """Messages that may match, by UID; it may name some that do not, or that are gone, but must miss none.
 
     `complete_to` is the highest UID that the index knows: the server itself looks into later messages. With `exact` the
-    answer is taken as it is; else the server looks for the text (RFC 9051 §6.4.4: any substring, in any case) in the
-    messages that are named. What answers a fuzzy question is never looked into. `scores` are 1 to 100, the best is 100.
+    answer is taken as it is; else the server looks for the text (RFC 9051 §6.4.4: any substring, in any case, with `ss`
+    for `ß`) in the messages that are named. What answers a fuzzy question is never looked into. `scores` are 1 to 100,
+    the best is 100. A client that compares otherwise (COMPARATOR, RFC 5255 §4.7) is answered without an index.
     """
 
     uids: frozenset[int]

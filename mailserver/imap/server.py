@@ -76,7 +76,7 @@ class ImapServer:
             hooks=hooks,
             tasks=set(),
             workers=self._workers,
-            sorting=SortingPieces(),
+            sorting=SortingPieces(self._workers),
             places=Places(),
             max_message_size=max_message_size,
             capabilities=capability_list(

@@ -29,6 +29,7 @@ from mailserver.imap.roles import Connection, Conversation, News
 from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.settings import ImapSettings
+from mailserver.mime.comparators import COMPARATORS, Collation, Comparator
 from mailserver.model.changes import AccountChange
 from mailserver.model.errors import LimitReached, MailError, NotFound
 from mailserver.model.ids import AccountId
@@ -134,7 +135,7 @@ class Session:
     """One client's state. Every attribute is for commands to read; the methods keep those that belong together so."""
 
     __slots__ = (
-        "_client", "_reach", "_unregister", "account", "causing", "compressed", "condstore", "connection",
+        "_client", "_reach", "_unregister", "account", "causing", "collation", "compressed", "condstore", "connection",
         "conversation", "facts", "notifications", "off", "progress", "qresync", "rev2", "selected", "services",
         "starttls", "store", "tag", "uid_only", "utf8",
     )  # fmt: skip
@@ -155,6 +156,8 @@ class Session:
         self.selected: Selected | None = None
         self.rev2 = self.utf8 = self.condstore = self.qresync = self.uid_only = self.compressed = False
         self._reach: Reach | None = None
+        #: What SEARCH, SORT and THREAD compare by (RFC 5255 §4.2).
+        self.collation = Collation(self.default_comparator)
         #: How far the running command is (RFC 9585 §4).
         self.progress = Progress()
         #: None until NOTIFY was used for the first time.
@@ -166,6 +169,11 @@ class Session:
         self._client = ("", "")
         #: The capabilities that are switched off here, in capitals.
         self.off = services.offers.off(None)
+
+    @property
+    def default_comparator(self) -> Comparator:
+        """The one of clients that select none (RFC 5255 §4.4): it does not change while the connection is there."""
+        return next(one for one in COMPARATORS if one.name == self.services.settings.default_comparator)
 
     def offers(self, capability: str) -> bool:
         """False: the operator switched this capability (in capitals) off, for all or for this account or client.
@@ -369,6 +377,7 @@ class Session:
         await self.close()
         self.store = self._reach = None
         self.compressed = False
+        self.collation = Collation(self.default_comparator)
         self._forget()
         self.facts = replace(self.facts, account=None)
         self.off = self.services.offers.off(None, *self._client)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mailserver.hooks.settings import Duration, Settings
 from mailserver.imap.capabilities.offers import CLIENT
+from mailserver.mime.comparators import CASEFOLD, COMPARATORS
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
 from mailserver.net.settings import check_address
@@ -102,6 +103,12 @@ class ImapSettings(Settings):
         0, ge=0,
         description="The same for COPY and APPEND only (SAVELIMIT), which fail then. 0: any number.",
     )
+    default_comparator: str = Field(
+        CASEFOLD.name,
+        description="How SEARCH, SORT and THREAD compare texts, unless a mail program selects something else"
+        f" (COMPARATOR): {', '.join(one.name for one in COMPARATORS)}. The first one finds the most; those after it"
+        " make SEARCH slower.",
+    )
     id: bool = Field(True, description="Tell the name of this program in answer to ID; never its version.")
 
     @field_validator("listen", "listen_tls")
@@ -110,6 +117,13 @@ class ImapSettings(Settings):
         for address in addresses:
             check_address(address)
         return addresses
+
+    @field_validator("default_comparator")
+    @classmethod
+    def _comparator(cls, name: str) -> str:
+        if all(name != one.name for one in COMPARATORS):
+            raise ValueError(f"there is no comparator {name!r}")
+        return name
 
     @field_validator("disabled_capabilities")
     @classmethod

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from mailserver.mime.words import decode_words
-
 __all__ = ["base_subject"]
 
 _SPACE = re.compile(r"[ \t\r\n]+")
@@ -20,9 +18,10 @@ _REFWD = re.compile(r"(?:re|fwd?+) *+(?:\[[^\[\]]*+\] *+)?+:", re.IGNORECASE | r
 _FWD_HEADER = re.compile(r"\[fwd:", re.IGNORECASE | re.ASCII)
 
 
-def base_subject(raw: bytes) -> tuple[str, bool]:
-    """Of a Subject's value: the base subject, and whether the message is a reply or forward (RFC 5256 §3)."""
-    text = _SPACE.sub(" ", decode_words(raw))
+def base_subject(text: str) -> tuple[str, bool]:
+    """Of a Subject's value without encoded words: the base subject, and whether the message is a reply or forward
+    (RFC 5256 §3)."""
+    text = _SPACE.sub(" ", text)
     start, end, reply = 0, len(text), False
     while True:
         end, trailer = _without_trailers(text, start, end)
@@ -63,8 +62,6 @@ def _without_leaders(text: str, start: int, end: int) -> tuple[int, bool]:
         else:
             # Nothing but blobs: the last one is the base.
             return _last_blob(text, start, end), found
-
-
 
 
 def _last_blob(text: str, start: int, end: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mailserver.mime.normal import normalized
 
-__all__ = ["casemap", "casemap_octets"]
+__all__ = ["casemap"]
 
 
 class _Titles(dict[int, str]):
@@ -28,13 +28,3 @@ def casemap(text: str) -> bytes:
     if text.isascii():
         return text.upper().encode("ascii")
     return normalized("NFKD", text.translate(_TITLES)).encode("utf-8", "surrogatepass")
-
-
-def casemap_octets(octets: bytes) -> bytes:
-    """The key of octets that ought to be UTF-8; others are their own key (step 1b)."""
-    if octets.isascii():
-        return octets.upper()
-    try:
-        return casemap(octets.decode("utf-8"))
-    except UnicodeDecodeError:
-        return octets

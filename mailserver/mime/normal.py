@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal
 
-__all__ = ["normalized"]
+__all__ = ["normalized", "pieces"]
 
 #: Up to the next ASCII character, as no mark belongs to the text before it; if there is none, anywhere.
 _PIECE = re.compile(r".{1,200}[^\x00-\x7f]{0,200}+", re.DOTALL)
 _LONGEST = 400
+_ASCII = re.compile(r"[\x00-\x7f]")
 
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
@@ -23,3 +25,13 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     if len(text) <= _LONGEST:
         return unicodedata.normalize(form, text)
     return "".join([unicodedata.normalize(form, piece) for piece in _PIECE.findall(text)])
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """The text in pieces of about this size: marks stay with their letter, but where there are hundreds in a row."""
+    start = 0
+    while start < len(text):
+        found = _ASCII.search(text, start + size, start + size + _LONGEST)
+        end = start + size if found is None else found.start()
+        yield text[start:end]
+        start = end

@@ -4,8 +4,8 @@ Two pieces of a message: its header fields as people read them, so that an index
 and its places, which say where other header fields and text parts are and how to read them, so that a search reads a
 message only as far as it has text, and decodes only what is not there as it is.
 
-All text is compared without regard to case. Text with encoded words, or beyond ASCII, is compared as mime/text.py folds
-it, and octets that must be ASCII, or are compared with ASCII in a charset that contains it, by the case of ASCII.
+All text is compared as mime/text.py folds it (`comparators.CASEFOLD`; other comparators: mime/search_by.py). ASCII is
+looked for among octets wherever that finds the same: converting a text and folding it costs ten times as much.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mailserver.mime.text import decode_transfer, fold, has_padding
 from mailserver.mime.words import codec_of, decode_words
 
 __all__ = [
-    "KEPT_FIELDS", "SENT_ANY", "Needle", "Place", "field_start", "has_field", "kept_headers", "places_in",
-    "places_of", "sent_after", "sent_from",
+    "KEPT_FIELDS", "SENT_ANY", "Needle", "Place", "codec_at", "field_start", "has_field", "is_ascii", "is_header",
+    "kept_headers", "octets_at", "places_in", "places_of", "sent_after", "sent_from", "unfolded",
 ]  # fmt: skip
 
 #: Fields that are always among the kept ones, in lower case: those that people and mail programs search by.
@@ -34,12 +34,19 @@ _LARGE = 1 << 20
 _FOLD = re.compile(rb"\r?\n[ \t]")
 _BREAKS = re.compile(r"[\r\n]")
 _SPACE = re.compile(rb"[ \t\r\n]")
+#: A letter is looked at so often before a text is folded.
+_TRIES = 16
 #: The day of the Date field as `datetime.date.toordinal` counts, whatever the zone (0: there is none); octets of names
 #: of codecs. As octets pieces are in the order of their days.
 _HEAD = struct.Struct(">IH")
 _PLACE = struct.Struct("<BBII")
 _DATE = re.compile(rb"[^:]*+:(?:[^0-9\n]|\n[ \t])*+([0-9]{1,2})\s+([A-Za-z]{3})[A-Za-z]*\s+([0-9]{2,4})")
 _MONTHS = {m: n for n, m in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+#: Characters beyond ASCII whose folded form has ASCII in it, and that form; 255 is what is not ASCII.
+_EXPANDED = {
+    character: bytes([ord(one) if one.isascii() else 255 for one in fold(character)])
+    for character in "\u00df\u0130\u0149\u017f\u037e\u1e9a\u1e9e\u1fef\u212a\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06"
+}
 #: Codecs in which octets of ASCII may be parts of other characters.
 _NOT_ASCII_BASED = ("utf-16", "gb18030", "big5", "euc-", "iso2022", "cp932", "cp949")
 
@@ -101,6 +108,8 @@ _BASE64 = 8
 _ASCII_BASED = 16
 #: Quoted-printable with white space at ends of lines, which is none of the text.
 _PADDED = 32
+#: There are characters of _EXPANDED in it, or nobody looked.
+_EXPANDS = 64
 
 
 def places_in(piece: bytes) -> Iterator[Place]:
@@ -122,8 +131,35 @@ def sent_after(day: datetime.date) -> bytes:
 SENT_ANY = _HEAD.pack(1, 0)[:4]
 
 
-def _codec(piece: bytes, number: int) -> str:
-    return piece[_HEAD.size : _HEAD.size + _HEAD.unpack_from(piece)[1]].split(b",")[number].decode("ascii")
+def is_header(place: Place) -> bool:
+    """Whether there are header fields, else a text part's body."""
+    return place[0] & _HEADER != 0
+
+
+def is_ascii(place: Place) -> bool:
+    """Whether there is nothing but ASCII, once the transfer encoding is undone; in a header: and no encoded words."""
+    return place[0] & _ASCII != 0
+
+
+def codec_at(place: Place, piece: bytes) -> str:
+    """The codec of a text part's body."""
+    names = piece[_HEAD.size : _HEAD.size + _HEAD.unpack_from(piece)[1]]
+    return names.split(b",")[place[1]].decode("ascii")
+
+
+def octets_at(octets: bytes, place: Place) -> bytes:
+    """What stands at the place of a text part's body, without its transfer encoding."""
+    kind = place[0]
+    if kind & _PADDED:
+        return decode_transfer(octets, b"quoted-printable")
+    if kind & _QUOTED_PRINTABLE:
+        return binascii.a2b_qp(octets)
+    return decode_transfer(octets, b"base64") if kind & _BASE64 else octets
+
+
+def unfolded(block: bytes) -> bytes:
+    """A field or a header block, each field in one line."""
+    return _FOLD.sub(b" ", block)
 
 
 def places_of(message: bytes, root: Message) -> bytes:
@@ -171,6 +207,16 @@ def _header(message: bytes, start: int, end: int) -> Place:
     return (_HEADER | _ASCII if _is_plain(message[start:end]) else _HEADER, 0, start, end)
 
 
+def _letters(octets: bytes, codec: str, kind: int) -> int:
+    """What kinds of characters are in a text."""
+    if octets.isascii() and kind & _ASCII_BASED:
+        return _ASCII
+    text = octets.decode(codec, "replace")
+    if octets.isascii() and text.encode("utf-8") == octets:
+        return _ASCII
+    return _EXPANDS if any(character in text for character in _EXPANDED) else 0
+
+
 def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
     codec = codec_of(part.charset)
     if codec not in codecs:
@@ -184,8 +230,9 @@ def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
             octets, kind = binascii.a2b_qp(octets), kind & ~_PADDED
         else:
             octets = decode_transfer(octets, part.encoding)
-        if octets.isascii() and (kind & _ASCII_BASED or octets.decode(codec, "replace").encode("utf-8") == octets):
-            kind |= _ASCII
+        kind |= _letters(octets, codec, kind)
+    else:
+        kind |= _EXPANDS
     return (kind, codecs.index(codec), part.body, part.end)
 
 
@@ -193,18 +240,23 @@ def _text(message: bytes, part: Part, codecs: list[str]) -> Place:
 
 
 class Needle:
-    """A text that is looked for."""
+    """A text that is looked for as it is usually done."""
 
-    __slots__ = ("_encoded", "_folded", "_octets", "_spaced", "kept")
+    __slots__ = ("_encoded", "_expanding", "_folded", "_octets", "_rest", "_spaced", "kept")
 
     def __init__(self, text: str) -> None:
         self._folded = fold(text)
         #: Its octets among kept headers.
         self.kept = self._folded.encode("utf-8", "replace")
-        self._octets = text.lower().encode("ascii") if text.isascii() else None
+        self._octets = self.kept if self.kept.isascii() else None
         self._spaced = self._octets is not None and _SPACE.search(self._octets) is not None
         #: Kinds of places where it does not stand as it is. Folded fields have other white space.
         self._encoded = _QUOTED_PRINTABLE | _BASE64 | (_HEADER if self._spaced else 0)
+        #: Characters in whose folded form may be some of it; and a part of it that is in none of these forms.
+        self._expanding = [one for one, image in _EXPANDED.items() if _overlap(image, self.kept)]
+        letters = b"".join([_EXPANDED[one] for one in self._expanding])
+        parts = self.kept.translate(bytes.maketrans(letters, bytes(len(letters)))).split(b"\0")
+        self._rest = max(parts, key=len)
 
     def where(self, piece: bytes, *, headers: bool) -> list[Place]:
         """The places that may have it: no headers for BODY, and nothing in ASCII if it is not ASCII itself."""
@@ -217,29 +269,47 @@ class Needle:
         Args:
             piece: of this message, the places are some of it.
         """
-        needle, direct, encoded = self._octets, _ASCII | _ASCII_BASED, self._encoded
+        needle, encoded = self._octets, self._encoded
         for place in places:
             kind, _, start, end = place
-            if needle is None or kind & encoded or not kind & direct:
-                if self._is_at(message[start:end], place, piece):
+            octets = message[start:end]
+            if needle is None or kind & encoded or not kind & (_ASCII | _ASCII_BASED):
+                if self._is_at(octets, place, piece):
                     return True
-            elif needle in message[start:end].lower():
+            elif self._is_in_ascii(needle, octets, place, piece):
                 return True
         return False
 
     def _is_at(self, octets: bytes, place: Place, piece: bytes) -> bool:
-        kind, codec, _, _ = place
+        kind = place[0]
         if kind & _HEADER:
             return self.in_header(octets)
-        if kind & _PADDED:
-            octets = decode_transfer(octets, b"quoted-printable")
-        elif kind & _QUOTED_PRINTABLE:
-            octets = binascii.a2b_qp(octets)
-        elif kind & _BASE64:
-            octets = decode_transfer(octets, b"base64")
+        octets = octets_at(octets, place)
         if self._octets is not None and kind & (_ASCII | _ASCII_BASED):
-            return self._octets in octets.lower()
-        return self._folded in fold(octets.decode(_codec(piece, codec), "replace"))
+            return self._is_in_ascii(self._octets, octets, place, piece)
+        return self._folded in fold(octets.decode(codec_at(place, piece), "replace"))
+
+    def _is_in_ascii(self, needle: bytes, octets: bytes, place: Place, piece: bytes) -> bool:
+        """Folding only takes away ASCII that a mark follows, and only brings some in where one of a few stands."""
+        kind, lowered = place[0], octets.lower()
+        if kind & _EXPANDS:
+            # Most have not even this.
+            if self._rest not in lowered:
+                return False
+            if needle not in lowered:
+                lowered = self._expanded(lowered, codec_at(place, piece))
+        if needle not in lowered:
+            return False
+        if kind & _ASCII or _unmarked(needle, lowered):
+            return True
+        return self._folded in fold(octets.decode(codec_at(place, piece), "replace"))
+
+    def _expanded(self, octets: bytes, codec: str) -> bytes:
+        for character in self._expanding:
+            encoded = character.encode(codec, "ignore")
+            if encoded:
+                octets = octets.replace(encoded, _EXPANDED[character])
+        return octets
 
     def is_kept(self, kept: bytes) -> bool:
         """Whether it is in one of these kept headers, name and value."""
@@ -248,5 +318,24 @@ class Needle:
     def in_header(self, block: bytes) -> bool:
         """In a field or a header block, which may be folded and have encoded words."""
         if self._octets is not None and _is_plain(block):
-            return self._octets in (_FOLD.sub(b" ", block) if self._spaced else block).lower()
-        return self._folded in fold(decode_words(_FOLD.sub(b" ", block)))
+            return self._octets in (unfolded(block) if self._spaced else block).lower()
+        return self._folded in fold(decode_words(unfolded(block)))
+
+
+def _overlap(image: bytes, needle: bytes) -> bool:
+    """Whether some of the one may be where some of the other is."""
+    if image in needle or needle in image:
+        return True
+    return any(needle.startswith(image[-n:]) or needle.endswith(image[:n]) for n in range(1, len(image)))
+
+
+def _unmarked(needle: bytes, octets: bytes) -> bool:
+    """Whether ASCII follows one of the first that are found, or nothing: then no mark belongs to its last letter."""
+    at = octets.find(needle)
+    for _ in range(_TRIES):
+        if at < 0 or octets[at + len(needle) : at + len(needle) + 1] < b"\x80":
+            break
+        at = octets.find(needle, at + 1)
+    else:
+        return False
+    return at >= 0

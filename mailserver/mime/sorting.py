@@ -1,8 +1,9 @@
 """What SORT and THREAD compare (RFC 5256, RFC 5957), taken from a header once and kept by the index.
 
 A piece is one line for each `SortField`, and behind them the hashes of Message-IDs: of the message's own, and of those
-that it refers to, eight octets each. Texts are keys of i;unicode-casemap, so comparing octets compares as the RFC wants
-it. To unpack a piece is one `split`.
+that it refers to, eight octets each. Texts are keys of a comparator, so comparing octets compares as the RFC wants it.
+To unpack a piece is one `split`. The index keeps the pieces of the usual comparator, those of others are made from
+header blocks when they are needed.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any
 
 from mailserver.mime.addresses import Address
 from mailserver.mime.base_subject import base_subject
-from mailserver.mime.casemap import casemap, casemap_octets
+from mailserver.mime.comparators import CASEFOLD, Comparator
 from mailserver.mime.dates import sent_date
-from mailserver.mime.envelope import EnvelopeFields
-from mailserver.mime.message_ids import MessageIds
-from mailserver.mime.words import decode_words
+from mailserver.mime.envelope import EnvelopeFields, read_fields
+from mailserver.mime.headers import fields
+from mailserver.mime.message_ids import MessageIds, read_ids
 
 __all__ = [
-    "EMPTY", "IDS", "MAX_REFERENCES", "NO_ID", "SortField", "Unpacked", "ids_in", "own_id_in", "sorting_of", "unpacked",
+    "EMPTY", "IDS", "MAX_REFERENCES", "NO_ID", "SortField", "Unpacked", "ids_in", "own_id_in", "sorting_by",
+    "sorting_of", "unpacked",
 ]  # fmt: skip
 
 #: A message may name more ancestors than these: the first one and the last count, as RFC 5537 §3.4.4 would have them
@@ -53,24 +55,35 @@ IDS = len(SortField)
 EMPTY = b"\n" * IDS + bytes(_HASH)
 
 
-def sorting_of(found: EnvelopeFields, ids: MessageIds) -> bytes:
+def sorting_of(found: EnvelopeFields, ids: MessageIds, comparator: Comparator = CASEFOLD) -> bytes:
     """The piece of a message, from its fields and what `read_ids` has found in them. Never raises."""
     texts = found.texts
     sent = sent_date(texts.get(b"date", b""))
-    subject, reply = base_subject(texts.get(b"subject", b""))
+    subject, reply = _subject(comparator.words(texts.get(b"subject", b"")))
     author, to, cc = (next(iter(found.lists.get(name, ())), None) for name in (b"from", b"to", b"cc"))
+    keys = (subject, *(_mailbox(one, comparator) for one in (author, to, cc)),
+            *(_display(one, comparator) for one in (author, to)))  # fmt: skip
     lines = (
         b"" if sent is None else b"%d" % sent,
         b"1" if reply else b"",
-        _line(casemap(subject)),
-        _line(_mailbox(author)),
-        _line(_mailbox(to)),
-        _line(_mailbox(cc)),
-        _line(_display(author)),
-        _line(_display(to)),
+        *(_line(comparator.order_of(key)) for key in keys),
         _ids(ids),
     )
     return b"\n".join(lines)
+
+
+def sorting_by(comparator: Comparator, block: bytes) -> bytes:
+    """The piece of a message from its header block."""
+    found = read_fields(block, fields(block))
+    return sorting_of(found, read_ids(found.texts), comparator)
+
+
+def _subject(text: str | bytes) -> tuple[str | bytes, bool]:
+    if isinstance(text, str):
+        return base_subject(text)
+    # What there is to take away is ASCII.
+    base, reply = base_subject(text.decode("latin-1"))
+    return base.encode("latin-1"), reply
 
 
 def _line(key: bytes) -> bytes:
@@ -80,20 +93,20 @@ def _line(key: bytes) -> bytes:
     return key.replace(b"\n", b" ")
 
 
-def _mailbox(address: Address | None) -> bytes:
-    return b"" if address is None else casemap_octets(address.mailbox or b"")
+def _mailbox(address: Address | None, comparator: Comparator) -> str | bytes:
+    return "" if address is None else comparator.text(address.mailbox or b"")
 
 
-def _display(address: Address | None) -> bytes:
+def _display(address: Address | None, comparator: Comparator) -> str | bytes:
     """RFC 5957 §3."""
     if address is None:
-        return b""
-    name = decode_words(address.name).strip() if address.name else ""
+        return ""
+    name = comparator.words(address.name).strip() if address.name else ""
     if name:
-        return casemap(name)
+        return name
     if address.mailbox is not None and address.domain is not None:
-        return casemap_octets(address.mailbox + b"@" + address.domain)
-    return casemap_octets(address.mailbox or b"")
+        return comparator.text(address.mailbox + b"@" + address.domain)
+    return comparator.text(address.mailbox or b"")
 
 
 def _ids(ids: MessageIds) -> bytes:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import binascii
 import re
 
-__all__ = ["codec_of", "decode_octets", "decode_words"]
+__all__ = ["codec_of", "decode_octets", "decode_words", "read_words"]
 
 _FALLBACK = "utf-8"
 _CODECS = {
@@ -59,7 +59,21 @@ def decode_words(raw: bytes) -> str:
     """A field body as people read it: encoded words decoded, all else as UTF-8."""
     if b"=?" not in raw:
         return raw.decode("utf-8", "replace")
-    out: list[str] = []
+    return "".join([octets.decode(codec, "replace") for octets, codec in _runs(raw)])
+
+
+def read_words(raw: bytes) -> str | bytes:
+    """The same if all of it is what it says, else its octets without the encoding (RFC 5255 §4.6 a, c)."""
+    runs = _runs(raw) if b"=?" in raw else [(raw, _FALLBACK)]
+    try:
+        return "".join([octets.decode(codec) for octets, codec in runs])
+    except UnicodeError:
+        return b"".join([octets for octets, _ in runs])
+
+
+def _runs(raw: bytes) -> list[tuple[bytes, str]]:
+    """Octets and their codecs, in order."""
+    out: list[tuple[bytes, str]] = []
     pending: list[bytes] = []
     charset = b""
     pos = 0
@@ -71,13 +85,13 @@ def decode_words(raw: bytes) -> str:
         if pending and not between.strip(b" \t\r\n") and match[1].lower() == charset:
             pending.append(octets)
             continue
-        out.append(decode_octets(b"".join(pending), charset))
+        out.append((b"".join(pending), codec_of(charset)))
         if between.strip(b" \t\r\n") or not pending:
-            out.append(between.decode("utf-8", "replace"))
+            out.append((between, _FALLBACK))
         pending, charset = [octets], match[1].lower()
-    out.append(decode_octets(b"".join(pending), charset))
-    out.append(raw[pos:].decode("utf-8", "replace"))
-    return "".join(out)
+    out.append((b"".join(pending), codec_of(charset)))
+    out.append((raw[pos:], _FALLBACK))
+    return out
 
 
 def _word_octets(encoding: bytes, text: bytes) -> bytes:

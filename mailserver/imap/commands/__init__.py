@@ -10,6 +10,7 @@ from mailserver.imap.commands import (
     authenticate,
     cancelupdate,
     capability,
+    comparator,
     compress,
     copy,
     create,
@@ -62,6 +63,7 @@ _SPECS = (
     CommandSpec(name="STARTTLS", run=starttls.starttls, states=_NOT_AUTHENTICATED),
     CommandSpec(name="AUTHENTICATE", run=authenticate.authenticate, states=_NOT_AUTHENTICATED),
     CommandSpec(name="LOGIN", run=login.login, states=_NOT_AUTHENTICATED),
+    CommandSpec(name="COMPARATOR", run=comparator.comparator, states=_AUTHENTICATED, capability="I18NLEVEL=2"),
     CommandSpec(name="COMPRESS", run=compress.compress, states=_AUTHENTICATED, capability="COMPRESS=DEFLATE"),
     CommandSpec(name="ENABLE", run=enable.enable, states=_AUTHENTICATED, capability="ENABLE"),
     # An EXPUNGE while the mailbox is described would make the numbers of what QRESYNC tells a riddle.

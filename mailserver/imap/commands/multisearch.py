@@ -54,7 +54,7 @@ async def esearch(session: Session, command: commands.MultiSearch) -> Responses:
 async def _selected(
     session: Session, view: Selected, shown: str, search: Search, partly: list[Reached]
 ) -> Responses:
-    context = begin(view, session.tag, search)
+    context = begin(session, search)
     with saving(view, search):
         index = SearchIndex.of(session, search, view.mailbox)
         found = await _find(session, view, search, index, partly)
@@ -73,7 +73,10 @@ async def _find(
     rows, reached = among(view, search.key, message_limit(session))
     if reached is not None:
         partly.append(reached)
-    return await find(view, search.key, session.services.workers, rows, index=index, progress=session.progress)
+    return await find(
+        view, search.key, session.services.workers, rows, index=index, progress=session.progress,
+        comparator=session.collation.comparator,
+    )  # fmt: skip
 
 
 async def _other(session: Session, shown: str, access: Access, search: Search, partly: list[Reached]) -> bytes:

@@ -25,14 +25,17 @@ async def search(session: Session, command: commands.Search) -> Responses:
     with_modseq = asks_modseq(command.key)
     if with_modseq:
         yield session.enable_condstore()
-    context = begin(view, session.tag, command)
+    context = begin(session, command)
     with saving(view, command):
         if command.bad_charset:
             yield BAD_CHARSET
             return
         index = SearchIndex.of(session, command, view.mailbox)
         rows, reached = among(view, command.key, message_limit(session))
-        found = await find(view, command.key, session.services.workers, rows, index=index, progress=session.progress)
+        found = await find(
+            view, command.key, session.services.workers, rows, index=index, progress=session.progress,
+            comparator=session.collation.comparator,
+        )  # fmt: skip
     results = Results(found, command, command.returns or frozenset({SearchReturn.ALL}))
     if command.returns is None and not session.rev2:
         yield responses.search(results.numbers, results.highest_modseq() if with_modseq else None)

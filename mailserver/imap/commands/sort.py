@@ -25,7 +25,7 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
     with_modseq = asks_modseq(search.key)
     if with_modseq:
         yield session.enable_condstore()
-    context = begin(view, session.tag, search, command.criteria)
+    context = begin(session, search, command.criteria)
     with saving(view, search):
         if search.bad_charset:
             yield BAD_CHARSET
@@ -34,8 +34,12 @@ async def sort(session: Session, command: commands.Sort) -> Responses:
         if reached is not None:
             raise Refused(too_many(Reached(reached.limit)))
         index = SearchIndex.of(session, search, view.mailbox)
-        found = await find(view, search.key, session.services.workers, index=index, progress=session.progress)
-        order = await in_order(view, found, command.criteria, session.services.sorting, session.progress)
+        services, collation = session.services, session.collation
+        found = await find(
+            view, search.key, services.workers, index=index, progress=session.progress,
+            comparator=collation.comparator,
+        )  # fmt: skip
+        order = await in_order(view, found, command.criteria, services.sorting, session.progress, collation)
     results = Results(found, search, search.returns or frozenset(), order)
     if search.returns is None:
         yield responses.sort(results.numbers, results.highest_modseq() if with_modseq else None)

@@ -38,10 +38,13 @@ async def thread(session: Session, command: commands.Thread) -> Responses:
         yield too_many(Reached(reached.limit))
         return
     index = SearchIndex.of(session, search, view.mailbox)
-    found = await find(view, search.key, session.services.workers, index=index, progress=session.progress)
+    comparator = session.collation.comparator
+    found = await find(
+        view, search.key, session.services.workers, index=index, progress=session.progress, comparator=comparator
+    )
     kept = session.services.sorting
     numbers = found.uids if search.uid else found.numbers
-    key = key_of(view.mailbox, (command.algorithm, search.uid), found.uids, numbers)
+    key = key_of(view.mailbox, (command.algorithm, search.uid, comparator.name), found.uids, numbers)
     answer = kept.remembered.get(key)
     if answer is None:
         forest = await in_slices(_ALGORITHMS[command.algorithm](await _threadable(session, found)))
@@ -61,8 +64,9 @@ def _written(forest: Forest, numbers: Sequence[int]) -> Generator[None, None, by
 
 
 async def _threadable(session: Session, found: Found) -> Threadable:
-    messages, dates = Threadable(), found.dates
-    async for pieces in session.services.sorting.of(session.view.mailbox, found.uids, session.progress):
+    messages, dates, box = Threadable(), found.dates, session.view.mailbox
+    comparator = session.collation.comparator
+    async for pieces in session.services.sorting.of(box, found.uids, session.progress, comparator):
         for piece in pieces:
             sent = piece[SortField.SENT]
             messages.sent.append(dates[len(messages.sent)] if sent is None else sent)

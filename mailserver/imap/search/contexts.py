@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from mailserver.mime.comparators import Collation
 from mailserver.ports.store import Mailbox
 from mailserver.wire.imap.commands import SortCriterion
 from mailserver.wire.imap.fetch_items import FetchItem
@@ -42,6 +43,7 @@ class Context:
     Attributes:
         key: without message numbers and `$`: these mean what they meant when the command came.
         criteria: of SORT; empty for the order of the mailbox.
+        collation: the session's when the command came.
         fetch: what the client wants to see of new messages among the results (RFC 5465 §7).
         results: UIDs in the order that was asked for.
         modseq, last_uid: changes and messages up to here were looked at; `generation`: so were those that are gone.
@@ -51,6 +53,7 @@ class Context:
     key: SearchKey
     uid: bool
     criteria: tuple[SortCriterion, ...]
+    collation: Collation
     fetch: tuple[FetchItem, ...] = ()
     results: array[int]
     modseq: int

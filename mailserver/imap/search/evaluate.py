@@ -22,6 +22,7 @@ from mailserver.imap.search.index import SearchIndex
 from mailserver.imap.search.text import TextKey, TextSearch, is_indexed
 from mailserver.imap.selected import Selected
 from mailserver.imap.slices import Turn
+from mailserver.mime.comparators import CASEFOLD, Comparator
 from mailserver.model.progress import Progress
 from mailserver.wire.imap.search_keys import (
     All,
@@ -102,12 +103,13 @@ class Found:
 
 async def find(
     view: Selected, key: SearchKey, workers: Executor, rows: Rows | None = None, *, index: SearchIndex | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, comparator: Comparator = CASEFOLD,
 ) -> Found:  # fmt: skip
     """The messages of the view, or of some rows of it, that match; `index` is what plugins know of them,
     and `progress` tells how far one key of text is."""
     rows = view.rows(range(view.count)) if rows is None else rows
-    evaluation = _Evaluation(view, rows, TextSearch(view.mailbox, rows.uids, workers, index, progress or Progress()))
+    text = TextSearch(view.mailbox, rows.uids, workers, index, progress or Progress(), comparator)
+    evaluation = _Evaluation(view, rows, text)
     mask = await evaluation.matching(key, _ones(len(rows)))
     return Found(rows, mask.to_bytes(len(rows), "little"), evaluation.scores)
 

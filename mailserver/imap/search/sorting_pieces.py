@@ -2,16 +2,20 @@
 
 A list that is sorted is sorted again: by another column, with the next message, or for the next page of PARTIAL. As
 messages never change, what is kept of them is never out of date; it is thrown away when there is too much of it, the
-mailbox first that was used least lately.
+mailbox first that was used least lately. Those of another comparator than the usual one are not in the index: they are
+made from header blocks.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import Executor
 
 from mailserver.imap.search.remembered import Remembered
-from mailserver.mime.sorting import EMPTY, Unpacked, unpacked
+from mailserver.mime.comparators import CASEFOLD, Comparator
+from mailserver.mime.sorting import EMPTY, Unpacked, sorting_by, unpacked
 from mailserver.model.mailbox import Rendered
 from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
@@ -30,40 +34,54 @@ _BATCH = 2_000
 class SortingPieces:
     """Those of all mailboxes of a server. On the event loop only."""
 
-    def __init__(self, limit: int = _LIMIT) -> None:
+    def __init__(self, workers: Executor, limit: int = _LIMIT) -> None:
+        self._workers = workers
         self._limit = limit
         #: What was worked out of them.
         self.remembered = Remembered()
         self._octets = 0
-        self._kept: OrderedDict[tuple[str, int], dict[int, Unpacked]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, str], dict[int, Unpacked]] = OrderedDict()
 
     async def of(
-        self, mailbox: Mailbox, uids: Sequence[int], progress: Progress | None = None
-    ) -> AsyncIterator[list[Unpacked]]:
+        self, mailbox: Mailbox, uids: Sequence[int], progress: Progress | None = None,
+        comparator: Comparator = CASEFOLD,
+    ) -> AsyncIterator[list[Unpacked]]:  # fmt: skip
         """Those of these messages, in order, some at a time; one that is gone has nothing in it."""
         progress = progress or Progress()
         progress.begin(len(uids))
+        key = (mailbox.mailbox_id, mailbox.uid_validity, comparator.name)
         for start in range(0, len(uids), _BATCH):
             batch = uids[start : start + _BATCH]
-            kept = self._kept.get((mailbox.mailbox_id, mailbox.uid_validity), {})
+            kept = self._kept.get(key, {})
             pieces = [kept.get(uid) for uid in batch]
             if None in pieces:
                 missing = [uid for uid, piece in zip(batch, pieces, strict=True) if piece is None]
-                found = await mailbox.rendered(missing, (Rendered.SORTING,))
-                new = {uid: unpacked(found[uid][0]) for uid in missing if uid in found}
-                self._keep(mailbox, new)
+                new = await self._new(mailbox, missing, comparator)
+                self._keep(key, new)
                 pieces = [new.get(uid) if piece is None else piece for uid, piece in zip(batch, pieces, strict=True)]
             progress.done += len(batch)
             yield [piece or _NOTHING for piece in pieces]
 
-    def _keep(self, mailbox: Mailbox, new: dict[int, Unpacked]) -> None:
-        key = (mailbox.mailbox_id, mailbox.uid_validity)
+    async def _new(self, mailbox: Mailbox, uids: Sequence[int], comparator: Comparator) -> dict[int, Unpacked]:
+        if comparator is CASEFOLD:
+            found = await mailbox.rendered(uids, (Rendered.SORTING,))
+            return {uid: unpacked(found[uid][0]) for uid in uids if uid in found}
+        new, loop = dict[int, Unpacked](), asyncio.get_running_loop()
+        async for blocks in mailbox.read_many(uids, header_only=True):
+            new.update(await loop.run_in_executor(self._workers, _made, comparator, blocks))
+        return new
+
+    def _keep(self, key: tuple[str, int, str], new: dict[int, Unpacked]) -> None:
         kept = self._kept.setdefault(key, {})
         self._kept.move_to_end(key)
         self._octets += _cost(new) - _cost({uid: kept[uid] for uid in new.keys() & kept.keys()})
         kept.update(new)
         while self._octets > self._limit and self._kept:
             self._octets -= _cost(self._kept.popitem(last=False)[1])
+
+
+def _made(comparator: Comparator, blocks: Iterable[tuple[int, bytes]]) -> dict[int, Unpacked]:
+    return {uid: unpacked(sorting_by(comparator, block)) for uid, block in blocks}
 
 
 def _cost(pieces: dict[int, Unpacked]) -> int:

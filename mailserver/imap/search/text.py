@@ -5,6 +5,9 @@ among TEXT that are not plain ASCII, are looked for by the store's index. Other 
 messages that have such a field: of those that the index lists, else of header blocks. BODY and TEXT read each message
 up to its last text, in the thread that looks into it.
 
+A comparator that the client selected (RFC 5255 §4) has no use for the index, which keeps texts as the usual one wants
+them: it looks into raw lines and messages.
+
 Everything is linear in what is read, and made in batches: between two of them others get their turn, and a search that
 nobody waits for any more ends.
 """
@@ -24,8 +27,10 @@ from itertools import compress, filterfalse
 from mailserver.hooks.contexts import SearchAnswer
 from mailserver.imap.search.index import SearchIndex
 from mailserver.imap.slices import Turn
+from mailserver.mime.comparators import CASEFOLD, Comparator
 from mailserver.mime.headers import LISTED_FIELDS
 from mailserver.mime.search import KEPT_FIELDS, SENT_ANY, Needle, Place, field_start, has_field, sent_after, sent_from
+from mailserver.mime.search_by import SelectedNeedle
 from mailserver.model.mailbox import Rendered
 from mailserver.model.progress import Progress
 from mailserver.ports.store import Mailbox
@@ -53,6 +58,7 @@ _OBJECT_IDS = {ObjectKind.EMAIL: Rendered.EMAILID, ObjectKind.THREAD: Rendered.T
 #: Greater than every piece that begins with a day.
 _HIGHEST = b"\xff"
 _Test = Callable[[bytes], bool]
+_Needle = Needle | SelectedNeedle
 
 
 def is_indexed(key: Header) -> bool:
@@ -64,13 +70,15 @@ class TextSearch:
     """Looks for text in messages of a mailbox, by their ascending UIDs."""
 
     def __init__(
-        self, mailbox: Mailbox, uids: Sequence[int], workers: Executor, index: SearchIndex | None, progress: Progress
-    ) -> None:
+        self, mailbox: Mailbox, uids: Sequence[int], workers: Executor, index: SearchIndex | None, progress: Progress,
+        comparator: Comparator,
+    ) -> None:  # fmt: skip
         self._mailbox = mailbox
         self._uids = uids
         self._workers = workers
         self._index = index
         self._progress = progress
+        self._comparator = comparator
         self._turn = Turn()
         #: Of messages that were found by similarity: the best of their scores.
         self.scores: dict[int, int] = {}
@@ -78,6 +86,10 @@ class TextSearch:
     async def matching(self, key: TextKey, among: bytes, *, fuzzy: bool = False) -> bytes:
         """One octet for each UID, 0 or 1: which messages match, of those that have 1 in `among`."""
         uids = array("I", compress(self._uids, among))
+        # RFC 6203 §3: what is nearly equal is so by no comparator.
+        if not fuzzy and self._comparator is not CASEFOLD and isinstance(key, Header | BodyText | Text):
+            found = await self._found_by(self._comparator, key, uids)
+            return bytes(map(found.__contains__, self._uids))
         answer = await self._ask(key, fuzzy=fuzzy)
         if answer is None:
             found = await self._found(key, uids)
@@ -110,8 +122,7 @@ class TextSearch:
                 test = partial(has_field, name=key.name, octets=octets)
                 return await self._by_piece(uids, Rendered.SEARCH_HEADERS, octets or field_start(key.name), test)
             case Header():
-                having = await self._by_piece(uids, Rendered.SEARCH_HEADERS, field_start(key.name), lambda kept: True)
-                return await self._by_lines(key, sorted(having)) if key.text else having
+                return await self._in_field(key, Needle(key.text), uids)
             case DateKey():
                 return await self._by_day(uids, key)
             case Text():
@@ -121,6 +132,20 @@ class TextSearch:
                 return found | await self._in_messages(needle, rest, headers=True)
             case BodyText():
                 return await self._in_messages(Needle(key.text), uids, headers=False)
+
+    async def _found_by(self, comparator: Comparator, key: Header | BodyText | Text, uids: Sequence[int]) -> set[int]:
+        needle = SelectedNeedle(key.text, comparator)
+        if isinstance(key, Header):
+            return await self._in_field(key, needle, uids)
+        if isinstance(key, BodyText):
+            return await self._in_messages(needle, uids, headers=False)
+        found = await self._in_header_blocks(needle.in_header, uids)
+        rest = array("I", filterfalse(found.__contains__, uids))
+        return found | await self._in_messages(needle, rest, headers=True)
+
+    async def _in_field(self, key: Header, needle: _Needle, uids: Sequence[int]) -> set[int]:
+        having = await self._by_piece(uids, Rendered.SEARCH_HEADERS, field_start(key.name), lambda kept: True)
+        return await self._by_lines(key, needle, sorted(having)) if key.text else having
 
     async def _by_piece(self, uids: Sequence[int], piece: Rendered, octets: bytes, test: _Test) -> set[int]:
         """By a piece that has these octets if the message matches; the test is for those that have them."""
@@ -149,11 +174,14 @@ class TextSearch:
             found.update(await self._passing(test, [(uid, text) for uid, (text,) in pieces.items()]))
         return found
 
-    async def _by_lines(self, key: Header, uids: Sequence[int]) -> set[int]:
+    async def _by_lines(self, key: Header, needle: _Needle, uids: Sequence[int]) -> set[int]:
         """By raw header lines: those that the index lists, or whole header blocks."""
-        test = _field_test(key)
+        test = _field_test(key.name, needle)
         if is_indexed(key):
             return await self._by_all(uids, Rendered.LISTED_HEADERS, test)
+        return await self._in_header_blocks(test, uids)
+
+    async def _in_header_blocks(self, test: _Test, uids: Sequence[int]) -> set[int]:
         found = set()
         self._progress.begin(len(uids))
         async for blocks in self._mailbox.read_many(uids, header_only=True):
@@ -161,7 +189,7 @@ class TextSearch:
             self._progress.done += len(blocks)
         return found
 
-    async def _in_messages(self, needle: Needle, uids: Sequence[int], *, headers: bool) -> set[int]:
+    async def _in_messages(self, needle: _Needle, uids: Sequence[int], *, headers: bool) -> set[int]:
         """By reading messages: those that have a place where it may be, up to the last such place."""
         found: set[int] = set()
         async for batch in self._batches(uids, _READ):
@@ -191,14 +219,13 @@ def _passing(test: _Test, texts: Iterable[tuple[int, bytes]]) -> list[int]:
 
 
 def _is_in(
-    needle: Needle, where: Mapping[int, Sequence[Place]], pieces: Mapping[int, Sequence[bytes]], uid: int,
+    needle: _Needle, where: Mapping[int, Sequence[Place]], pieces: Mapping[int, Sequence[bytes]], uid: int,
     message: bytes,
 ) -> bool:  # fmt: skip
     return needle.is_in(message, where[uid], pieces[uid][0])
 
 
-def _field_test(key: Header) -> _Test:
-    name = key.name.encode("utf-8", "replace")
+def _field_test(field: str, needle: _Needle) -> _Test:
+    name = field.encode("utf-8", "replace")
     pattern = re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.MULTILINE | re.IGNORECASE)
-    needle = Needle(key.text)
     return lambda lines: any(needle.in_header(match[1]) for match in pattern.finditer(lines))

@@ -29,7 +29,7 @@ from mailserver.wire.imap.sequence_set import SavedResult, SequenceSet
 __all__ = ["begin", "keep", "updates"]
 
 
-def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriterion, ...] = ()) -> Context | None:
+def begin(session: Session, search: Search, criteria: tuple[SortCriterion, ...] = ()) -> Context | None:
     """Asked before the search is made: what will keep its results. None when no updates are wanted.
 
     Raises:
@@ -37,10 +37,12 @@ def begin(view: Selected, tag: bytes, search: Search, criteria: tuple[SortCriter
     """
     if search.returns is None or SearchReturn.UPDATE not in search.returns:
         return None
+    view, tag = session.view, session.tag
     if tag in view.contexts:
         raise BadArguments("this tag has updates already")
     return Context(
-        tag=tag, key=_lasting(search.key, view), uid=search.uid, criteria=criteria, fetch=search.fetch,
+        tag=tag, key=_lasting(search.key, view), uid=search.uid, criteria=criteria,
+        collation=session.collation, fetch=search.fetch,
         results=array("I"), modseq=view.mailbox.highest_modseq, last_uid=view.last_uid,
         generation=view.mailbox.table.generation,
     )  # fmt: skip
@@ -143,7 +145,8 @@ def _candidates(view: Selected, context: Context) -> Iterator[Rows]:
 
 
 async def _update(view: Selected, context: Context, rows: Rows, services: Services) -> bytes:
-    matching = set((await find(view, context.key, services.workers, rows)).uids)
+    comparator = context.collation.comparator
+    matching = set((await find(view, context.key, services.workers, rows, comparator=comparator)).uids)
     before = context.among(rows.uids)
     if not context.criteria:
         return context.exchange(before - matching, matching - before, view.numbers_of)
@@ -153,5 +156,7 @@ async def _update(view: Selected, context: Context, rows: Rows, services: Servic
     if matching <= before:
         return context.change(kept, view.numbers_of)
     all_rows = view.rows_of(NumSet.from_numbers([*kept, *(matching - before)]))
-    order = await in_order(view, Found(all_rows, b"\1" * len(all_rows)), context.criteria, services.sorting)
+    order = await in_order(
+        view, Found(all_rows, b"\1" * len(all_rows)), context.criteria, services.sorting, collation=context.collation
+    )
     return context.change([all_rows.uids[at] for at in order], view.numbers_of)

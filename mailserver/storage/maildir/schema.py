@@ -22,7 +22,7 @@ __all__ = [
 #: Bump it when the tables of the state change; new columns need a DEFAULT.
 STATE_VERSION = 1
 #: Bump it when what is written into the tables of the cache changes; their columns need no bump.
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 STATE_TABLES = {
     "folders": """number INTEGER PRIMARY KEY AUTOINCREMENT, mailbox_id TEXT NOT NULL UNIQUE,
         uid_validity INTEGER NOT NULL, uid_seen INTEGER NOT NULL DEFAULT 1, modseq INTEGER NOT NULL DEFAULT 1,

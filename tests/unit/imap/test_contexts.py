@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mailserver.imap.search import contexts, updates
 from mailserver.imap.search.contexts import MAX_CONTEXTS, Context
+from mailserver.mime.comparators import USUAL
 from mailserver.model.flags import FlagChange
 from mailserver.wire.imap.commands import SortCriterion, SortKey
 from mailserver.wire.imap.search_keys import All
@@ -50,8 +51,8 @@ def apply(line: bytes, results: list[int]) -> list[int]:
 
 def _context(results: list[int], criteria: tuple[SortCriterion, ...]) -> Context:
     return Context(
-        tag=b"t", key=All(), uid=True, criteria=criteria, results=array("I", results), modseq=1, last_uid=1,
-        generation=0,
+        tag=b"t", key=All(), uid=True, criteria=criteria, collation=USUAL, results=array("I", results), modseq=1,
+        last_uid=1, generation=0,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,8 @@ from mailserver.imap.search.sorting_pieces import SortingPieces
 from mailserver.mime.sorting import EMPTY, SortField
 from mailserver.model.mailbox import Rendered
 from tests.helpers.imap_service import ImapHarness
+
+WORKERS = ThreadPoolExecutor(1)
 
 
 def _piece(uid: int) -> bytes:
@@ -38,7 +41,7 @@ async def _pieces(kept: SortingPieces, box: Box, uids: Sequence[int]) -> list[in
 
 
 async def test_each_message_is_asked_for_once() -> None:
-    kept, box = SortingPieces(), Box("a", gone=3)
+    kept, box = SortingPieces(WORKERS), Box("a", gone=3)
     assert await _pieces(kept, box, [1, 2, 3]) == [1, 2, None]
     assert await _pieces(kept, box, [2, 4, 1]) == [2, 4, 1]
     assert box.asked == [1, 2, 3, 4]
@@ -46,7 +49,7 @@ async def test_each_message_is_asked_for_once() -> None:
 
 
 async def test_a_new_uidvalidity_is_another_mailbox() -> None:
-    kept, box = SortingPieces(), Box("a")
+    kept, box = SortingPieces(WORKERS), Box("a")
     await _pieces(kept, box, [1])
     box.uid_validity = 2
     await _pieces(kept, box, [1])
@@ -54,7 +57,7 @@ async def test_a_new_uidvalidity_is_another_mailbox() -> None:
 
 
 async def test_no_more_is_kept_than_is_granted() -> None:
-    kept, first, second = SortingPieces(limit=2_500), Box("a"), Box("b")
+    kept, first, second = SortingPieces(WORKERS, limit=2_500), Box("a"), Box("b")
     await _pieces(kept, first, [1, 2, 3])
     await _pieces(kept, second, [1, 2, 3])
     await _pieces(kept, second, [1, 2, 3])

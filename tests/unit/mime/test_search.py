@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailserver.mime.search import Needle, field_start, has_field, kept_headers, places_in, places_of
+from mailserver.mime.comparators import ASCII_CASEMAP, OCTET, UNICODE_CASEMAP, Comparator
+from mailserver.mime.search import _EXPANDED, Needle, field_start, has_field, kept_headers, places_in, places_of
+from mailserver.mime.search_by import SelectedNeedle
 from mailserver.mime.structure import Message, parse
-from mailserver.mime.text import decode_transfer
-from mailserver.mime.words import decode_octets, decode_words
+from mailserver.mime.text import decode_transfer, fold
+from mailserver.mime.words import codec_of, decode_octets, decode_words, read_words
 
 _FOLD = re.compile(rb"\r?\n[ \t]")
 
@@ -32,14 +34,9 @@ def _plain_text(text: str, message: bytes, root: Message, *, headers: bool) -> b
         if part.media_type.startswith("text/") and not part.is_message and not part.is_multipart:
             octets = decode_transfer(message[part.body : part.end], part.encoding)
             decoded = decode_octets(octets, part.charset)
-            # Text in ASCII is compared by the case of ASCII where octets can be compared: no ß is found as ss there.
-            if _fold(text) in _fold(decoded) and (not text.isascii() or text.lower() in _ascii_lower(decoded)):
+            if _fold(text) in _fold(decoded):
                 return True
     return False
-
-
-def _ascii_lower(text: str) -> str:
-    return "".join(c.lower() if c.isascii() else c for c in text)
 
 
 def _found(text: str, message: bytes, *, headers: bool) -> bool:
@@ -57,6 +54,8 @@ def _found(text: str, message: bytes, *, headers: bool) -> bool:
 
 _PIECES = st.sampled_from([
     b"needle", b"NEE", b"dle", b"=6E", b"eedle", b"=\r\n", b"= \r\n", b"=\t\r\n", b" \r\n", b" ", b"\r\n", b"x", b"=",
+    "stra\u00dfe".encode(), "\u00df".encode("latin-1"), "\u0130".encode(), "\u212a".encode(), "\ufb03".encode(), b"s",
+    "u\u0338".encode(), b"\xcc\x88", b"stra=C3=9Fe",
     b"bmVlZGxl", b"bm Vl\r\nZGxl", "gr\u00fc\u00df".encode(), "gr\u00fcn".encode("latin-1"), b"gr=C3=BC=C3=9F",
     "gru\u0308n".encode(),
     "gr\u00fc\u00df".encode("iso2022_jp_2", "replace"), b"=?utf-8?q?gr=C3=BC=C3=9F?=", b"=?", b"?=", b"\r\n\t",
@@ -72,6 +71,7 @@ _FIELDS = st.lists(
         b"Subject: needle\r\n", b"subject : nee\r\n\tdle\r\n", b"Subject: =?utf-8?b?bmVlZGxl?=\r\n",
         b"To: =?iso-8859-1?q?gr=FC=DF?= <a@b.test>\r\n", "Cc: gr\u00fc\u00df\r\n".encode(), b"X-Y: needle\r\n",
         "Bcc: gru\u0308n\r\n".encode(), b"X-B: nee\r\n\tdle\r\n",
+        b"X-S: =?utf-8?q?stra=C3=9Fe?=\r\n", b"Cc: =?utf-8?q?K=FF?= strasse\r\n",
         b"X-Z: =?utf-8?q?nee?=\r\n =?utf-8?q?dle?=\r\n", b"no field with needle\r\n", b"X-A: x\r\n needle\r\n",
     ]),
     max_size=5,
@@ -81,8 +81,9 @@ _PARTS = st.lists(st.tuples(_FIELDS, _BODIES), max_size=3).map(
 )
 _MESSAGES = st.tuples(_FIELDS, st.one_of(_BODIES, _PARTS)).map(lambda m: m[0] + b"\r\n" + m[1])
 _TEXTS = st.sampled_from(
-    ["needle", "NEE", "nee dle", "x", "e", "gr", "gr\u00fc\u00df", "GR\u00dcN", "gru\u0308N", "x-y: needle", ""]
-)
+    ["needle", "NEE", "nee dle", "x", "e", "gr", "gr\u00fc\u00df", "GR\u00dcN", "gru\u0308N", "x-y: needle", "",
+     "strasse", "stra\u00dfe", "ss", "as", "S", "i", "k", "ffi", "\ufb01", "fi", "nf", "ie", "u", "gru", "Stra", "ase"]
+)  # fmt: skip
 
 
 @given(_MESSAGES, _TEXTS)
@@ -91,6 +92,39 @@ def test_text_and_body_against_the_plain_definition(message: bytes, text: str) -
     root = parse(message)
     assert _found(text, message, headers=False) is _plain_text(text, message, root, headers=False)
     assert _found(text, message, headers=True) is _plain_text(text, message, root, headers=True)
+
+
+def test_no_other_character_folds_to_ascii() -> None:
+    assert {c for c in map(chr, range(0x80, 0x11_0000)) if any(map(str.isascii, fold(c)))} == _EXPANDED.keys()
+
+
+def _plain_by(comparator: Comparator, text: str, message: bytes, root: Message, *, headers: bool) -> bool:
+    """RFC 5255 §4.6."""
+    texts: list[str | bytes] = []
+    for part in root.walk():
+        if headers:
+            texts += map(read_words, _FOLD.sub(b" ", message[part.start : part.body]).split(b"\r\n"))
+        if part.media_type.startswith("text/") and not part.is_message and not part.is_multipart:
+            octets = decode_transfer(message[part.body : part.end], part.encoding)
+            try:
+                texts.append(octets.decode(codec_of(part.charset)))
+            except UnicodeError:
+                texts.append(octets)
+    return any(
+        comparator.key(text) in comparator.key(one) if isinstance(one, str) else text.encode() in one for one in texts
+    )
+
+
+@given(_MESSAGES, _TEXTS, st.sampled_from([UNICODE_CASEMAP, ASCII_CASEMAP, OCTET]))
+@settings(max_examples=600)
+def test_other_comparators_against_the_plain_definition(message: bytes, text: str, comparator: Comparator) -> None:
+    root = parse(message)
+    needle, piece = SelectedNeedle(text, comparator), places_of(message, root)
+    for headers in (False, True):
+        where = needle.where(piece, headers=headers)
+        read = message[: max([place[3] for place in where], default=0)]
+        found = needle.is_in(read, where, piece) or (headers and needle.in_header(message[root.start : root.body]))
+        assert found is _plain_by(comparator, text, message, root, headers=headers)
 
 
 @given(_MESSAGES, _TEXTS, st.sampled_from(["subject", "to", "cc"]))

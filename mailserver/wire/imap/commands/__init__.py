@@ -47,6 +47,7 @@ from mailserver.wire.imap.commands.search import (
 from mailserver.wire.imap.commands.session import (
     Authenticate,
     Capability,
+    Comparator,
     Compress,
     Enable,
     GetJmapAccess,
@@ -66,12 +67,12 @@ from mailserver.wire.imap.commands.session import (
 from mailserver.wire.imap.commands.urlauth import GenUrlAuth, ResetKey, UrlFetch
 
 __all__ = [
-    "EVERY_DEPTH", "MESSAGE_EVENTS", "Authenticate", "CancelUpdate", "Capability", "Check", "Close", "Compress", "Copy",
-    "Create", "Delete", "DeleteAcl", "Enable", "EventGroup", "Expunge", "Fetch", "GenUrlAuth", "GetAcl",
-    "GetJmapAccess", "GetMetadata", "GetQuota", "GetQuotaRoot", "Id", "Idle", "Language", "List", "ListReturn",
-    "ListRights", "ListSelect", "Login", "Logout", "Lsub", "MessageSet", "Move", "MultiSearch", "MyRights", "Namespace",
-    "Noop", "Notify", "NotifyEvent", "QResync", "Rename", "ResetKey", "Search", "SearchReturn", "Select", "SetAcl",
-    "SetMetadata", "SetQuota", "Sort", "SortCriterion", "SortKey", "Source", "SourceKind", "StartTls", "Status",
-    "StatusItem", "Store", "Subscribe", "Thread", "ThreadAlgorithm", "Unauthenticate", "Unselect", "Unsubscribe",
-    "UrlFetch", "Watched",
+    "EVERY_DEPTH", "MESSAGE_EVENTS", "Authenticate", "CancelUpdate", "Capability", "Check", "Close", "Comparator",
+    "Compress", "Copy", "Create", "Delete", "DeleteAcl", "Enable", "EventGroup", "Expunge", "Fetch", "GenUrlAuth",
+    "GetAcl", "GetJmapAccess", "GetMetadata", "GetQuota", "GetQuotaRoot", "Id", "Idle", "Language", "List",
+    "ListReturn", "ListRights", "ListSelect", "Login", "Logout", "Lsub", "MessageSet", "Move", "MultiSearch",
+    "MyRights", "Namespace", "Noop", "Notify", "NotifyEvent", "QResync", "Rename", "ResetKey", "Search", "SearchReturn",
+    "Select", "SetAcl", "SetMetadata", "SetQuota", "Sort", "SortCriterion", "SortKey", "Source", "SourceKind",
+    "StartTls", "Status", "StatusItem", "Store", "Subscribe", "Thread", "ThreadAlgorithm", "Unauthenticate", "Unselect",
+    "Unsubscribe", "UrlFetch", "Watched",
 ]  # fmt: skip

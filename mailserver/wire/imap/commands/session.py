@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 __all__ = [
-    "Authenticate", "Capability", "Compress", "Enable", "GetJmapAccess", "GetQuota", "GetQuotaRoot", "Id", "Idle",
-    "Language", "Login", "Logout", "Namespace", "Noop", "SetQuota", "StartTls", "Unauthenticate",
+    "Authenticate", "Capability", "Comparator", "Compress", "Enable", "GetJmapAccess", "GetQuota", "GetQuotaRoot", "Id",
+    "Idle", "Language", "Login", "Logout", "Namespace", "Noop", "SetQuota", "StartTls", "Unauthenticate",
 ]  # fmt: skip
 
 
@@ -107,6 +107,14 @@ class Language:
     """RFC 5255 §3.2: language ranges in the order of preference; none asks which languages there are."""
 
     ranges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparator:
+    """RFC 5255 §4.7: patterns of comparators in the order of preference, each perhaps with `+` or `-` in front; none
+    asks which one is active."""
+
+    orders: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

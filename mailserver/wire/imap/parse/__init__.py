@@ -77,6 +77,7 @@ PARSERS: Final[Mapping[bytes, Parser]] = {
     b"GETQUOTAROOT": session.get_quota_root,
     b"SETQUOTA": session.set_quota,
     b"LANGUAGE": session.language,
+    b"COMPARATOR": session.comparator,
     b"NOTIFY": notify.notify,
     b"SELECT": mailboxes.select,
     b"EXAMINE": mailboxes.examine,

@@ -6,6 +6,7 @@ import re
 
 from mailserver.wire.imap.commands import (
     Authenticate,
+    Comparator,
     Compress,
     Enable,
     GetQuota,
@@ -19,14 +20,16 @@ from mailserver.wire.imap.lexer import Lexer, ParseError
 from mailserver.wire.sasl import SaslError, decode_initial
 
 __all__ = [
-    "authenticate", "compress", "enable", "get_quota", "get_quota_root", "identification", "language", "login",
-    "set_quota",
+    "authenticate", "comparator", "compress", "enable", "get_quota", "get_quota_root", "identification", "language",
+    "login", "set_quota",
 ]  # fmt: skip
 
 # RFC 2971 §3.3
 _MAX_ID_FIELDS, _MAX_ID_NAME, _MAX_ID_VALUE = 30, 30, 1024
 # RFC 4422 §3.1 sasl-mech
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
+# RFC 4790 §3.2, §3.3 collation-order
+_COLLATION = re.compile(r"(?=.{1,254}\Z)[+-]?(?:\*|[A-Za-z]\*?)(?:[A-Za-z0-9;=.-]\*?)*")
 
 
 def identification(lexer: Lexer) -> Id:
@@ -89,6 +92,19 @@ def language(lexer: Lexer) -> Language:
         if len(ranges) > 100:
             raise ParseError("LANGUAGE takes at most 100 languages")
     return Language(tuple(ranges))
+
+
+def comparator(lexer: Lexer) -> Comparator:
+    """RFC 5255 §4.10."""
+    orders: list[str] = []
+    while lexer.skip(b" "):
+        order = lexer.text()
+        if not _COLLATION.fullmatch(order):
+            raise ParseError('a comparator is named like i;unicode-casemap, or by a pattern like "i;*"')
+        orders.append(order)
+        if len(orders) > 100:
+            raise ParseError("COMPARATOR takes at most 100 comparators")
+    return Comparator(tuple(orders))
 
 
 def enable(lexer: Lexer) -> Enable:
