@@ -114,6 +114,5 @@ def make_runner(
     """The service that sends what is in the queue, by `outbound` or into our mailboxes."""
     local = QueuedDelivery(hooks=hooks, store=store, queue=queue, directory=directory, resolver=resolver)
     deliverer = MailDeliverer(hooks, directory, config, local=local.deliver, outbound=outbound)
-    postmaster = resolver.postmaster()
-    reports = DsnWriter(hostname=hostname, domain=postmaster.domain if postmaster is not None else "")
+    reports = DsnWriter(hostname=hostname, home=resolver.home)
     return QueueRunner(queue, deliverer, reports, config.queue, clock, hooks.emit)

@@ -106,8 +106,8 @@ class QueueHarness:
         self.events: list[Event] = []
         self.queue = queue(root, self.settings, self.clock)
         self.runner = QueueRunner(
-            self.queue, self.deliverer, DsnWriter(hostname="mail.example.test", domain="example.test"), self.settings,
-            self.clock, self.events.append, random.Random(1),
+            self.queue, self.deliverer, DsnWriter(hostname="mail.example.test", home=lambda: "example.test"),
+            self.settings, self.clock, self.events.append, random.Random(1),
         )  # fmt: skip
         self.control = QueueControl(self.queue, self.runner, self.clock)
         self.stopping = asyncio.Event()

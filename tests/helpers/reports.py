@@ -18,7 +18,7 @@ __all__ = ["ARRIVED", "HEAD", "WRITER", "address", "failed", "make_request", "re
 
 ARRIVED = 1_795_168_800
 HEAD = b"Message-ID: <one@example.test>\r\nFrom: anna@example.test\r\nSubject: Holiday plans\r\n\r\nHello.\r\n"
-WRITER = DsnWriter(hostname="mx.example.test", domain="example.test")
+WRITER = DsnWriter(hostname="mx.example.test", home=lambda: "example.test")
 
 
 def address(text: str) -> EmailAddress:

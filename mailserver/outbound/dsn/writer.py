@@ -5,7 +5,7 @@ It is made of nothing but the request, so a report that is written again after a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mailserver.mime.compose import unstructured
 from mailserver.mime.dates import format_date
@@ -36,13 +36,13 @@ _GRAVEST = (Action.FAILED, Action.DELAYED, Action.RELAYED, Action.EXPANDED, Acti
 class DsnWriter:
     """The ReportWriter (ports/reports.py) of this server.
 
-    `hostname` is our name; reports come from the postmaster of `domain`, which should be a domain that we serve, so
-    that an answer reaches a person.
+    `hostname` is our name; reports come from the postmaster of the domain that `home` gives at that moment, one that we
+    serve, so that an answer reaches a person; "" while there is none.
     """
 
-    def __init__(self, *, hostname: str, domain: str = "", language: Language = ENGLISH) -> None:
+    def __init__(self, *, hostname: str, home: Callable[[], str], language: Language = ENGLISH) -> None:
         self._hostname = hostname
-        self._postmaster = f"postmaster@{domain or hostname}"
+        self._home = home
         self._language = language
 
     def write(self, request: ReportRequest) -> Report | None:
@@ -84,7 +84,7 @@ class DsnWriter:
         action = next(action for action in _GRAVEST if any(one.action is action for one in told))
         lines = [
             f"Date: {format_date(request.at)}",
-            f"From: Mail Delivery System <{self._postmaster}>",
+            f"From: Mail Delivery System <postmaster@{self._home() or self._hostname}>",
             f"To: <{sender}>",
             f"Subject: {unstructured(self._subject(action, told))}",
             f"Message-ID: <{request.report_id}.report@{self._hostname}>",

@@ -9,6 +9,7 @@ import pytest
 from mailserver.mime.structure import parse
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Body, DsnReturn, Notify
+from mailserver.outbound.dsn.writer import DsnWriter
 from mailserver.ports.reports import Action
 from tests.helpers.reports import ARRIVED, HEAD, WRITER, address, failed, make_request, read, told, write
 
@@ -286,3 +287,13 @@ def test_dates_of_a_request_are_whole_seconds() -> None:
     request = make_request()
     moved = replace(request, at=request.at + 0.4)
     assert WRITER.write(moved) == WRITER.write(request)
+
+
+def test_an_answer_reaches_a_person_as_soon_as_a_domain_is_served() -> None:
+    """The first domain may come long after the start."""
+    served: list[str] = []
+    writer = DsnWriter(hostname="machine", home=lambda: served[0] if served else "")
+    for expected in ("postmaster@machine", "postmaster@example.test"):
+        report = writer.write(make_request())
+        assert report is not None and f"<{expected}>".encode() in report.content
+        served.append("example.test")
