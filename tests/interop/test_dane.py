@@ -11,14 +11,13 @@ import pytest
 from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
 from tests.helpers.authority import issue, tlsa
-from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.daemon import Daemon
 from tests.helpers.receiver import Receiver
-from tests.helpers.smtp import Smtp
+from tests.helpers.submitting import submit
 from tests.interop.unbound import Unbound, needs_unbound, sign
 
 pytestmark = [pytest.mark.interop, needs_unbound]
 
-ANNA = f"anna@{DOMAIN}"
 ZONE = """
 @ SOA ns hostmaster 1 7200 3600 1209600 60
 @ NS ns
@@ -26,13 +25,6 @@ ns A 127.0.0.1
 @ MX 10 mx
 mx A 127.0.0.1
 """
-
-
-def submit(daemon: Daemon, recipient: str) -> None:
-    with Smtp(daemon.ports["submission"]) as smtp:
-        smtp.ehlo()
-        assert smtp.auth_plain(ANNA, PASSWORD).code == 235
-        assert smtp.message(ANNA, [recipient], b"From: <anna@example.test>\r\n\r\nHello.\r\n").code == 250
 
 
 def outcome(daemon: Daemon, recipient: str) -> str:

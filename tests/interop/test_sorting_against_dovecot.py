@@ -4,6 +4,8 @@ A message that stands elsewhere in the order, or in another place of a thread, i
 
 * RFC 5256 §2.2: a Date with a day and a broken time or zone counts here; there INTERNALDATE does.
 * RFC 5051 §2: U+01C4 (and its like) is compared as the RFC's own example has it.
+* RFC 5255 §4.6: i;unicode-casemap puts what is in no charset last here, and there takes it for U+FFFD, as the usual
+  comparator does here; which takes `ß` for `ss`, unlike that one. So each is compared where both mean the same.
 * RFC 5322 §3.6: of a field that must not be there twice, SORT takes here what ENVELOPE shows; there the first.
 """
 
@@ -45,11 +47,12 @@ COMMANDS = (
 )
 
 
-async def _ours(messages: Sequence[bytes]) -> list[bytes]:
+async def _ours(messages: Sequence[bytes], comparator: str) -> list[bytes]:
     async with ImapHarness() as server, server.client(select="INBOX") as imap:
         for number, message in enumerate(messages):
             await server.deliver(message, date=1_000_000_000 + number)
         await imap.ok("NOOP")
+        await imap.ok(f"COMPARATOR {comparator}")
         return [(await imap.ok(command)).untagged[-1] for command in COMMANDS]
 
 
@@ -92,10 +95,12 @@ def _moved(ours: list[bytes], theirs: list[bytes]) -> list[int]:
     return [int(number) for kind, start, stop, _, _ in codes if kind in kinds for number in ours[start:stop]]
 
 
-async def compare(dovecot: DovecotFacts, messages: Sequence[bytes]) -> dict[str, list[int]]:
+async def compare(
+    dovecot: DovecotFacts, messages: Sequence[bytes], comparator: str = "default"
+) -> dict[str, list[int]]:
     """The differences of each command, where there are any."""
     messages = [with_crlf(message) for message in messages]
-    theirs, ours = await asyncio.to_thread(_theirs, dovecot, messages), await _ours(messages)
+    theirs, ours = await asyncio.to_thread(_theirs, dovecot, messages), await _ours(messages, comparator)
     found = {
         command: differences(mine, other) for command, mine, other in zip(COMMANDS, ours, theirs, strict=True)
     }
@@ -143,7 +148,7 @@ def conversations(seed: int, count: int) -> list[bytes]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_conversations(dovecot: DovecotFacts, seed: int) -> None:
-    assert await compare(dovecot, conversations(seed, 1_000)) == {}
+    assert await compare(dovecot, conversations(seed, 1_000), "i;unicode-casemap") == {}
 
 
 async def test_odd_messages(dovecot: DovecotFacts) -> None:
@@ -167,4 +172,9 @@ async def test_the_known_differences_are_there(dovecot: DovecotFacts) -> None:
     assert await compare(dovecot, [old, b"Date: 1 Jan 1980 25:00:00 +0000\r\n\r\n"]) != {}
     assert await compare(dovecot, [b"Subject: b\r\n\r\n", b"Subject: a\r\nSubject: c\r\n\r\n"]) != {}
     # RFC 5051 §2 has this very example: titlecase, then decomposed.
-    assert await compare(dovecot, ["Subject: \u01c4\r\n\r\n".encode(), b"Subject: E\r\n\r\n"]) != {}
+    letter = ["Subject: \u01c4\r\n\r\n".encode(), b"Subject: E\r\n\r\n"]
+    assert await compare(dovecot, letter, "i;unicode-casemap") != {}
+    no_charset = [b"Subject: \xe9\r\n\r\n", "Subject: \uffff\r\n\r\n".encode()]
+    assert await compare(dovecot, no_charset, "i;unicode-casemap") != {} == await compare(dovecot, no_charset)
+    sharp = ["Subject: ß\r\n\r\n".encode(), b"Subject: st\r\n\r\n"]
+    assert await compare(dovecot, sharp) != {} == await compare(dovecot, sharp, "i;unicode-casemap")
