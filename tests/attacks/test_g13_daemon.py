@@ -10,27 +10,12 @@ import aiohttp.web
 from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
 from tests.helpers.authority import issue, tlsa
-from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.dns import DnsServer
 from tests.helpers.protected import policy_text
 from tests.helpers.receiver import Receiver
-from tests.helpers.smtp import Smtp
+from tests.helpers.submitting import arrived, submit
 from tests.helpers.web_server import WebServer
-
-ANNA = f"anna@{DOMAIN}"
-
-
-def submit(daemon: Daemon, recipient: str) -> None:
-    with Smtp(daemon.ports["submission"]) as smtp:
-        smtp.ehlo()
-        assert smtp.auth_plain(ANNA, PASSWORD).code == 235
-        assert smtp.message(ANNA, [recipient], b"From: <anna@example.test>\r\n\r\nHello.\r\n").code == 250
-
-
-async def arrived(mx: Receiver, count: int) -> None:
-    async with asyncio.timeout(20):
-        while len(mx.messages) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def told(daemon: Daemon, words: str) -> None:

@@ -10,13 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.conftest import DaemonMaker
-from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.daemon import PASSWORD, Daemon
 from tests.helpers.dns import DnsServer
 from tests.helpers.imap import Imap
 from tests.helpers.receiver import Receiver
-from tests.helpers.smtp import Smtp
-
-ANNA = f"anna@{DOMAIN}"
+from tests.helpers.submitting import ANNA, submit
 
 
 @pytest.fixture
@@ -33,13 +31,6 @@ def sending(make: DaemonMaker, dns: DnsServer, port: int, *, allow_private: bool
     }
     with make(settings=settings) as daemon:
         yield daemon
-
-
-def submit(daemon: Daemon, *recipients: str) -> None:
-    with Smtp(daemon.ports["submission"]) as smtp:
-        smtp.ehlo()
-        assert smtp.auth_plain(ANNA, PASSWORD).code == 235
-        assert smtp.message(ANNA, list(recipients), b"From: <anna@example.test>\r\n\r\nHello.\r\n").code == 250
 
 
 def report(daemon: Daemon) -> bytes:

@@ -16,28 +16,17 @@ from click.testing import CliRunner
 
 from mailserver.commands.group import cli
 from tests.conftest import DaemonMaker
-from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.receiver import Receiver
-from tests.helpers.smtp import Smtp
+from tests.helpers.submitting import ANNA, submit
 
-ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
+BEN = f"ben@{DOMAIN}"
 
 
 def rcpt(line: bytes) -> bytes | None:
     if b"late" in line:
         return b"451 4.7.1 Come back later\r\n"
     return b"550 5.1.1 No such user here\r\n" if b"nobody" in line else None
-
-
-def submit(daemon: Daemon, *recipients: str, parameters: str = "", name: str = "m") -> str:
-    """The queue id."""
-    message = f"From: <{ANNA}>\r\nMessage-ID: <{name}@{DOMAIN}>\r\n\r\nHello.\r\n".encode()
-    with Smtp(daemon.ports["submission"]) as smtp:
-        smtp.ehlo()
-        assert smtp.auth_plain(ANNA, PASSWORD).code == 235
-        reply = smtp.message(ANNA, list(recipients), message, parameters)
-        assert reply.code == 250, reply
-        return reply.text.split()[-1]
 
 
 def run(daemon: Daemon, *arguments: str, code: int = 0) -> str:
