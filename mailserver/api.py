@@ -10,6 +10,7 @@ from mailserver.hooks.contexts import (
     Authenticated,
     BeforeSendContext,
     ConnectContext,
+    DeliveryContext,
     Denied,
     ForwardContext,
     HeloContext,
@@ -86,6 +87,7 @@ from mailserver.model.events import (
     Delivered,
     Dropped,
     Event,
+    Judged,
     LoginFailed,
     LoginSucceeded,
     Queued,
@@ -97,6 +99,7 @@ from mailserver.model.events import (
     Suppressed,
     TlsAttempted,
 )
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id, new_queue_id
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
@@ -122,6 +125,7 @@ from mailserver.wire.xtext import decode_unitext
 __all__ = [
     "ACCEPT",
     "MAX_REPORT",
+    "NOTHING",
     "Accept",
     "Accepted",
     "Account",
@@ -136,6 +140,7 @@ __all__ = [
     "AppPassword",
     "Argument",
     "Attempted",
+    "AuthResult",
     "AuthenticateContext",
     "Authenticated",
     "BeforeSendContext",
@@ -148,6 +153,7 @@ __all__ = [
     "Content",
     "Defer",
     "Delivered",
+    "DeliveryContext",
     "DeliveryStatus",
     "Denied",
     "Destination",
@@ -163,6 +169,7 @@ __all__ = [
     "Event",
     "FailedLogins",
     "Feedback",
+    "Findings",
     "ForwardContext",
     "HeaderField",
     "HeloContext",
@@ -171,6 +178,7 @@ __all__ = [
     "ImapContext",
     "ImapReply",
     "InvalidInput",
+    "Judged",
     "LimitReached",
     "LocalMailbox",
     "LoginFailed",
@@ -205,6 +213,7 @@ __all__ = [
     "Queued",
     "RcptContext",
     "ReadableContent",
+    "Reason",
     "Recipient",
     "Redirect",
     "Refused",

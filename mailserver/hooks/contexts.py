@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.reply import Reply
 from mailserver.model.tls_policy import TlsLevel, TlsPolicy
 from mailserver.ports.store import Content, ReadableContent
 
 __all__ = [
-    "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "Denied", "ForwardContext",
-    "HeloContext",
-    "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement", "RcptContext", "Redirect",
-    "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext", "SearchAnswer", "SearchContext",
-    "SenderContext", "Session", "TlsLevel", "TlsPolicy", "TlsPolicyContext", "Unresolvable",
+    "AuthenticateContext", "Authenticated", "BeforeSendContext", "ConnectContext", "DeliveryContext", "Denied",
+    "ForwardContext", "HeloContext", "LocalMailbox", "MailContext", "MessageContext", "PlaceContext", "Placement",
+    "RcptContext", "Redirect", "Resolution", "ResolveContext", "Route", "RouteContext", "ScramContext",
+    "SearchAnswer", "SearchContext", "SenderContext", "Session", "TlsLevel", "TlsPolicy", "TlsPolicyContext",
+    "Unresolvable",
 ]  # fmt: skip
 
 
@@ -57,9 +58,10 @@ class ConnectContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeloContext:
-    """HELO, EHLO; the name is in `session.helo`."""
+    """HELO, EHLO; the name is in `session.helo`. `findings` here and below: what the hooks before this one found."""
 
     session: Session
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class MailContext:
 
     session: Session
     envelope: Envelope
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ class RcptContext:
     recipient: Recipient
     known: bool = True
     local: bool = True
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,23 @@ class MessageContext:
     queue_id: QueueId
     envelope: Envelope
     content: Content
+    findings: Findings = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryContext:
+    """A message is about to be delivered to an account; `recipient` is the address that led there, `detail` what stood
+    after its sub-address separator. `quarantined`: it goes to Junk unless somebody has a better place."""
+
+    session: Session
+    queue_id: QueueId
+    envelope: Envelope
+    recipient: Recipient
+    account: AccountId
+    detail: str
+    content: Content
+    quarantined: bool = False
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +216,7 @@ class PlaceContext:
     detail: str
     quarantined: bool
     content: Content
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

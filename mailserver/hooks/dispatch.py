@@ -1,6 +1,6 @@
 """What the services call: `Hooks` runs the registered functions, as their kind says (DESIGN §8).
 
-decide   in order; None is no opinion; Reject and Defer end the chain; Quarantine sticks; headers and scores add up
+decide   in order; None is no opinion; Reject and Defer end the chain; Quarantine sticks; headers and findings add up
 provide  in order; the first answer that is not None is the answer
 observe  after the fact; never blocks, never changes anything
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mailserver.hooks.calling import HookCall, HookFailed, log_failure, place_of_error
@@ -20,6 +20,7 @@ from mailserver.hooks.contexts import (
     Authenticated,
     BeforeSendContext,
     ConnectContext,
+    DeliveryContext,
     Denied,
     ForwardContext,
     HeloContext,
@@ -47,6 +48,7 @@ from mailserver.hooks.registry import Contribution, OnError, Registry
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
 from mailserver.model.events import Event
+from mailserver.model.findings import NOTHING
 from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Defer, Reject, Verdict, combine
@@ -94,7 +96,7 @@ class Hooks:
                 )
         self._on_connect, self._on_helo = self._calls["on_connect"], self._calls["on_helo"]
         self._on_mail, self._on_rcpt = self._calls["on_mail"], self._calls["on_rcpt"]
-        self._on_message = self._calls["on_message"]
+        self._on_message, self._on_delivery = self._calls["on_message"], self._calls["on_delivery"]
         self._tokens: dict[str, tuple[HookCall, ...]] = {}
         for registry in registries:
             for mechanisms, fn in registry.tokens:
@@ -152,6 +154,12 @@ class Hooks:
         if not self._on_message:
             return ACCEPT
         return await _decide(self._on_message, ctx, _of_message)
+
+    async def delivery(self, ctx: DeliveryContext) -> Verdict:
+        """For one account."""
+        if not self._on_delivery:
+            return ACCEPT
+        return await _decide(self._on_delivery, ctx, _account)
 
     async def before_send(self, ctx: BeforeSendContext) -> Verdict:
         """Before the first attempt to send."""
@@ -297,9 +305,11 @@ async def _decide(
             return Defer(later, reason=error.detail)
         if verdict is None:
             continue
-        if isinstance(verdict, Reject | Defer):
-            return verdict
         verdicts.append(verdict)
+        if isinstance(verdict, Reject | Defer):
+            break
+        if verdict.findings is not NOTHING and hasattr(ctx, "findings"):
+            ctx = replace(ctx, findings=ctx.findings + verdict.findings)
     return combine(verdicts) if verdicts else ACCEPT
 
 
@@ -364,7 +374,7 @@ def _address(ctx: ResolveContext) -> tuple[str, ...]:
     return (ctx.address.key,)
 
 
-def _account(ctx: SenderContext | PlaceContext | SearchContext) -> tuple[str, ...]:
+def _account(ctx: SenderContext | PlaceContext | SearchContext | DeliveryContext) -> tuple[str, ...]:
     return (ctx.account,)
 
 

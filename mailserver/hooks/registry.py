@@ -18,6 +18,7 @@ from mailserver.hooks.contexts import (
     Authenticated,
     BeforeSendContext,
     ConnectContext,
+    DeliveryContext,
     Denied,
     ForwardContext,
     HeloContext,
@@ -144,11 +145,24 @@ class Registry:
     def on_message(self, fn: Decide[MessageContext]) -> Decide[MessageContext]:
         """The whole message is here and not acknowledged; incoming and submitted mail alike (see `session.service`).
 
-        One verdict for all recipients: header fields and scores of the hooks add up, a Quarantine sticks, Reject and
-        Defer end the chain. A plugin that is limited to domains is asked when one of the recipients, or the
+        One verdict for all recipients: header fields and findings of the hooks add up, a Quarantine sticks, Reject and
+        Defer end the chain. What earlier hooks found, at MAIL too, is in `findings`; its `results` become one
+        Authentication-Results field. A plugin that is limited to domains is asked when one of the recipients, or the
         authenticated sender, belongs to it. Read the message through `content`, which may be a file.
         """
         self.hooks["on_message"].append(fn)
+        return fn
+
+    def on_delivery(self, fn: Decide[DeliveryContext]) -> Decide[DeliveryContext]:
+        """The message passed `on_message`, and is about to go to an account of this server: what does that account's
+        history, and what do its owner's wishes say? Asked for each recipient and account, before anything is
+        acknowledged.
+
+        A Quarantine sends this account's copy to Junk. Reject and Defer are the reply only when every recipient is
+        refused so; where others take the message the refused copy goes to the mailbox Rejects, and so it does, beside
+        the reply, with `keep`. Header fields of such a verdict have no place and are left out.
+        """
+        self.hooks["on_delivery"].append(fn)
         return fn
 
     def before_send(self, fn: Decide[BeforeSendContext]) -> Decide[BeforeSendContext]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailserver.model.delivery import Result
+from mailserver.model.findings import Findings
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "LoginFailed", "LoginSucceeded", "Queued",
-    "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
+    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "Judged", "LoginFailed", "LoginSucceeded",
+    "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -74,6 +75,27 @@ class Delivered:
     mailbox: str
     uid: int
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What was found about a message on its way to an account, and what became of it.
+
+    `mailbox` is where the copy went; "" when none was kept. `reply` is what the sender was told, `refused` whether that
+    was a refusal. A copy that its account refused while others took the message is in Rejects, and has a `reason`.
+    """
+
+    queue_id: QueueId
+    account: AccountId
+    peer: str
+    sender: str
+    recipient: str
+    message_id: str
+    mailbox: str
+    findings: Findings
+    reply: str
+    refused: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +239,7 @@ Event = (
     | Accepted
     | Refused
     | Delivered
+    | Judged
     | Queued
     | Dropped
     | Attempted

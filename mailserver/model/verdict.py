@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.reply import Reply
 
 __all__ = ["ACCEPT", "Accept", "Defer", "HeaderField", "Quarantine", "Reject", "Verdict", "combine"]
@@ -30,11 +31,10 @@ class HeaderField:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """No objection; may add header fields and a score (higher is worse)."""
+    """No objection; may add header fields, and what was found for and against the message."""
 
     headers: tuple[HeaderField, ...] = ()
-    score: float = 0.0
-    reason: str = ""
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,18 @@ class Quarantine:
 
     reason: str
     headers: tuple[HeaderField, ...] = ()
-    score: float = 0.0
+    findings: Findings = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Try again later: 4xx. Ends the chain. `close` ends the connection too."""
+    """Try again later: 4xx. Ends the chain. `close` ends the connection too. `keep`: see Reject."""
 
     reply: Reply
     reason: str = ""
     close: bool = False
+    findings: Findings = NOTHING
+    keep: bool = False
 
     def __post_init__(self) -> None:
         _check(self.reply, "4")
@@ -60,11 +62,16 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Never: 5xx. Ends the chain. `close` ends the connection too."""
+    """Never: 5xx. Ends the chain. `close` ends the connection too.
+
+    `keep`, of `on_delivery`: the account gets a copy in its mailbox Rejects all the same, to look at.
+    """
 
     reply: Reply
     reason: str = ""
     close: bool = False
+    findings: Findings = NOTHING
+    keep: bool = False
 
     def __post_init__(self) -> None:
         _check(self.reply, "5")
@@ -83,16 +90,17 @@ ACCEPT = Accept()
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """One verdict from those of a chain, in its order.
 
-    The first Reject or Defer is the answer. Otherwise headers and scores add up, and one Quarantine makes the whole
-    a Quarantine (with the first one's reason).
+    The first Reject or Defer is the answer. Otherwise headers add up, and one Quarantine makes the whole a Quarantine
+    (with the first one's reason). What was found adds up in any case.
     """
     total: Accept | Quarantine = ACCEPT
     for verdict in verdicts:
+        findings = total.findings + verdict.findings
         if isinstance(verdict, Reject | Defer):
-            return verdict
-        headers, score = total.headers + verdict.headers, total.score + verdict.score
+            return replace(verdict, findings=findings)
+        headers = total.headers + verdict.headers
         if isinstance(total, Accept) and isinstance(verdict, Quarantine):
-            total = replace(verdict, headers=headers, score=score)
+            total = replace(verdict, headers=headers, findings=findings)
         else:
-            total = replace(total, headers=headers, score=score)
+            total = replace(total, headers=headers, findings=findings)
     return total

@@ -22,6 +22,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.errors import MailError
 from mailserver.model.events import Accepted, Delivered, Queued
+from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.ids import AccountId, QueueId, new_queue_id
 from mailserver.model.mailbox import Stored
 from mailserver.model.reply import Reply
@@ -63,6 +64,8 @@ class Message:
     content: Content
     #: True once the client can no longer hear a reply.
     client_gone: Callable[[], bool]
+    #: By the hooks up to RCPT.
+    findings: Findings = NOTHING
 
     def waits(self, destination: Destination) -> bool:
         """Must a recipient of ours go through the queue? Who asks to be told of the delivery must: only the queue
@@ -107,6 +110,15 @@ class Keeper:
             await self._enqueue(message, items, fields, stored)
         self._tell(message, stored)
         return Reply(250, "2.0.0", f"Kept as {message.queue_id}")
+
+    async def keep_refused(self, message: Message, places: list[LocalPlace], fields: Fields) -> None:
+        """Put copies of a message that will be refused where their accounts can look at them, if that can be done."""
+        for place, result in zip(places, await self._commit(message.content, places, fields), strict=True):
+            if isinstance(result, MailError):
+                log.warning(
+                    "no copy of a refused message could be kept", queue_id=message.queue_id,
+                    account=place.mailbox.account, error=result.detail or result.text,
+                )  # fmt: skip
 
     async def _commit(
         self, content: Content, places: list[LocalPlace], fields: Fields

@@ -1,21 +1,28 @@
 """From a complete message to its 250: the hooks decide, then every recipient gets a durable home.
 
-`message` hooks give one verdict for the transaction, `place` hooks a mailbox and flags per local recipient. Everything
-that can refuse mail runs before anything is kept, so nothing that was accepted is bounced later to a forged sender.
+`message` hooks give one verdict for the transaction, `delivery` hooks one for each account, `place` hooks a mailbox and
+flags. Everything that can refuse mail runs before anything is kept, so nothing that was accepted is bounced later to a
+forged sender.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mailserver.hooks.contexts import MessageContext
 from mailserver.hooks.dispatch import Hooks
+from mailserver.mime.message_ids import own_message_id
 from mailserver.model.errors import MailError
-from mailserver.model.events import Refused
+from mailserver.model.events import Judged, Refused
+from mailserver.model.findings import Findings
 from mailserver.model.reply import Reply
-from mailserver.model.verdict import Defer, Quarantine, Reject
+from mailserver.model.verdict import Defer, Reject
 from mailserver.ports.clock import Clock
+from mailserver.smtp.copies import Copy
 from mailserver.smtp.forwarding import forwarded_before
+from mailserver.smtp.judging import judge, refusal_of
 from mailserver.smtp.keeping import ClientGone, Keeper, Message, NotKept
-from mailserver.smtp.placing import find_places
+from mailserver.smtp.placing import LocalPlace, find_places
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import make_fields
 
@@ -41,29 +48,68 @@ class Pipeline:
         """
         verdict = await self._hooks.message(
             MessageContext(
-                session=message.session, queue_id=message.queue_id, envelope=message.envelope, content=message.content
+                session=message.session, queue_id=message.queue_id, envelope=message.envelope,
+                content=message.content, findings=message.findings,
             )
-        )
+        )  # fmt: skip
+        findings = message.findings + verdict.findings
         if isinstance(verdict, Reject | Defer):
+            self._tell_refusal(message, verdict, findings)
             return self._refused(message, verdict.reply, verdict.reason)
         if forwarded_before(message.destinations, message.content.head()):
             return self._refused(message, _LOOP, "forwarding loop")
-        quarantined = isinstance(verdict, Quarantine) and not message.session.trusted
         fields = make_fields(
             message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers
         )
         try:
+            copies = await judge(self._hooks, message, replace(verdict, findings=findings))
+            refusal = refusal_of(message, copies)
+            wanted = [copy for copy in copies if refusal is None or (copy.refusal is not None and copy.refusal.keep)]
             places = await find_places(
-                self._hooks, message.session, message.queue_id, message.envelope, message.at_once, message.content,
-                quarantined=quarantined,
-            )  # fmt: skip
+                self._hooks, message.session, message.queue_id, message.envelope, wanted, message.content
+            )
             if message.client_gone():
                 raise ClientGone
-            return await self._keeper.keep(message, places, fields)
+            if refusal is None:
+                reply = await self._keeper.keep(message, places, fields)
+            else:
+                await self._keeper.keep_refused(message, places, fields)
+                reply = self._refused(message, refusal.reply, refusal.reason)
+            self._tell(message, copies, places, reply)
+            return reply
         except NotKept as error:
             return self._refused(message, error.reply, error.detail)
         except MailError as error:
             return self._refused(message, reply_to(error), error.detail or error.text)
+
+    def _tell_refusal(self, message: Message, verdict: Reject | Defer, findings: Findings) -> None:
+        copies = [
+            Copy(destination=destination, mailbox=mailbox, findings=findings, refusal=verdict)
+            for destination in message.destinations
+            for mailbox in destination.local
+        ]
+        self._tell(message, copies, [], verdict.reply)
+
+    def _tell(self, message: Message, copies: list[Copy], places: list[LocalPlace], reply: Reply) -> None:
+        """Of copies about which there is something to tell."""
+        mailboxes = {
+            (place.mailbox.account, id(destination)): place.target.mailbox
+            for place in places
+            for destination in place.destinations
+        }
+        for copy in copies:
+            findings = copy.findings
+            if findings.reasons or findings.results or copy.quarantined or copy.refusal is not None:
+                account = copy.mailbox.account
+                self._hooks.emit(
+                    Judged(
+                        queue_id=message.queue_id, account=account, peer=message.session.peer,
+                        sender=str(message.envelope.sender or ""), recipient=str(copy.destination.recipient.address),
+                        message_id=own_message_id(message.content.head()), findings=findings, reply=str(reply),
+                        refused=reply.refuses(), mailbox=mailboxes.get((account, id(copy.destination)), ""),
+                        reason=copy.refusal.reason if copy.refusal is not None else "",
+                    )
+                )  # fmt: skip
 
     def _refused(self, message: Message, reply: Reply, reason: str) -> Reply:
         session, sender = message.session, message.envelope.sender

@@ -10,13 +10,16 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
 from mailserver.ports.store import Content, Target
+from mailserver.smtp.copies import Copy
 from mailserver.smtp.transaction import Destination
 
-__all__ = ["LocalPlace", "find_places"]
+__all__ = ["REJECTS", "LocalPlace", "find_places"]
 
-JUNK = "Junk"
+#: Where copies go that their account refused while the message was taken for others.
+REJECTS = "Rejects"
 _DEFAULT = Placement()
-_QUARANTINE = Placement(mailbox=JUNK, create=True)
+_QUARANTINE = Placement(mailbox="Junk", create=True)
+_REFUSED = Placement(mailbox=REJECTS, create=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +41,31 @@ async def find_places(
     session: Session,
     queue_id: QueueId,
     envelope: Envelope,
-    destinations: Sequence[Destination],
+    copies: Sequence[Copy],
     content: Content,
-    *,
-    quarantined: bool = False,
 ) -> list[LocalPlace]:
     """Where each local copy goes; one copy for a mailbox that is reached in several ways."""
     found: dict[tuple[str, str], LocalPlace] = {}
-    for destination in destinations:
-        for mailbox in destination.local:
+    for copy in copies:
+        mailbox = copy.mailbox
+        placement: Placement | None = _REFUSED
+        if copy.refusal is None:
             placement = await hooks.place(
                 PlaceContext(
-                    session=session, queue_id=queue_id, envelope=envelope, recipient=destination.recipient,
-                    account=mailbox.account, detail=mailbox.detail, quarantined=quarantined, content=content,
+                    session=session, queue_id=queue_id, envelope=envelope, recipient=copy.destination.recipient,
+                    account=mailbox.account, detail=mailbox.detail, quarantined=copy.quarantined, content=content,
+                    findings=copy.findings,
                 )
             )  # fmt: skip
-            if placement is None:
-                placement = _QUARANTINE if quarantined else _DEFAULT
-            place = found.get((mailbox.account, placement.mailbox))
-            if place is None:
-                # Our own notices are how a full account learns that it is full.
-                target = Target(
-                    account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create,
-                    enforce_quota=not envelope.own,
-                )  # fmt: skip
-                place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
-            place.destinations.append(destination)
+        if placement is None:
+            placement = _QUARANTINE if copy.quarantined else _DEFAULT
+        place = found.get((mailbox.account, placement.mailbox))
+        if place is None:
+            # Our own notices are how a full account learns that it is full.
+            target = Target(
+                account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create,
+                enforce_quota=not envelope.own,
+            )  # fmt: skip
+            place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
+        place.destinations.append(copy.destination)
     return list(found.values())

@@ -27,6 +27,7 @@ from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
+from mailserver.smtp.copies import copies_for
 from mailserver.smtp.forwarding import (
     expands,
     forwarded,
@@ -141,7 +142,8 @@ class _Attempt:
     async def _keep(self, content: Content, destinations: Sequence[Destination]) -> None:
         job = self._job
         session = Session(session=new_session_id(), service="queue", peer="")
-        places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, destinations, content)
+        copies = copies_for(destinations)
+        places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, copies, content)
         sender = job.envelope.sender
         header = return_path(None if sender is None else str(sender))
         stored = await self._parts.store.commit(content, [place.target for place in places], header)

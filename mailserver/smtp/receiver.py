@@ -88,11 +88,14 @@ class Receiver(ABC):
     async def connect(self, session: SmtpSession) -> Refusal | None:
         """Before the greeting."""
         verdict = await self.parts.hooks.connect(ConnectContext(session=session.facts))
+        session.found_at_connect = verdict.findings
         return self._refusal(verdict, session, "connect") if isinstance(verdict, Reject | Defer) else None
 
     async def helo(self, session: SmtpSession) -> Refusal | None:
         """After EHLO or HELO, with the name in the facts."""
-        verdict = await self.parts.hooks.helo(HeloContext(session=session.facts))
+        found = session.found_at_connect
+        verdict = await self.parts.hooks.helo(HeloContext(session=session.facts, findings=found))
+        session.found_at_helo = verdict.findings
         return self._refusal(verdict, session, "helo") if isinstance(verdict, Reject | Defer) else None
 
     async def mail(self, session: SmtpSession, transaction: Transaction, arguments: MailArguments) -> Refusal | None:
@@ -106,10 +109,11 @@ class Receiver(ABC):
         refusal = await self.check_sender(session, envelope)
         if refusal is not None:
             return refusal
-        verdict = await self.parts.hooks.mail(MailContext(session=session.facts, envelope=envelope))
+        found = session.found_at_connect + session.found_at_helo
+        verdict = await self.parts.hooks.mail(MailContext(session=session.facts, envelope=envelope, findings=found))
         if isinstance(verdict, Reject | Defer):
             return self._refusal(verdict, session, "mail", arguments.sender)
-        transaction.begin(arguments, envelope)
+        transaction.begin(arguments, envelope, found + verdict.findings)
         return None
 
     async def rcpt(self, session: SmtpSession, transaction: Transaction, arguments: RcptArguments) -> Refusal | None:
@@ -127,7 +131,8 @@ class Receiver(ABC):
         known = isinstance(answer, Destination)
         verdict = await hooks.rcpt(
             RcptContext(
-                session=session.facts, envelope=transaction.envelope(), recipient=recipient, known=known, local=local
+                session=session.facts, envelope=transaction.envelope(), recipient=recipient, known=known, local=local,
+                findings=transaction.findings,
             )
         )
         if isinstance(verdict, Reject | Defer):
@@ -139,7 +144,7 @@ class Receiver(ABC):
         full = await resolver.refuse_for_quota(answer, transaction.arguments.size or 0)
         if full is not None:
             return self.refuse(session, "rcpt", full, sender, str(address))
-        transaction.add(answer)
+        transaction.add(answer, verdict.findings)
         return None
 
     async def check_sender(self, session: SmtpSession, envelope: Envelope) -> Refusal | None:
@@ -179,6 +184,7 @@ class Receiver(ABC):
         message = Message(
             session=session.facts, queue_id=new_queue_id(), envelope=transaction.envelope(),
             destinations=transaction.destinations, content=intake.content, client_gone=client_gone,
+            findings=transaction.findings,
         )  # fmt: skip
         return await self.parts.pipeline.deliver(message)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mailserver.hooks.contexts import Session
 from mailserver.model.address import EmailAddress
+from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.ids import AccountId
 from mailserver.net.facts import secured
 from mailserver.smtp.local_users import LocalUser
@@ -17,10 +18,13 @@ __all__ = ["SmtpSession"]
 class SmtpSession:
     """`facts` is what hooks get to see: a new value after each change, the same one in between."""
 
-    __slots__ = ("author", "errors", "facts", "junk", "local", "malformed")
+    __slots__ = ("author", "errors", "facts", "found_at_connect", "found_at_helo", "junk", "local", "malformed")
 
     def __init__(self, facts: Session) -> None:
         self.facts = facts
+        #: By the hooks.
+        self.found_at_connect: Findings = NOTHING
+        self.found_at_helo: Findings = NOTHING
         #: Commands that got 4xx or 5xx, and commands without effect, since the last message that was accepted.
         self.errors = 0
         self.junk = 0

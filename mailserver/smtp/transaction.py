@@ -19,6 +19,7 @@ from enum import Enum, auto
 from mailserver.hooks.contexts import LocalMailbox
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
+from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.reply import Reply
 from mailserver.wire.smtp import MailArguments
 
@@ -74,24 +75,28 @@ class Destination:
 class Transaction:
     """What MAIL and RCPT said so far."""
 
-    __slots__ = ("_envelope", "arguments", "destinations", "refused", "state")
+    __slots__ = ("_envelope", "arguments", "destinations", "findings", "refused", "state")
 
     def __init__(self, state: State = State.START) -> None:
         self.state = state
         self.arguments = MailArguments(None)
         self.destinations: list[Destination] = []
+        #: By the hooks, from the connection on.
+        self.findings: Findings = NOTHING
         #: RCPT commands beyond the limit.
         self.refused = 0
         self._envelope: Envelope | None = None
 
-    def begin(self, arguments: MailArguments, envelope: Envelope) -> None:
+    def begin(self, arguments: MailArguments, envelope: Envelope, findings: Findings = NOTHING) -> None:
         """MAIL was accepted."""
         self.state = State.MAIL
+        self.findings = findings
         self.arguments = arguments
         self._envelope = envelope
 
-    def add(self, destination: Destination) -> None:
+    def add(self, destination: Destination, findings: Findings = NOTHING) -> None:
         """RCPT was accepted."""
+        self.findings += findings
         self.state = State.RCPT
         self.destinations.append(destination)
         self._envelope = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from mailserver.hooks.contexts import (
     Authenticated,
     BeforeSendContext,
     ConnectContext,
+    DeliveryContext,
     Denied,
     ForwardContext,
     HeloContext,
@@ -42,6 +44,7 @@ from mailserver.hooks.registry import HookOptions, OnError, Registry
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.events import SessionClosed, SessionOpened
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
@@ -57,6 +60,7 @@ MESSAGE = MessageContext(
 )
 NO = Reject(Reply(550, "5.7.1", "no"))
 LATER = Defer(Reply(450, "4.7.1", "later"))
+JUNKY, PASSED = Findings((), (Reason("b", 1.5, "no"),)), Findings((AuthResult(method="spf", result="pass"),))
 SCRAM = ScramVerifier(salt=b"s" * 16, iterations=4096, stored_key=b"k" * 32, server_key=b"v" * 32)
 
 
@@ -86,6 +90,10 @@ DECIDE = [
     ("on_mail", "mail", MailContext(session=make_session(), envelope=ENVELOPE)),
     ("on_rcpt", "rcpt", RcptContext(session=make_session(), envelope=ENVELOPE, recipient=Recipient(address=ANNA))),
     ("on_message", "message", MESSAGE),
+    ("on_delivery", "delivery",
+     DeliveryContext(session=make_session(), queue_id=QueueId("q"), envelope=ENVELOPE,
+                     recipient=Recipient(address=ANNA), account=AccountId("a@b"), detail="",
+                     content=BytesContent(b""))),
     ("before_send", "before_send",
      BeforeSendContext(queue_id=QueueId("q"), envelope=ENVELOPE, content=BytesContent(b""))),
 ]  # fmt: skip
@@ -101,11 +109,24 @@ async def test_decide_points(point: str, method: str, ctx: Any) -> None:
 
 async def test_a_defer_ends_the_chain_and_headers_and_scores_add_up() -> None:
     one, two = HeaderField("X-One", "1"), HeaderField("X-Two", "2")
-    hooks, _ = hooks_with("on_message", Accept((one,), 1.5), None, Accept((two,), 2.0))
-    assert await hooks.message(MESSAGE) == Accept((one, two), 3.5)
+    hooks, _ = hooks_with("on_message", Accept((one,), JUNKY), None, Accept((two,), PASSED))
+    assert await hooks.message(MESSAGE) == Accept((one, two), JUNKY + PASSED)
     hooks, asked = hooks_with("on_message", Accept((one,)), LATER, NO)
     assert await hooks.message(MESSAGE) == LATER
     assert asked == [0, 1]
+
+
+async def test_later_hooks_know_what_earlier_ones_found() -> None:
+    seen: list[Findings] = []
+    hooks, _ = hooks_with("on_message", Accept((), PASSED), None, Quarantine("odd", (), JUNKY))
+    one = registry("last")
+    one.on_message(lambda ctx: seen.append(ctx.findings))
+    await hooks.swap([*hooks._registries, one])
+    verdict = await hooks.message(replace(MESSAGE, findings=JUNKY))
+    assert seen == [JUNKY + PASSED + JUNKY]
+    # What was known before is no news of the chain's.
+    assert verdict.findings == PASSED + JUNKY
+    assert (await hooks.connect(CONNECT)).findings is NOTHING
 
 
 async def test_a_quarantine_sticks_and_a_later_reject_wins() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mailserver.hooks.contexts import Unresolvable
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict, combine
 
 H1, H2 = HeaderField("X-One", "1"), HeaderField("X-Two", "2")
+SPF, BAYES = AuthResult(method="spf", result="pass"), Reason("bayes", 1.5, "It looks like junk")
+F1, F2 = Findings((SPF,)), Findings((), (BAYES,))
 REJECT, DEFER = Reject(Reply(550, "5.7.1", "no")), Defer(Reply(451, "4.7.1", "later"))
 
 
@@ -16,8 +19,10 @@ REJECT, DEFER = Reject(Reply(550, "5.7.1", "no")), Defer(Reply(451, "4.7.1", "la
     ("chain", "result"),
     [
         ([], ACCEPT),
-        ([Accept((H1,), 1.0), Accept((H2,), 0.5)], Accept((H1, H2), 1.5)),
-        ([Accept((H1,), 1.0), Quarantine("bad", (H2,), 2.0), Accept(score=1.0)], Quarantine("bad", (H1, H2), 4.0)),
+        ([Accept((H1,), F1), Accept((H2,), F2)], Accept((H1, H2), Findings((SPF,), (BAYES,)))),
+        ([Accept((H1,), F2), Quarantine("bad", (H2,), F1), Accept((), F2)],
+         Quarantine("bad", (H1, H2), Findings((SPF,), (BAYES, BAYES)))),
+        ([Accept((H1,), F1), REJECT], Reject(REJECT.reply, findings=F1)),
         ([Quarantine("first"), Quarantine("second")], Quarantine("first")),
         ([Quarantine("bad"), REJECT, ACCEPT], REJECT),
         ([DEFER, REJECT], DEFER),
@@ -26,6 +31,14 @@ REJECT, DEFER = Reject(Reply(550, "5.7.1", "no")), Defer(Reply(451, "4.7.1", "la
 )
 def test_combine(chain: list[Verdict], result: Verdict) -> None:
     assert combine(chain) == result
+
+
+def test_findings() -> None:
+    both = NOTHING + F1 + F2 + F2
+    assert both.score == 3.0 and both.of("spf") == (SPF,) and both.of("dkim") == ()
+    assert F1 + NOTHING is F1
+    result = AuthResult(method="dkim", result="pass", properties=(("header.d", "a.test"), ("header.s", "x")))
+    assert (result.value("header.s"), result.value("header.i")) == ("x", "")
 
 
 @pytest.mark.parametrize(

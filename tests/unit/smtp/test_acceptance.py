@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from mailserver.hooks.contexts import MessageContext, PlaceContext, Placement, RcptContext
+from mailserver.hooks.contexts import DeliveryContext, MessageContext, PlaceContext, Placement, RcptContext
 from mailserver.model.errors import LimitReached, MailError, OverQuota, StorageFailure
-from mailserver.model.events import Accepted, Delivered, Queued, Refused
+from mailserver.model.events import Accepted, Delivered, Judged, Queued, Refused
+from mailserver.model.findings import AuthResult, Findings, Reason
 from mailserver.model.flags import SEEN
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import Stored
@@ -190,6 +191,72 @@ async def test_quarantine_goes_to_junk(trusted: list[str], mailbox: str) -> None
         assert (await _send(smtp, ANNA))[0] == 250
         (stored,) = await server.mail("anna", mailbox)
         assert stored.startswith(b"Return-Path: <x@far.test>\r\nX-Spam: yes\r\nReceived: ")
+
+
+SPF = Findings((AuthResult(method="spf", result="pass"),))
+HELO = Findings((), (Reason("helo", 0.5, "an odd name"),))
+NOT_MINE = Reject(Reply(550, "5.7.1", "No"), "bayes", findings=Findings((), (Reason("bayes", 9.0, "junk"),)))
+
+
+async def test_what_was_found_travels_from_the_connection_to_the_mailbox() -> None:
+    seen: list[Findings] = []
+    server = SmtpHarness()
+    server.registry.on_helo(lambda ctx: Accept(findings=HELO))
+    server.registry.on_mail(lambda ctx: Accept(findings=SPF))
+    server.registry.on_rcpt(lambda ctx: seen.append(ctx.findings))
+    server.registry.on_message(lambda ctx: seen.append(ctx.findings))
+    server.registry.on_delivery(lambda ctx: Accept(findings=HELO))
+    server.registry.place(lambda ctx: seen.append(ctx.findings))
+    async with server, server.client() as smtp:
+        # EHLO again replaces what was found of the first one.
+        await smtp.command("EHLO again.test")
+        assert await _send(smtp, ANNA) == (250, "2.0.0")
+        # Another transaction starts from the connection.
+        assert await _send(smtp, ANNA) == (250, "2.0.0")
+        assert seen == [HELO + SPF, HELO + SPF, HELO + SPF + HELO] * 2
+        judged = _events(server, Judged)[0]
+        assert (judged.account, judged.mailbox, judged.findings, judged.refused) == (ANNA, "INBOX", seen[2], False)
+
+
+async def test_who_refuses_among_others_finds_it_in_rejects() -> None:
+    server = SmtpHarness()
+    server.registry.on_delivery(lambda ctx: NOT_MINE if ctx.account == ANNA else None)
+    async with server, server.client() as smtp:
+        assert await _send(smtp, ANNA, BEN) == (250, "2.0.0")
+        assert not await server.mail("anna") and len(await server.mail("anna", "Rejects")) == 1
+        assert len(await server.mail("ben")) == 1
+        (judged,) = _events(server, Judged)
+        assert (judged.account, judged.mailbox, judged.refused) == (ANNA, "Rejects", False)
+        assert judged.findings.score == 9.0 and judged.reason == "bayes"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_nobody_wants_is_refused(keep: bool) -> None:
+    later = Defer(Reply(451, "4.7.1", "Later"), keep=keep)
+
+    def on_delivery(ctx: DeliveryContext) -> Reject | Defer:
+        return later if ctx.account == BEN else NOT_MINE
+
+    server = SmtpHarness()
+    server.registry.on_delivery(on_delivery)
+    async with server, server.client() as smtp:
+        assert await _send(smtp, ANNA) == (550, "5.7.1")
+        # Ben may take it later, so the sender has to come again.
+        assert await _send(smtp, ANNA, BEN) == (451, "4.7.1")
+        assert not await server.mail("anna") and not await server.mail("ben")
+        # Only who asked for it gets a copy.
+        assert await server.count() == 0
+        assert len(await server.mail("ben", "Rejects")) == keep
+        assert [event.refused for event in _events(server, Judged)] == [True] * 3
+        assert len(_events(server, Refused)) == 2 and not _events(server, Accepted)
+
+
+async def test_quarantine_by_one_account() -> None:
+    server = SmtpHarness(limits={"trusted": []})
+    server.registry.on_delivery(lambda ctx: Quarantine("odd") if ctx.account == ANNA else None)
+    async with server, server.client() as smtp:
+        assert await _send(smtp, ANNA, BEN) == (250, "2.0.0")
+        assert len(await server.mail("anna", "Junk")) == 1 and len(await server.mail("ben")) == 1
 
 
 async def test_place_hooks_choose_mailbox_and_flags() -> None:
