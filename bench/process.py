@@ -16,6 +16,8 @@ __all__ = ["HTTP", "IMAP", "IMAPS", "SMTP", "Server", "idle"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 23025
+#: As it is installed: pip compiles the modules, and only the first start from a fresh checkout has to do so itself.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 SMTP, IMAP, IMAPS, HTTP = PORT, PORT + 2, PORT + 3, PORT + 4
 
 
@@ -26,6 +28,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.serve", str(directory), str(PORT)],
             cwd=ROOT,
+            env=_ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -48,6 +51,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "cli.py", "--config", str(directory / "config.toml"), "serve"],
             cwd=ROOT,
+            env=_ENVIRONMENT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from argon2.low_level import Type, hash_secret, verify_secret
 
 from mailserver.model.errors import InvalidInput
 from mailserver.model.ids import AccountId
@@ -35,6 +38,34 @@ async def test_a_password_is_hashed_and_known_again(passwords: Passwords) -> Non
     again, other = await passwords.hash("correct horse")
     assert other is not None
     assert (again, other.salt) != (stored, scram.salt)
+
+
+async def test_k03_nobody_s_password_costs_what_another_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is checked against is made up, by no computation, and yet it is computed to the end: no password fits."""
+    computed, checked = [], []
+
+    def hashed(secret: bytes, *rest: Any, **costs: Any) -> bytes:
+        computed.append(secret)
+        return hash_secret(secret, *rest, **costs)
+
+    def verified(stored: bytes, secret: bytes, kind: Type) -> bool:
+        try:
+            return verify_secret(stored, secret, kind)
+        except VerifyMismatchError:
+            checked.append(stored)
+            raise
+
+    monkeypatch.setattr("mailserver.net.passwords.hash_secret", hashed)
+    monkeypatch.setattr("mailserver.net.passwords.verify_secret", verified)
+    passwords = Passwords()
+    assert not computed
+    stored, _ = await passwords.hash("x")
+    await passwords.verify_nobody("y")
+    assert not await passwords.verify(ANNA, stored, "y")
+    nobody, real = ([len(part) for part in one.split(b"$")] for one in checked)
+    assert nobody == real
+    assert checked[0].split(b"$")[:4] == checked[1].split(b"$")[:4]
+    passwords.close()
 
 
 async def test_the_forms_of_one_password_are_one(passwords: Passwords) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import stat
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mailserver.hooks.contexts import BeforeSendContext
 from mailserver.hooks.registry import Registry
@@ -31,6 +34,18 @@ from tests.helpers.plugins import make_host
 ANNA = AccountId("anna@example.test")
 MESSAGE = b"From: Anna <anna@example.test>\r\nTo: b@far.test\r\nSubject: hello\r\n\r\nhello\r\n"
 SELECTOR = re.compile(r" s=([^;]+);")
+
+
+def patched_together() -> bytes:
+    """An RSA key with another modulus: what it signs, nobody can verify."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    der = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    modulus = key.public_key().public_numbers().n
+    damaged = der.replace(modulus.to_bytes(128), (modulus ^ 1 << 500).to_bytes(128))
+    assert damaged != der
+    return b"-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n" % base64.encodebytes(damaged)
 
 
 class Domains:
@@ -149,7 +164,7 @@ async def test_only_our_own_words_in_our_own_name(
             assert all(" d=example.test;" in field.value for field in verdict.headers)
 
 
-@pytest.mark.parametrize("damage", ["unreadable", "garbage", "public", "foreign name", "directory"])
+@pytest.mark.parametrize("damage", ["unreadable", "garbage", "public", "patched together", "foreign name", "directory"])
 async def test_g20_nothing_leaves_unsigned_while_a_key_cannot_be_read(tmp_path: Path, damage: str) -> None:
     async with running(tmp_path) as server:
         await server.send()
@@ -162,6 +177,8 @@ async def test_g20_nothing_leaves_unsigned_while_a_key_cannot_be_read(tmp_path: 
         key.write_bytes(b"no key\n")
     elif damage == "public":
         key.write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+    elif damage == "patched together":
+        key.write_bytes(patched_together())
     elif damage == "foreign name":
         (folder / "Key.PEM").write_bytes(b"")
     else:
