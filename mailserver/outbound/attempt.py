@@ -84,8 +84,12 @@ class Attempt:
             self._settle(failures, search.error, unknown=search.unknown)
         return self.report(_NOBODY_SAID)
 
-    def report(self, otherwise: Result) -> DeliveryReport:
-        """What is known so far, and `otherwise` for everyone else: also where the attempt ended by an exception."""
+    def report(self, otherwise: Result, feedback: Feedback = Feedback.FINE) -> DeliveryReport:
+        """What is known so far, and `otherwise` for everyone else: also where the attempt ended by an exception.
+
+        `feedback` is what its end says of the destination.
+        """
+        self._note(feedback)
         return DeliveryReport(
             results=tuple(otherwise if result is None else result for result in self._results), feedback=self._feedback
         )

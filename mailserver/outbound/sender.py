@@ -76,6 +76,7 @@ class Sender:
     async def deliver(self, job: Job) -> DeliveryReport:
         """Make one attempt. Never raises; being cancelled closes the connection."""
         attempt: Attempt | None = None
+        feedback = Feedback.FINE
         try:
             async with asyncio.timeout(self._settings.attempt_time):
                 prepared = await self._prepare(job)
@@ -84,6 +85,8 @@ class Sender:
                 attempt = prepared
                 return await attempt.run(self.exchangers.search(job.destination))
         except TimeoutError:
+            # A destination that is slow at every step gets fewer at once, and no more of them.
+            feedback = Feedback.BUSY
             result = _failure("4.4.7", "The attempt took too long and was given up")
         except MailError as error:
             _log.warning("send.failed", queue_id=job.queue_id, reason=error.for_operator)
@@ -93,7 +96,7 @@ class Sender:
             _log.error("send.crashed", queue_id=job.queue_id, exc_info=error)
             result = _failure("4.3.0", "Internal error, the message will be tried again")
         # Whoever has the message already must not get it once more.
-        return attempt.report(result) if attempt is not None else _all(job, result)
+        return attempt.report(result, feedback) if attempt is not None else _all(job, result)
 
     async def _prepare(self, job: Job) -> Attempt | Result:
         """The message as it goes out; a Result: it does not."""

@@ -40,7 +40,10 @@ class SendingSettings(Settings):
     )
     quit_timeout: Duration = Field(5.0, gt=0, description="How long a server may take over its goodbye.")
     attempt_time: Duration = Field(
-        3600.0, gt=0, description="An attempt to deliver one message to one destination is given up after this time."
+        3600.0,
+        gt=0,
+        description="An attempt to deliver one message to one destination is given up after this time, however often a"
+        " server answers at the last moment. It holds one of queue.connections as long.",
     )
     most_hosts: int = Field(
         8, ge=2, le=100, description="Hosts of a destination that one attempt tries. RFC 5321 §5.1: two at least."

@@ -124,7 +124,10 @@ class Arrivals:
         for (_, attempts, _), positions in groups.items():
             due = min(self._timetable.due(states[positions[0]]), max(expires, self._clock.monotonic()))
             chosen = _ONLY if positions == [0] else tuple(positions)
-            schedule.add(item.queue_id, chosen, _payer(item), due=due, expires=expires, attempts=attempts)
+            schedule.add(
+                item.queue_id, chosen, _payer(item), due=due, expires=expires, attempts=attempts,
+                ours=item.envelope.account is not None,
+            )  # fmt: skip
         held = max(states[position].held_until for position in waiting)
         if held > self._clock.time():
             schedule.hold(item.queue_id, None if math.isinf(held) else self._timetable.held(held))

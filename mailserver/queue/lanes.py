@@ -1,4 +1,4 @@
-"""One lane per destination: who waits for it, how many attempts it takes at once, and when to leave it alone.
+"""One lane per destination: how much waits for it, how many attempts it takes at once, and when to leave it alone.
 
     state     means                                        leaves it
     open      up to `limit` attempts at once               push-back at limit 1, UNREACHABLE, BLOCKED → paused
@@ -14,10 +14,14 @@ pause, however much waits for it.
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from mailserver.model.delivery import Destination, Feedback
-from mailserver.queue.fairness import FairQueue
 from mailserver.queue.unit import Unit
+
+if TYPE_CHECKING:
+    from mailserver.queue.turns import Line, Sender
 
 __all__ = ["FIRST_LIMIT", "LONGEST_PAUSE", "SHORTEST_PAUSE", "Lane"]
 
@@ -30,14 +34,18 @@ class Lane:
     """The lane of one destination. Times are monotonic seconds."""
 
     __slots__ = (
-        "_epoch", "_limit", "_most", "_pause", "_pushed_back", "destination", "failures", "listed", "paused_until",
-        "reason", "running", "waiting",
+        "_epoch", "_limit", "_most", "_pause", "_pushed_back", "destination", "failures", "lines", "parked",
+        "paused_until", "reason", "running", "waiting",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, most: int, pause: float = SHORTEST_PAUSE) -> None:
         """`most` attempts at once; `pause` is the first one's length."""
         self.destination = destination
-        self.waiting: FairQueue[Unit] = FairQueue()
+        #: Units that wait, and the lines of `turns.py` that they stand in; of those the ones that stand here, others'
+        #: and ours.
+        self.waiting = 0
+        self.lines: dict[Sender, Line] = {}
+        self.parked: tuple[OrderedDict[Line, None], OrderedDict[Line, None]] = (OrderedDict(), OrderedDict())
         #: Attempts in hand.
         self.running = 0
         #: None while it is open or probing.
@@ -46,8 +54,6 @@ class Lane:
         self.failures = 0
         #: What the last failed attempt said.
         self.reason = ""
-        #: Whether it stands in the schedule's ring of lanes that could begin an attempt.
-        self.listed = False
         self._most = most
         self._pause = pause
         # Our own disk needs no careful beginning.
@@ -61,9 +67,9 @@ class Lane:
         return 1 if self.failures and not self.destination.local else int(self._limit)
 
     @property
-    def ready(self) -> bool:
-        """Could an attempt begin?"""
-        return self.paused_until is None and self.running < self.limit and len(self.waiting) > 0
+    def room(self) -> int:
+        """How many more attempts could begin; none if not above zero."""
+        return self.limit - self.running if self.paused_until is None else 0
 
     @property
     def blocked(self) -> bool:
@@ -75,13 +81,10 @@ class Lane:
         """Nothing here is worth remembering."""
         return not self.running and not self.waiting and self.paused_until is None
 
-    def begin(self) -> Unit | None:
-        """The next one, whose attempt begins now."""
-        unit = self.waiting.pop()
-        if unit is not None:
-            self.running += 1
-            unit.epoch = self._epoch
-        return unit
+    def begin(self, unit: Unit) -> None:
+        """Its attempt begins now."""
+        self.running += 1
+        unit.epoch = self._epoch
 
     def end(self, unit: Unit, feedback: Feedback, retry_after: float, now: float, chance: random.Random) -> None:
         """An attempt has ended."""

@@ -278,7 +278,7 @@ class QueueRunner:
         if lane.paused_until is not None and lane.paused_until != before:
             _log.warning(
                 "destination paused", destination=lane.destination.name, seconds=round(lane.paused_until - now),
-                because=report.feedback.value, waiting=len(lane.waiting), reason=reason,
+                because=report.feedback.value, waiting=lane.waiting, reason=reason,
             )  # fmt: skip
         self.wake()
 

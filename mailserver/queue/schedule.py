@@ -10,20 +10,21 @@ Of the recipients of a message those that are due at one time and not yet routed
 destination. Every step costs the same however much waits, but for the logarithm of the heap. A lane that is paused
 keeps what waits in it: a dead destination costs no work but its probes.
 
-Senders take turns twice: for being routed, which a plugin may make slow, and within a lane.
+Senders take turns twice: for being routed, which a plugin may make slow, and for attempts (`turns.py`).
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import random
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 from mailserver.model.delivery import Destination, Feedback
 from mailserver.model.ids import QueueId
 from mailserver.queue.fairness import FairQueue
 from mailserver.queue.lanes import SHORTEST_PAUSE, Lane
+from mailserver.queue.turns import Turns
 from mailserver.queue.unit import UNDER_WAY, Stage, Unit
 
 __all__ = ["Schedule", "parked"]
@@ -43,7 +44,6 @@ class Schedule:
     ) -> None:
         self._concurrency = concurrency
         self._pause = pause
-        self._connections = connections
         self._chance = chance
         self._units: dict[QueueId, tuple[Unit, ...]] = {}
         #: Until when messages are held; None: until they are released.
@@ -55,11 +55,8 @@ class Schedule:
         self._ready: FairQueue[Unit] = FairQueue()
         self._lanes: dict[Destination, Lane] = {}
         self._pauses: list[tuple[float, int, Lane]] = []
-        #: Lanes that could begin an attempt, in the order of their turns: ours, and those that need a connection.
-        self._local: deque[Lane] = deque()
-        self._remote: deque[Lane] = deque()
-        #: Attempts in hand that need a connection.
-        self.connected = 0
+        self._local = Turns(math.inf)
+        self._remote = Turns(connections)
 
     # What there is
 
@@ -72,6 +69,11 @@ class Schedule:
     def units(self, queue_id: QueueId) -> tuple[Unit, ...]:
         """The units of a message; none when it is not here."""
         return self._units.get(queue_id, ())
+
+    @property
+    def connected(self) -> int:
+        """Attempts in hand that need a connection."""
+        return self._remote.running
 
     def at_rest(self, queue_id: QueueId) -> bool:
         """Is nothing of it under way: does all of it wait for a time, a person, or a destination that is paused?"""
@@ -92,10 +94,10 @@ class Schedule:
 
     def add(
         self, queue_id: QueueId, positions: tuple[int, ...], sender: str, *, due: float, expires: float,
-        attempts: int = 0,
+        attempts: int = 0, ours: bool = True,
     ) -> Unit:  # fmt: skip
-        """Recipients of a message, due at a time. `expires` is kept for the caller."""
-        unit = Unit(queue_id, positions, sender, attempts, expires)
+        """Recipients of a message, due at a time. `ours`: `sender` is an account. `expires` is kept for the caller."""
+        unit = Unit(queue_id, positions, sender, attempts, expires, ours=ours)
         self._units[queue_id] = (*self._units.get(queue_id, ()), unit)
         self._set_time(unit, due)
         return unit
@@ -193,7 +195,8 @@ class Schedule:
         (first, unit.positions), *more = parts
         units = [(unit, first)]
         for destination, positions in more:
-            units.append((Unit(unit.queue_id, positions, unit.sender, unit.attempts, unit.expires), destination))
+            part = Unit(unit.queue_id, positions, unit.sender, unit.attempts, unit.expires, ours=unit.ours)
+            units.append((part, destination))
         self._units[unit.queue_id] = (
             *(other for other in self._units[unit.queue_id] if other is not unit), *(part for part, _ in units),
         )  # fmt: skip
@@ -207,18 +210,10 @@ class Schedule:
 
     def take(self) -> Unit | None:
         """The next attempt to make; its `lane` says where to. `ended` must follow."""
-        ring = self._local or (self._remote if self.connected < self._connections else None)
-        while ring:
-            lane = ring.popleft()
-            lane.listed = False
-            unit = lane.begin() if lane.ready else None
-            self._list(lane)
-            if unit is not None:
-                unit.stage = Stage.RUNNING
-                self.connected += not lane.destination.local
-                return unit
-            ring = self._local or (self._remote if self.connected < self._connections else None)
-        return None
+        unit = self._local.take() or self._remote.take()
+        if unit is not None:
+            unit.stage = Stage.RUNNING
+        return unit
 
     def ended(self, unit: Unit, feedback: Feedback, now: float, *, retry_after: float = 0.0, reason: str = "") -> None:
         """An attempt has ended: `wait` or `take_away` must follow, unless the message was forgotten meanwhile.
@@ -230,7 +225,8 @@ class Schedule:
             raise ValueError("it is in no lane")
         unit.lane = None
         unit.stage = Stage.GONE
-        self.connected -= not lane.destination.local
+        turns = self._turns(lane)
+        turns.ended(unit)
         if feedback is not Feedback.FINE:
             lane.reason = reason
         was_paused = lane.paused_until
@@ -238,7 +234,7 @@ class Schedule:
         if lane.paused_until is not None and lane.paused_until != was_paused:
             self._serial += 1
             heapq.heappush(self._pauses, (lane.paused_until, self._serial, lane))
-        self._list(lane)
+        turns.offer(lane)
         self._let_go(lane)
 
     # What people ask for
@@ -293,7 +289,7 @@ class Schedule:
             self._ready.remove(unit)
         elif unit.stage is Stage.LANE and unit.lane is not None:
             lane, unit.lane = unit.lane, None
-            lane.waiting.remove(unit)
+            self._turns(lane).remove(unit, lane)
             self._let_go(lane)
         if unit.serial:
             unit.serial = 0
@@ -311,17 +307,14 @@ class Schedule:
             lane = self._lanes[destination] = Lane(destination, self._concurrency, self._pause)
         unit.lane = lane
         unit.stage = Stage.LANE
-        lane.waiting.push(unit)
-        self._list(lane)
+        self._turns(lane).push(unit, lane)
 
-    def _list(self, lane: Lane) -> None:
-        if not lane.listed and lane.ready:
-            lane.listed = True
-            (self._local if lane.destination.local else self._remote).append(lane)
+    def _turns(self, lane: Lane) -> Turns:
+        return self._local if lane.destination.local else self._remote
 
     def _open(self, lane: Lane) -> None:
         lane.paused_until = None
-        self._list(lane)
+        self._turns(lane).offer(lane)
         self._let_go(lane)
 
     def _let_go(self, lane: Lane) -> None:

@@ -62,7 +62,11 @@ class QueueSettings(Settings):
         " while the destination asks for less.",
     )
     connections: int = Field(
-        200, ge=1, le=10_000, description="Messages that are sent to other servers at once, at most."
+        200,
+        ge=1,
+        le=10_000,
+        description="Messages that are sent to other servers at once, at most. One sender alone uses half of them, two"
+        " a third each, and so on; all mail that no account sent (reports, forwarded mail) counts as one sender's.",
     )
     delay_notice: Duration = Field(
         4 * 3600.0,

@@ -35,16 +35,17 @@ UNDER_WAY = (Stage.ROUTING, Stage.RUNNING, Stage.GONE)
 
 class Unit:
     """`positions` are those of the recipients in the envelope; `attempts` is how many were made for them; `expires`
-    (monotonic seconds) when to give up."""
+    (monotonic seconds) when to give up. `sender` is whose turns it uses; `ours`: that is an account, not a stranger."""
 
-    __slots__ = ("attempts", "epoch", "expires", "lane", "positions", "queue_id", "sender", "serial", "stage")
+    __slots__ = ("attempts", "epoch", "expires", "lane", "ours", "positions", "queue_id", "sender", "serial", "stage")
 
     def __init__(
-        self, queue_id: QueueId, positions: tuple[int, ...], sender: str, attempts: int, expires: float
+        self, queue_id: QueueId, positions: tuple[int, ...], sender: str, attempts: int, expires: float, *, ours: bool
     ) -> None:
         self.queue_id = queue_id
         self.positions = positions
         self.sender = sender
+        self.ours = ours
         self.attempts = attempts
         self.expires = expires
         self.stage = Stage.GONE

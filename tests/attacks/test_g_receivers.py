@@ -203,6 +203,7 @@ async def test_g15_an_attempt_ends() -> None:
     async with Receiver(answers={"RCPT": SILENCE}) as mx:
         report = await attempt(mx, settings={"attempt_time": 0.1})
         assert report.results[0].status == "4.4.7"
+        assert report.feedback is Feedback.BUSY, "it gets fewer at once"
 
 
 # G16

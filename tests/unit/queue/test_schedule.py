@@ -229,7 +229,8 @@ def test_blocked_pauses_that_destination_only() -> None:
 
 def test_connections_are_bounded_in_all_and_mailboxes_need_none() -> None:
     schedule = make(connections=7)
-    add(schedule, 100)
+    for number in range(100):
+        add(schedule, 1, f"sender{number}")
     advance_all(schedule, 0)
     names = iter(range(1000))
     route_all(schedule, lambda unit: Destination(name=f"d{next(names)}.test"))
