@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mailserver.mime.auth_results import without_claims
 from mailserver.model.envelope import Recipient
 from mailserver.model.reply import Reply
 from mailserver.smtp.headercheck import check_header
-from mailserver.smtp.intake import Intake
+from mailserver.smtp.intake import HeaderEditor, Intake
 from mailserver.smtp.receiver import Parts, Receiver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.settings import SmtpSettings
@@ -14,6 +15,17 @@ from mailserver.smtp.transaction import Destination, Transaction
 __all__ = ["Ingress"]
 
 _RELAY_DENIED = Reply(550, "5.7.1", "Relaying is denied: this server takes no mail for that domain")
+
+
+class _ClaimRemoval:
+    """Only we say what we found out (RFC 8601 §5, ATTACKS L11): what claims to be ours already is forged, or old."""
+
+    def __init__(self, hostname: str) -> None:
+        self._hostname = hostname
+
+    def edit(self, header: bytes) -> bytes:
+        """Without the forged fields."""
+        return without_claims(header, self._hostname)
 
 
 class Ingress(Receiver):
@@ -25,10 +37,15 @@ class Ingress(Receiver):
         super().__init__(parts)
         self.normalize = settings.bare_newline == "normalize"
         self.greet_delay = settings.greet_delay
+        self._removal = _ClaimRemoval(parts.hostname)
 
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
         """Never."""
         return _RELAY_DENIED
+
+    def header_editor(self, session: SmtpSession, transaction: Transaction) -> HeaderEditor:
+        """Nobody else writes Authentication-Results in our name."""
+        return self._removal
 
     async def check_message(self, session: SmtpSession, transaction: Transaction, intake: Intake) -> Reply | None:
         """Loops and oversized headers."""

@@ -59,8 +59,9 @@ class Pipeline:
         if forwarded_before(message.destinations, message.content.head()):
             return self._refused(message, _LOOP, "forwarding loop")
         fields = make_fields(
-            message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers
-        )
+            message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers,
+            findings.results,
+        )  # fmt: skip
         try:
             copies = await judge(self._hooks, message, replace(verdict, findings=findings))
             refusal = refusal_of(message, copies)

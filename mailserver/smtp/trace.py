@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailserver.hooks.contexts import Session
+from mailserver.mime.auth_results import authentication_results
 from mailserver.mime.trace import received, return_path
 from mailserver.model.envelope import Envelope
+from mailserver.model.findings import AuthResult
 from mailserver.model.ids import QueueId
 from mailserver.model.verdict import HeaderField
 
@@ -22,9 +24,11 @@ class Fields:
 
 
 def make_fields(
-    session: Session, queue_id: QueueId, envelope: Envelope, hostname: str, epoch: float, extra: tuple[HeaderField, ...]
-) -> Fields:
-    """`extra` are fields of the verdict; they stand above our Received, as RFC 8601 §4.1 wants it.
+    session: Session, queue_id: QueueId, envelope: Envelope, hostname: str, epoch: float,
+    extra: tuple[HeaderField, ...], results: tuple[AuthResult, ...] = (),
+) -> Fields:  # fmt: skip
+    """`extra` are fields of the verdict, `results` become Authentication-Results on mail of other servers; they stand
+    above our Received, as RFC 8601 §4.1 wants it.
 
     The only recipient is named in `for`; with several, none is (RFC 5321 §7.2).
     """
@@ -41,6 +45,8 @@ def make_fields(
         tls=f"{session.tls} {session.tls_cipher}".rstrip() if session.tls else "",
         epoch=epoch,
     )
+    if session.service == "smtp":
+        transit = authentication_results(hostname, results) + transit
     if extra:
         transit = "".join(f"{field.name}: {field.value}\r\n" for field in extra).encode("utf-8", "replace") + transit
     sender = envelope.sender
