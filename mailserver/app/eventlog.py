@@ -16,6 +16,7 @@ from mailserver.model.events import (
     Bounced,
     Delivered,
     Event,
+    Judged,
     LoginFailed,
     LoginSucceeded,
     Queued,
@@ -31,6 +32,7 @@ from mailserver.model.events import (
 __all__ = ["log_event"]
 
 log = structlog.get_logger()
+_MOST_RESULTS = 20
 
 
 def log_event(event: Event) -> None:
@@ -66,6 +68,19 @@ def _delivered(event: Delivered) -> None:
     log.info(
         "delivered", id=event.queue_id, account=event.account, mailbox=event.mailbox, uid=event.uid, size=event.size
     )
+
+
+def _judged(event: Judged) -> None:
+    """Which checks, and how many points: their words are for the person who gets the mail, and may quote from it."""
+    points: dict[str, float] = {}
+    for reason in event.findings.reasons:
+        points[reason.check] = points.get(reason.check, 0.0) + reason.points
+    log.info(
+        "judged", id=event.queue_id, account=event.account, peer=event.peer, sender=event.sender or "<>",
+        mailbox=event.mailbox, refused=event.refused, reason=event.reason, score=round(event.findings.score, 1),
+        points={check: round(sum_, 1) for check, sum_ in points.items()},
+        results=[f"{result.method}={result.result}" for result in event.findings.results[:_MOST_RESULTS]],
+    )  # fmt: skip
 
 
 def _queued(event: Queued) -> None:
@@ -157,6 +172,7 @@ _LINES: dict[type, Callable[[Any], None]] = {
     SessionClosed: _closed,
     Accepted: _accepted,
     Delivered: _delivered,
+    Judged: _judged,
     Queued: _queued,
     Attempted: _attempted,
     Reported: _reported,

@@ -117,7 +117,7 @@ class _Queue:
         return _answer(list(waiting), changed)
 
     async def why(self, arguments: Arguments) -> Any:
-        """The whole story of a message: what the history says, and what waits of it."""
+        """The whole story of a message, or of the newest ones of a sender: what the history says, and what waits."""
         await self._app.runner.survey()
         await self._app.queue.recovered()
         name = str(arguments.get("id", "")).strip("<> ")
@@ -132,7 +132,7 @@ class _Queue:
             with suppress(NotFound):
                 waiting = self._shown(QueueId(message["queue_id"]))
             if waiting is not None or "events" in message:
-                found.append({"events": [], **message, "waiting": waiting})
+                found.append({"events": [], "judged": [], **message, "waiting": waiting})
         if not found:
             reason = "the history is switched off"
             if story is not None:

@@ -1,4 +1,4 @@
-"""`mailserver why`: the whole story of a message."""
+"""`mailserver why`: the whole story of a message, going out or coming in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mailserver.commands.engine import perform
+from mailserver.commands.judgement import judgements
 from mailserver.commands.moments import ago
 from mailserver.commands.options import config_option, json_option, printable, show
 from mailserver.commands.telling import story, waiting_recipient
@@ -25,7 +26,11 @@ _SERVICES = {
 @json_option
 @config_option
 def command(message: str, as_json: bool) -> None:
-    """Tell what happened to MESSAGE, by its queue id or its Message-ID: attempts, answers, TLS, what comes next."""
+    """Tell what happened to MESSAGE: attempts, answers and TLS of one that goes out; for one that came in what was
+    found about it, where it went, and what you can do about that.
+
+    MESSAGE is a queue id, a Message-ID, or the address of a sender, for the newest ones of that sender.
+    """
     found = perform("why", {"id": message})
     lines: list[str] = []
     for row in found:
@@ -40,6 +45,7 @@ def _story(row: Mapping[str, Any]) -> list[str]:
     if len(told) < len(row["events"]):
         lines.append(f"  … {len(row['events']) - len(told)} earlier events: mailserver history --id {row['queue_id']}")
     lines += [f"  {line}" for line in story(told)]
+    lines += [f"  {line}" for line in judgements(row["judged"])]
     if waiting is None:
         return [*lines, f"  {_end(row)}"]
     lines.append(f"  It is in the queue now, and tried until {ago(waiting['expires'])}:")
@@ -81,6 +87,8 @@ def _end(row: Mapping[str, Any]) -> str:
         if event["status"] in ("delivered", "failed", "dropped", "bounced"):
             last[event["recipient"]] = event["status"]
     ends = sorted(set(last.values()))
+    if not ends and any(judged["refused"] for judged in row["judged"]):
+        return "It was refused: whoever sent it was told so."
     if not ends:
         return "It is not in the queue; how it ended is not in the history."
     if ends == ["delivered"]:

@@ -83,6 +83,7 @@ class Judged:
 
     `mailbox` is where the copy went; "" when none was kept. `reply` is what the sender was told, `refused` whether that
     was a refusal. A copy that its account refused while others took the message is in Rejects, and has a `reason`.
+    `author` is the address in From, "" when none can be read.
     """
 
     queue_id: QueueId
@@ -96,6 +97,7 @@ class Judged:
     reply: str
     refused: bool
     reason: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

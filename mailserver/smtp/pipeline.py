@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mailserver.hooks.contexts import MessageContext
 from mailserver.hooks.dispatch import Hooks
+from mailserver.mime.author import author_address
 from mailserver.mime.message_ids import own_message_id
 from mailserver.model.errors import MailError
 from mailserver.model.events import Judged, Refused
@@ -93,24 +94,31 @@ class Pipeline:
 
     def _tell(self, message: Message, copies: list[Copy], places: list[LocalPlace], reply: Reply) -> None:
         """Of copies about which there is something to tell."""
+        told = [
+            copy for copy in copies
+            if copy.findings.reasons or copy.findings.results or copy.quarantined or copy.refusal is not None
+        ]  # fmt: skip
+        if not told:
+            return
         mailboxes = {
             (place.mailbox.account, id(destination)): place.target.mailbox
             for place in places
             for destination in place.destinations
         }
-        for copy in copies:
-            findings = copy.findings
-            if findings.reasons or findings.results or copy.quarantined or copy.refusal is not None:
-                account = copy.mailbox.account
-                self._hooks.emit(
-                    Judged(
-                        queue_id=message.queue_id, account=account, peer=message.session.peer,
-                        sender=str(message.envelope.sender or ""), recipient=str(copy.destination.recipient.address),
-                        message_id=own_message_id(message.content.head()), findings=findings, reply=str(reply),
-                        refused=reply.refuses(), mailbox=mailboxes.get((account, id(copy.destination)), ""),
-                        reason=copy.refusal.reason if copy.refusal is not None else "",
-                    )
-                )  # fmt: skip
+        head = message.content.head()
+        message_id, author = own_message_id(head), author_address(head)
+        for copy in told:
+            account = copy.mailbox.account
+            self._hooks.emit(
+                Judged(
+                    queue_id=message.queue_id, account=account, peer=message.session.peer,
+                    sender=str(message.envelope.sender or ""), author=author,
+                    recipient=str(copy.destination.recipient.address), message_id=message_id,
+                    findings=copy.findings, reply=str(reply), refused=reply.refuses(),
+                    mailbox=mailboxes.get((account, id(copy.destination)), ""),
+                    reason=copy.refusal.reason if copy.refusal is not None else "",
+                )
+            )  # fmt: skip
 
     def _refused(self, message: Message, reply: Reply, reason: str) -> Reply:
         session, sender = message.session, message.envelope.sender

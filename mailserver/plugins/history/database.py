@@ -11,8 +11,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mailserver import api
-from mailserver.plugins.history.rows import EventRow, MessageRow, Rows
+from mailserver.plugins.history.rows import EventRow, JudgedRow, MessageRow, Rows
 
 __all__ = ["find", "open_database", "prune", "related", "select", "write"]
 
@@ -38,9 +40,23 @@ _SCHEMA = (
     "CREATE INDEX event_queue_id ON event (queue_id)",
     "CREATE INDEX event_recipient ON event (recipient, at)",
 )
+#: What came later; a history from before it is kept.
+_ADDED = (
+    """CREATE TABLE IF NOT EXISTS judged (
+        queue_id TEXT NOT NULL, at REAL NOT NULL, account TEXT NOT NULL, recipient TEXT NOT NULL,
+        author TEXT NOT NULL COLLATE NOCASE, mailbox TEXT NOT NULL, refused INTEGER NOT NULL, reply TEXT NOT NULL,
+        reason TEXT NOT NULL, score REAL NOT NULL, reasons TEXT NOT NULL, results TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS judged_at ON judged (at)",
+    "CREATE INDEX IF NOT EXISTS judged_queue_id ON judged (queue_id)",
+    "CREATE INDEX IF NOT EXISTS judged_author ON judged (author, at) WHERE author <> ''",
+)
 _MESSAGE = ", ".join(one.name for one in fields(MessageRow))
 _EVENT = ", ".join(one.name for one in fields(EventRow))
-_message_values, _event_values = (attrgetter(*(one.name for one in fields(kind))) for kind in (MessageRow, EventRow))
+_JUDGED = ", ".join(one.name for one in fields(JudgedRow))
+_message_values, _event_values, _judged_values = (
+    attrgetter(*(one.name for one in fields(kind))) for kind in (MessageRow, EventRow, JudgedRow)
+)
 #: As `Rows.add` does.
 _UPSERT = f"""INSERT INTO message ({_MESSAGE}) VALUES ({", ".join("?" * len(fields(MessageRow)))})
     ON CONFLICT (queue_id) DO UPDATE SET
@@ -51,19 +67,34 @@ _UPSERT = f"""INSERT INTO message ({_MESSAGE}) VALUES ({", ".join("?" * len(fiel
     size = max(size, excluded.size), recipients = max(recipients, excluded.recipients),
     origin = iif(origin = '', excluded.origin, origin), held_until = max(held_until, excluded.held_until)"""  # noqa: S608
 _INSERT = f"INSERT INTO event ({_EVENT}) VALUES ({', '.join('?' * len(fields(EventRow)))})"  # noqa: S608
+_INSERT_JUDGED = f"INSERT INTO judged ({_JUDGED}) VALUES ({', '.join('?' * len(fields(JudgedRow)))})"  # noqa: S608
 #: Rows that go in one transaction, so that nobody waits long.
 _AT_ONCE = 5_000
-#: Messages of which no event is left.
+#: Tables whose oldest rows go first.
+_TABLES = ("event", "judged")
+#: Messages of which nothing else is left.
 _DELETE_MESSAGES = f"""DELETE FROM message WHERE queue_id IN (SELECT queue_id FROM message m WHERE at <= ?
-    AND NOT EXISTS (SELECT 1 FROM event WHERE event.queue_id = m.queue_id) LIMIT {_AT_ONCE})"""  # noqa: S608
+    AND NOT EXISTS (SELECT 1 FROM event WHERE event.queue_id = m.queue_id)
+    AND NOT EXISTS (SELECT 1 FROM judged WHERE judged.queue_id = m.queue_id) LIMIT {_AT_ONCE})"""  # noqa: S608
 _MOST_RELATED = 100
+#: Messages of a sender, the newest ones, when somebody asks for all of them; and judgements of one message.
+_MOST_OF_SENDER = 10
+_MOST_JUDGED = 1000
 #: A look every so many steps of SQLite's machine whether a search has taken too long.
 _STEPS = 10_000
 
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open or make it."""
-    return api.open_side_database(path, _VERSION, _SCHEMA)
+    db = api.open_side_database(path, _VERSION, _SCHEMA)
+    try:
+        with api.transaction(db):
+            for statement in _ADDED:
+                db.execute(statement)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def write(db: sqlite3.Connection, rows: Rows) -> None:
@@ -71,30 +102,36 @@ def write(db: sqlite3.Connection, rows: Rows) -> None:
     with api.transaction(db):
         db.executemany(_UPSERT, map(_message_values, rows.messages.values()))
         db.executemany(_INSERT, map(_event_values, rows.events))
+        db.executemany(_INSERT_JUDGED, map(_judged_values, rows.judged))
 
 
 def prune(db: sqlite3.Connection, since: float, max_size: int) -> None:
-    """Forget events from before `since` (epoch seconds), and the oldest ones while it is too large; then messages of
-    which nothing is left."""
-    while _delete(db, "at < ?", since):
+    """Forget what is from before `since` (epoch seconds), and the oldest while it is too large; then messages of which
+    nothing is left."""
+    while any(_delete(db, table, "at < ?", since) for table in _TABLES):
         pass
     while _used(db) > max_size:
-        (oldest, newest) = db.execute("SELECT min(rowid), max(rowid) FROM event").fetchone()
-        if oldest is None:
+        ends = {table: db.execute(f"SELECT min(rowid), max(rowid) FROM {table}").fetchone() for table in _TABLES}  # noqa: S608
+        bounds = {table: first + (last - first) // 20 for table, (first, last) in ends.items() if first is not None}
+        if not bounds:
             break
-        (since,) = db.execute("SELECT at FROM event WHERE rowid >= ?", (oldest + (newest - oldest) // 20,)).fetchone()
-        while _delete(db, "rowid <= ?", oldest + (newest - oldest) // 20):
+        times = [
+            db.execute(f"SELECT at FROM {table} WHERE rowid >= ?", (bound,)).fetchone()[0]  # noqa: S608
+            for table, bound in bounds.items()
+        ]
+        while any(_delete(db, table, "rowid <= ?", bound) for table, bound in bounds.items()):
             pass
+        since = max(since, min(times))
         _delete_messages(db, since)
     _delete_messages(db, since)
     db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
 
 
-def _delete(db: sqlite3.Connection, which: str, bound: float) -> bool:
-    """A part of the events; False: these were all."""
+def _delete(db: sqlite3.Connection, table: str, which: str, bound: float) -> bool:
+    """A part of what is bound to go; False: that was all."""
     with api.transaction(db):
         done = db.execute(
-            f"DELETE FROM event WHERE rowid IN (SELECT rowid FROM event WHERE {which} LIMIT {_AT_ONCE})",  # noqa: S608
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {which} LIMIT {_AT_ONCE})",  # noqa: S608
             (bound,),
         )
     return done.rowcount == _AT_ONCE
@@ -127,10 +164,14 @@ def find(db: sqlite3.Connection, where: str, values: Sequence[Any], limit: int, 
 
 def related(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
     """The messages that are called so (a queue id, or a Message-ID without brackets), with those that they were made
-    from and that were made from them, and the events of each; the oldest first."""
-    known = [row["queue_id"] for row in select(db, "SELECT queue_id FROM message WHERE message_id = ?", (name,))]
+    from and that were made from them, and the events and judgements of each; the oldest first.
+
+    When none is called so, the newest ones that came from the address `name`.
+    """
+    waiting = [*_ids(db, "SELECT queue_id FROM message WHERE message_id = ? LIMIT ?", name, _MOST_RELATED), name]
     found: dict[str, dict[str, Any]] = {}
-    waiting = [*known, name]
+    if "@" in name and len(waiting) == 1:
+        waiting = _of_sender(db, name)
     while waiting and len(found) < _MOST_RELATED:
         queue_id = waiting.pop(0)
         if queue_id in found:
@@ -138,8 +179,7 @@ def related(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
         for row in select(db, f"SELECT {_MESSAGE} FROM message WHERE queue_id = ?", (queue_id,)):  # noqa: S608
             found[queue_id] = row
             waiting += [row["origin"]] if row["origin"] else []
-            made = select(db, "SELECT queue_id FROM message WHERE origin = ? LIMIT ?", (queue_id, _MOST_RELATED))
-            waiting += [child["queue_id"] for child in made]
+            waiting += _ids(db, "SELECT queue_id FROM message WHERE origin = ? LIMIT ?", queue_id, _MOST_RELATED)
     for queue_id, row in found.items():
         row["events"] = select(
             db,
@@ -147,7 +187,35 @@ def related(db: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
             " LIMIT ?",
             (queue_id, _AT_ONCE),
         )
+        row["judged"] = _judgements(db, queue_id)
     return sorted(found.values(), key=lambda row: (row["at"], row["queue_id"]))
+
+
+def _ids(db: sqlite3.Connection, statement: str, *values: Any) -> list[str]:
+    return [row[0] for row in db.execute(statement, values)]
+
+
+def _of_sender(db: sqlite3.Connection, address: str) -> list[str]:
+    """The newest messages with this envelope sender or author."""
+    queries = (
+        "SELECT at, queue_id FROM message WHERE sender = ? ORDER BY at DESC LIMIT ?",
+        "SELECT at, queue_id FROM judged WHERE author = ? AND author <> '' ORDER BY at DESC LIMIT ?",
+    )
+    rows = [row for query in queries for row in db.execute(query, (address, _MOST_JUDGED))]
+    return list(dict.fromkeys(queue_id for _, queue_id in sorted(rows, reverse=True)))[:_MOST_OF_SENDER]
+
+
+def _judgements(db: sqlite3.Connection, queue_id: str) -> list[dict[str, Any]]:
+    rows = select(
+        db, f"SELECT {_JUDGED} FROM judged WHERE queue_id = ? ORDER BY rowid LIMIT ?", (queue_id, _MOST_JUDGED)  # noqa: S608
+    )
+    return [
+        {
+            **row, "refused": bool(row["refused"]), "reasons": orjson.loads(row["reasons"]),
+            "results": orjson.loads(row["results"]),
+        }
+        for row in rows
+    ]  # fmt: skip
 
 
 def select(db: sqlite3.Connection, statement: str, values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from mailserver import api
 
-__all__ = ["EVENTS", "KNOWN", "EventRow", "MessageRow", "Rows", "rows_of"]
+__all__ = ["EVENTS", "KNOWN", "EventRow", "JudgedRow", "MessageRow", "Rows", "rows_of"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,12 +60,31 @@ class EventRow:
     report: str = ""
 
 
+@dataclass(slots=True, kw_only=True)
+class JudgedRow:
+    """What was found about a message for one recipient, as `api.Judged` says; `reasons` and `results` are JSON."""
+
+    queue_id: str
+    at: float
+    account: str
+    recipient: str
+    author: str
+    mailbox: str
+    refused: bool
+    reply: str
+    reason: str
+    score: float
+    reasons: str
+    results: str
+
+
 @dataclass(slots=True)
 class Rows:
     """What some events come down to; `messages` by their ids."""
 
     messages: dict[str, MessageRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
+    judged: list[JudgedRow] = field(default_factory=list)
 
     def add(self, row: MessageRow) -> None:
         """What is known of a message, beside what is known already: the first time counts, else what is there."""
@@ -85,6 +106,8 @@ class Rows:
 #: Words of `EventRow.status`, for those who search.
 EVENTS = ("accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped")
 _LOCAL = "local"
+#: Of one message and account: reasons, results, properties of a result, characters of each text.
+_MOST_FINDINGS, _MOST_PROPERTIES, _LONGEST = 50, 10, 500
 
 
 def rows_of(at: float, event: api.Event, rows: Rows) -> None:
@@ -121,6 +144,32 @@ def _delivered(at: float, event: api.Delivered, rows: Rows) -> None:
         EventRow(
             queue_id=event.queue_id, at=at, status="delivered", recipient=event.account, destination=_LOCAL,
             reply=event.mailbox,
+        )
+    )  # fmt: skip
+
+
+def _judged(at: float, event: api.Judged, rows: Rows) -> None:
+    rows.add(
+        MessageRow(
+            queue_id=event.queue_id, at=at, peer=event.peer, sender=event.sender, message_id=event.message_id,
+        )
+    )  # fmt: skip
+    reasons = [
+        {"check": one.check, "points": one.points, "text": one.text[:_LONGEST], "advice": one.advice[:_LONGEST]}
+        for one in event.findings.reasons[:_MOST_FINDINGS]
+    ]
+    results = [
+        {
+            "method": one.method, "result": one.result, "reason": one.reason[:_LONGEST],
+            "properties": {name: value[:_LONGEST] for name, value in one.properties[:_MOST_PROPERTIES]},
+        }
+        for one in event.findings.results[:_MOST_FINDINGS]
+    ]  # fmt: skip
+    rows.judged.append(
+        JudgedRow(
+            queue_id=event.queue_id, at=at, account=event.account, recipient=event.recipient, author=event.author,
+            mailbox=event.mailbox, refused=event.refused, reply=event.reply[:_LONGEST], reason=event.reason[:_LONGEST],
+            score=event.findings.score, reasons=orjson.dumps(reasons).decode(), results=orjson.dumps(results).decode(),
         )
     )  # fmt: skip
 
@@ -186,6 +235,7 @@ _MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
     api.Accepted: _accepted,
     api.Queued: _queued,
     api.Delivered: _delivered,
+    api.Judged: _judged,
     api.Attempted: _attempted,
     api.Reported: _reported,
     api.Bounced: _bounced,

@@ -14,7 +14,8 @@ import pytest
 from mailserver.mime.message_ids import own_message_id
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.errors import InvalidInput, LimitReached
-from mailserver.model.events import Accepted, Attempted, Bounced, Delivered, Dropped, Event, Queued, Reported
+from mailserver.model.events import Accepted, Attempted, Bounced, Delivered, Dropped, Event, Judged, Queued, Reported
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.plugins.history import database
 from mailserver.plugins.history.recorder import Recorder, open_recorder
@@ -281,3 +282,91 @@ async def test_as_a_plugin(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_the_id_of_a_message(head: bytes, expected: str) -> None:
     assert own_message_id(head) == expected
+
+
+FOUND = Findings(
+    (AuthResult(method="spf", result="fail", reason="not listed", properties=(("smtp.mailfrom", "far.test"),)),),
+    (Reason("bayes", 3.5, "It reads like junk", "Move it out of Junk"), Reason("spf", 1.25, "t" * 600)),
+)
+
+
+def judged(queue_id: QueueId = ONE, account: str = ANNA, **fields: Any) -> Judged:
+    given: dict[str, Any] = {
+        "queue_id": queue_id, "account": AccountId(account), "peer": "192.0.2.1", "sender": "bounce@far.test",
+        "recipient": account, "message_id": "in@far.test", "mailbox": "Junk", "findings": FOUND,
+        "reply": "250 2.0.0 Kept", "refused": False, "author": BOB.lower(),
+    }  # fmt: skip
+    return Judged(**(given | fields))
+
+
+async def test_why_mail_went_where_it_went_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(judged())
+        recorder.observe(judged(account="ben@example.test", mailbox="INBOX", findings=NOTHING))
+        clock.advance(1)
+        # Nobody took this one.
+        recorder.observe(judged(TWO, message_id="", refused=True, mailbox="", reply="550 5.7.1 No", reason="junk"))
+        (row,) = await recorder.related("in@far.test")
+        assert (row["queue_id"], row["peer"], row["sender"], row["events"]) == (
+            ONE, "192.0.2.1", "bounce@far.test", [],
+        )  # fmt: skip
+        anna, ben = row["judged"]
+        assert (anna["account"], anna["mailbox"], anna["score"], anna["refused"]) == (ANNA, "Junk", 4.75, False)
+        assert anna["results"] == [
+            {"method": "spf", "result": "fail", "reason": "not listed", "properties": {"smtp.mailfrom": "far.test"}}
+        ]
+        assert anna["reasons"][0] == {
+            "check": "bayes", "points": 3.5, "text": "It reads like junk", "advice": "Move it out of Junk",
+        }  # fmt: skip
+        assert len(anna["reasons"][1]["text"]) == 500
+        assert (ben["account"], ben["mailbox"], ben["reasons"]) == ("ben@example.test", "INBOX", [])
+        (row,) = await recorder.related(TWO)
+        assert (row["judged"][0]["refused"], row["judged"][0]["reply"]) == (True, "550 5.7.1 No")
+        # By who wrote it, and by who sent it, in any case.
+        for name in ("BOB@far.test", "bounce@FAR.test"):
+            assert [row["queue_id"] for row in await recorder.related(name)] == [ONE, TWO]
+        assert await recorder.related("@") == []
+
+
+async def test_of_a_sender_the_newest_messages_are_told(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        for number in range(30):
+            clock.advance(1)
+            recorder.observe(judged(QueueId(f"{number:016}"), message_id=""))
+        rows = await recorder.related("bob@far.test")
+        assert [row["queue_id"] for row in rows] == [f"{number:016}" for number in range(20, 30)]
+
+
+async def test_judgements_are_forgotten_in_time_and_in_size(tmp_path: Path, clock: FakeClock) -> None:
+    many = Findings((), FOUND.reasons * 100)
+    async with recording(tmp_path, clock, max_size=1 << 20) as recorder:
+        recorder.observe(judged())
+        await recorder.flush()
+        for number in range(400):
+            recorder.observe(judged(QueueId(f"{number:016}"), message_id="", findings=many))
+        clock.advance(301)
+        await recorder.flush()
+        recorder.observe(judged(TWO))
+        clock.advance(301)
+        await recorder.flush()
+        assert await recorder.related(ONE) == []
+        (row,) = await recorder.related(TWO)
+        assert len(row["judged"]) == 1
+        (row,) = await recorder.related(f"{399:016}")
+        assert len(row["judged"][0]["reasons"]) == 50
+        clock.advance(15 * 86400)
+        recorder.observe(accepted(QueueId("9")))
+        await recorder.flush()
+        assert await recorder.related(TWO) == []
+
+
+async def test_a_history_from_before_judgements_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(accepted())
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        db.execute("DROP TABLE judged")
+    db.close()
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(judged())
+        (row,) = await recorder.related(ONE)
+        assert len(row["judged"]) == len(row["events"]) == 1

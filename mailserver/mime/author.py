@@ -1,0 +1,49 @@
+"""Whom a message names as its author, or in another field of addresses, as people read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mailserver.mime.addresses import parse_addresses
+from mailserver.mime.headers import value
+from mailserver.mime.words import decode_words
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput
+
+__all__ = ["Author", "author_address", "named_in"]
+
+#: A field that is longer is cut: no program shows so many people.
+_LONGEST = 8192
+_MOST = 20
+
+
+class Author(NamedTuple):
+    """One entry of the field. `name` is decoded, "" for none; `address` is None when it cannot be read."""
+
+    name: str
+    address: EmailAddress | None
+
+
+def named_in(head: bytes, field: bytes = b"from") -> tuple[Author, ...]:
+    """The entries of the first field of this (lower-case) name, at most 20. Nothing about them is proved."""
+    text = value(head, field)
+    if text is None:
+        return ()
+    return tuple(
+        Author(decode_words(entry.name or b""), _address(entry.mailbox, entry.domain) if entry.is_mailbox else None)
+        for entry in parse_addresses(text[:_LONGEST])[:_MOST]
+        if entry.is_mailbox or entry.name
+    )
+
+
+def author_address(head: bytes) -> str:
+    """The key of the first address in From; "" when there is none that can be read."""
+    return next((author.address.key for author in named_in(head) if author.address is not None), "")
+
+
+def _address(mailbox: bytes | None, domain: bytes | None) -> EmailAddress | None:
+    try:
+        # Written anew, since the local part comes without the quotes that it needs.
+        return EmailAddress.parse(str(EmailAddress((mailbox or b"").decode(), (domain or b"").decode())))
+    except (InvalidInput, UnicodeDecodeError):
+        return None
