@@ -82,7 +82,8 @@ async def hand_in_local(
     try:
         refusal = await receiver.connect(session)
         if refusal is None:
-            refusal = await receiver.mail(session, transaction, parse_mail(mail.encode(), hold=receiver.hold_limit()))
+            told = parse_mail(mail.encode(), hold=receiver.hold_limit(), dsn=True)
+            refusal = await receiver.mail(session, transaction, told)
         if refusal is not None:
             return _told(refusal.reply, [])
         refused = []
@@ -103,7 +104,7 @@ async def hand_in_local(
 
 async def _recipient(receiver: Receiver, session: SmtpSession, transaction: Transaction, argument: str) -> Reply | None:
     try:
-        arguments = parse_rcpt(argument.encode(), smtputf8=transaction.arguments.smtputf8)
+        arguments = parse_rcpt(argument.encode(), smtputf8=transaction.arguments.smtputf8, dsn=True)
     except BadArgument as error:
         return error.reply
     refusal = await receiver.rcpt(session, transaction, arguments)

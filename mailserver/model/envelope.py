@@ -68,3 +68,8 @@ class Envelope:
     own: bool = False
     hold_until: float | None = None
     hold_request: str | None = None
+
+    @property
+    def of_stranger(self) -> bool:
+        """Does nobody vouch for the sender? Then the return path may be forged, and whoever has it wrote nothing."""
+        return self.account is None and not self.own

@@ -32,6 +32,7 @@ from mailserver.queue.schedule import Schedule, parked
 from mailserver.queue.settings import QueueSettings
 from mailserver.queue.settling import Settler
 from mailserver.queue.state import Item
+from mailserver.queue.strangers import StrangerReports
 from mailserver.queue.timetable import Timetable, begun
 from mailserver.queue.unit import Stage, Unit
 
@@ -73,7 +74,7 @@ class QueueRunner:
             pause=min(SHORTEST_PAUSE, settings.retry[0]),
         )  # fmt: skip
         self.settler = Settler(
-            queue, writer, clock, emit,
+            queue, writer, clock, emit, StrangerReports(settings, clock),
             at_rest=self.schedule.at_rest, remind=self.schedule.remind, announce=self._announce,
             finished=self._finished, expires=lambda item: begun(item) + settings.max_age,
         )  # fmt: skip

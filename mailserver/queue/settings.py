@@ -74,6 +74,16 @@ class QueueSettings(Settings):
         description="Tell the sender once that a message is late after this time; 0s: never (RFC 3461 §4.1).",
     )
 
+    stranger_reports: int = Field(
+        10,
+        ge=0,
+        description="Reports in an hour, at most, to one sender who neither has an account here nor is this server"
+        " itself. The address may be forged: who has it then gets no flood from us. What is above goes to the log.",
+    )
+    stranger_reports_in_all: int = Field(
+        200, ge=0, description="Reports in an hour, at most, to all such senders together."
+    )
+
     @field_validator("retry")
     @classmethod
     def _positive(cls, value: list[float]) -> list[float]:

@@ -26,6 +26,7 @@ from mailserver.queue import reporting
 from mailserver.queue.disk import DiskQueue
 from mailserver.queue.record import Record
 from mailserver.queue.state import Item, apply
+from mailserver.queue.strangers import StrangerReports
 
 __all__ = ["Settler"]
 
@@ -45,6 +46,7 @@ class Settler:
         writer: ReportWriter,
         clock: Clock,
         emit: Callable[[Event], None],
+        strangers: StrangerReports,
         *,
         at_rest: Callable[[QueueId], bool],
         remind: Callable[[QueueId, float], None],
@@ -56,6 +58,7 @@ class Settler:
         self._writer = writer
         self._clock = clock
         self._emit = emit
+        self._strangers = strangers
         self._at_rest = at_rest
         self._remind = remind
         self._announce = announce
@@ -146,6 +149,12 @@ class Settler:
             return
         asked = reporting.request(item, positions, head, at=at, expires=self._expires(item))
         report = self._writer.write(asked)
+        if report is not None and not self._strangers.allow(item.envelope):
+            _log.warning(
+                "report to a stranger dropped: there were enough this hour (queue.stranger_reports)", id=item.queue_id,
+                to=str(item.envelope.sender), recipients=reporting.words(positions, item),
+            )  # fmt: skip
+            report = None
         report_id = None if report is None else asked.report_id
         if report is None:
             self._drop(item, positions)

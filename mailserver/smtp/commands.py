@@ -84,9 +84,11 @@ class Commands(CommandBase):
     def _extensions(self) -> list[str]:
         parts, facts = self.receiver.parts, self.session.facts
         lines = [
-            "PIPELINING", f"SIZE {parts.max_size}", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES",
+            "PIPELINING", f"SIZE {parts.max_size}", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES",
             f"LIMITS RCPTMAX={parts.limits.recipients}",
         ]  # fmt: skip
+        if self.receiver.offers_dsn(self.session):
+            lines.append("DSN")
         if facts.tls:
             lines.append("REQUIRETLS")
         elif self.can_start_tls():
@@ -107,8 +109,9 @@ class Commands(CommandBase):
             return out_of_order
         facts = self.session.facts
         arguments = parse_mail(
-            argument, require_tls=bool(facts.tls), auth=self.receiver.with_auth, hold=self.receiver.hold_limit()
-        )
+            argument, require_tls=bool(facts.tls), auth=self.receiver.with_auth, hold=self.receiver.hold_limit(),
+            dsn=self.receiver.offers_dsn(self.session),
+        )  # fmt: skip
         refused = await self.receiver.mail(self.session, self.transaction, arguments)
         return _MAIL_OK if refused is None else self.say(refused)
 
@@ -125,7 +128,9 @@ class Commands(CommandBase):
                 self.closing = True
                 return _FAR_TOO_MANY
             return _TOO_MANY
-        arguments = parse_rcpt(argument, smtputf8=transaction.arguments.smtputf8)
+        arguments = parse_rcpt(
+            argument, smtputf8=transaction.arguments.smtputf8, dsn=self.receiver.offers_dsn(self.session)
+        )
         refused = await self.receiver.rcpt(self.session, transaction, arguments)
         return _RCPT_OK if refused is None else self.say(refused)
 

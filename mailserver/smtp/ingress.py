@@ -39,6 +39,10 @@ class Ingress(Receiver):
         self.greet_delay = settings.greet_delay
         self._removal = _ClaimRemoval(parts.hostname)
 
+    def offers_dsn(self, session: SmtpSession) -> bool:
+        """Not to strangers: with a forged return path they would have us write, in our name, to whom they please."""
+        return session.facts.trusted
+
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
         """Never."""
         return _RELAY_DENIED

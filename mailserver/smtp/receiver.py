@@ -155,6 +155,10 @@ class Receiver(ABC):
         """What FUTURERELEASE may ask for; None: it is not offered."""
         return None
 
+    def offers_dsn(self, session: SmtpSession) -> bool:
+        """May this client say what its sender is to be told (RFC 3461)?"""
+        return True
+
     @abstractmethod
     def outside(self, session: SmtpSession, recipient: Recipient) -> Destination | Reply:
         """What becomes of a recipient in a domain that we do not serve?"""

@@ -36,6 +36,7 @@ _CHUNK = re.compile(rb"([0-9]{1,20})(?: +([Ll][Aa][Ss][Tt]))?")
 _HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[A-Za-z0-9.:-]{1,100}\]")
 _LONGEST_HELO, _LONGEST_ENVID, _LONGEST_ORCPT, _LONGEST_AUTH = 255, 100, 500, 500
 _MOST_PARAMETERS = 16
+_OF_DSN = frozenset(("RET", "ENVID", "NOTIFY", "ORCPT"))
 
 _E = TypeVar("_E", Body, DsnReturn)
 
@@ -73,9 +74,9 @@ class RcptArguments:
 
 
 def parse_mail(
-    argument: bytes, *, require_tls: bool = False, auth: bool = False, hold: HoldLimit | None = None
+    argument: bytes, *, require_tls: bool = False, auth: bool = False, hold: HoldLimit | None = None, dsn: bool = False
 ) -> MailArguments:
-    """Read what follows MAIL. `require_tls`, `auth` and `hold`: these extensions were announced on this connection.
+    """Read what follows MAIL. `require_tls`, `auth`, `hold`, `dsn`: these extensions were announced on this connection.
 
     Raises:
         BadArgument: 501, 553 (RFC 6531 §3.5: an address that needs SMTPUTF8) or 555 with the reason.
@@ -97,16 +98,16 @@ def parse_mail(
             body = _enum(Body, name, value)
         elif name == "SMTPUTF8":
             smtputf8 = _no_value(name, value)
-        elif name == "RET":
+        elif name == "RET" and dsn:
             dsn_return = _enum(DsnReturn, name, value)
-        elif name == "ENVID":
+        elif name == "ENVID" and dsn:
             envelope_id = _xtext(name, value, _LONGEST_ENVID)
         elif name == "AUTH" and auth:
             auth_value = "<>" if value == "<>" else _xtext(name, value, _LONGEST_AUTH)
         elif name == "REQUIRETLS" and require_tls:
             tls = _no_value(name, value)
         else:
-            raise BadArgument(555, "5.5.4", f"MAIL has no parameter {name}")
+            raise _unknown("MAIL", name)
     if not smtputf8 and not path.isascii():
         raise BadArgument(553, "5.6.7", "The address needs SMTPUTF8")
     return MailArguments(
@@ -114,8 +115,8 @@ def parse_mail(
     )
 
 
-def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
-    """Read what follows RCPT. `smtputf8`: the transaction has it.
+def parse_rcpt(argument: bytes, *, smtputf8: bool = False, dsn: bool = False) -> RcptArguments:
+    """Read what follows RCPT. `smtputf8`: the transaction has it; `dsn`: that extension was announced.
 
     Raises:
         BadArgument: 501, 553 or 555 with the reason.
@@ -131,12 +132,12 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool = False) -> RcptArguments:
     notify: frozenset[Notify] = frozenset()
     original = None
     for name, value in _parameters(parameters).items():
-        if name == "NOTIFY":
+        if name == "NOTIFY" and dsn:
             notify = _notify(value)
-        elif name == "ORCPT":
+        elif name == "ORCPT" and dsn:
             original = _original_recipient(value, smtputf8)
         else:
-            raise BadArgument(555, "5.5.4", f"RCPT has no parameter {name}")
+            raise _unknown("RCPT", name)
     return RcptArguments(address, notify, original)
 
 
@@ -210,6 +211,13 @@ def _parameters(text: str) -> dict[str, str | None]:
             raise BadArgument(501, "5.5.4", f"{name} is given twice")
         found[name] = match[2]
     return found
+
+
+def _unknown(verb: str, name: str) -> BadArgument:
+    """RFC 5321 §4.1.1.11."""
+    if name in _OF_DSN:
+        return BadArgument(555, "5.5.4", f"{name} is a parameter of DSN, which this server does not offer you")
+    return BadArgument(555, "5.5.4", f"{verb} has no parameter {name}")
 
 
 def _no_value(name: str, value: str | None) -> bool:

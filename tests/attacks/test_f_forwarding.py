@@ -41,8 +41,11 @@ class World:
         self.dns.add(f"mx.{name}", "A", address)
 
     @contextmanager
-    def server(self, domain: str, *, finds: str = "", **aliases: list[str]) -> Iterator[Daemon]:
-        """Serves the domain, with these aliases. `finds`: the domain whose port it takes for that of others."""
+    def server(
+        self, domain: str, *, finds: str = "", trusting: bool = True, **aliases: list[str]
+    ) -> Iterator[Daemon]:
+        """Serves the domain, with these aliases. `finds`: the domain whose port it takes for that of others;
+        `trusting`: clients on this machine are no strangers to it."""
         others = finds or ("two.test" if domain == "one.test" else "one.test")
         settings = {
             "": f'hostname = "mx.{domain}"',
@@ -51,6 +54,8 @@ class World:
             "dns": f'servers = ["{self.dns.endpoint}"]',
             "queue": f'port = {self.ports[others]}\nallow_private_addresses = true\nretry = ["1h"]',
         }
+        if not trusting:
+            settings["limits"] = "trusted = []"
         daemon = Daemon(self.root / domain, settings=settings)
         text = daemon.config.read_text()
         daemon.config.write_text(text.replace('[domains."example.test"]\n', ""))
@@ -63,8 +68,9 @@ class World:
 
     def _bring(self, to: str, content: bytes, parameters: str, sender: str) -> Reply:
         with Smtp(self.ports[to.partition("@")[2]]) as smtp:
-            smtp.ehlo()
-            assert smtp.command(f"MAIL FROM:<{sender}> RET=HDRS ENVID=e1").code == 250
+            offered = "DSN" in smtp.ehlo().lines
+            dsn = " RET=HDRS ENVID=e1" if offered else ""
+            assert smtp.command(f"MAIL FROM:<{sender}>{dsn}").code == 250
             reply = smtp.command(f"RCPT TO:<{to}>{parameters}")
             if reply.code == 250:
                 assert smtp.command("DATA").code == 354
@@ -227,3 +233,39 @@ async def test_dsn_of_several_targets_is_told_once(world: World, notify: str, pa
         (received,) = sender
         assert report(received) == (A, "expanded", "2.0.0")
         assert b"Original-Envelope-Id: e1\r\n" in received.content
+
+
+# What strangers can make us say, with a return path that may be forged
+
+
+async def test_f04_a_stranger_is_told_of_failures_only_and_in_our_words(world: World) -> None:
+    """No success, nothing of the body, and his text in as few places as can be."""
+    spam = (
+        b"From: <x@stranger.test>\r\nSubject: Buy at evil.test\r\nX-Text: buy pills\r\n"
+        b"Message-ID: <1@stranger.test>\r\n\r\nBuy pills.\r\n"
+    )
+    async with world.other(answers={"RCPT": b"550 5.1.1 nobody\r\n"}), world.sender() as sender:
+        with world.server("one.test", trusting=False, a=[B]) as one:
+            for parameters in (" NOTIFY=SUCCESS", " NOTIFY=NEVER", " ORCPT=rfc822;x@y.test"):
+                refused = await world.bring(A, spam, parameters)
+                assert (refused.code, refused.status) == (555, "5.5.4")
+            assert (await world.bring(A, spam)).code == 250
+            await emptied(one)
+        (received,) = sender
+    assert report(received) == (B, "failed", "5.1.1")
+    parsed = email.message_from_bytes(received.content, policy=email.policy.default)
+    text, status, original = parsed.iter_parts()
+    assert "evil" not in str(text) + str(status) + parsed["Subject"]
+    assert original.get_content_type() == "text/rfc822-headers"
+    assert "Subject: Buy at evil.test" in original.get_content()
+    assert b"pills" not in received.content
+
+
+async def test_f04_a_forged_return_path_is_not_flooded(world: World) -> None:
+    async with world.other(answers={"RCPT": b"550 5.1.1 nobody\r\n"}), world.sender() as sender:
+        with world.server("one.test", trusting=False, a=[B]) as one:
+            for _ in range(13):
+                assert (await world.bring(A)).code == 250
+            await emptied(one)
+    assert len(sender) == 10
+    assert one.log_text().count("report to a stranger dropped") == 3

@@ -12,7 +12,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Destination, Feedback, Outcome, Result, Success
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.events import Attempted, Event, Reported
-from mailserver.model.ids import QueueId, new_queue_id
+from mailserver.model.ids import AccountId, QueueId, new_queue_id
 from mailserver.outbound.dsn.writer import DsnWriter
 from mailserver.ports.clock import Clock
 from mailserver.ports.delivery import DeliveryReport, Job
@@ -46,7 +46,9 @@ def recipient(address: str, *notify: Notify) -> Recipient:
 
 def envelope_for(*to: str | Recipient, sender: str | None = "anna@example.test") -> Envelope:
     recipients = tuple(recipient(one) if isinstance(one, str) else one for one in to)
-    return Envelope(sender=None if sender is None else EmailAddress.parse(sender), recipients=recipients)
+    found = None if sender is None else EmailAddress.parse(sender)
+    ours = found is not None and found.domain == "example.test"
+    return Envelope(sender=found, recipients=recipients, account=AccountId(str(found)) if ours else None)
 
 
 class ScriptedDeliverer:

@@ -10,7 +10,7 @@ from typing import Any
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result
 from mailserver.model.envelope import Envelope, Notify, Recipient
-from mailserver.model.ids import QueueId
+from mailserver.model.ids import AccountId, QueueId
 from mailserver.outbound.dsn.writer import DsnWriter
 from mailserver.ports.reports import Action, Report, ReportedRecipient, ReportRequest
 
@@ -50,6 +50,7 @@ def make_request(
 ) -> ReportRequest:
     """A request; fields of the envelope go there."""
     of_envelope = {name: fields.pop(name) for name in list(fields) if name in Envelope.__dataclass_fields__}
+    of_envelope.setdefault("account", AccountId("anna@example.test"))
     head = fields.pop("head", HEAD)
     given: dict[str, Any] = {
         "report_id": QueueId("0report"), "queue_id": QueueId("0original"), "arrived": ARRIVED, "at": ARRIVED + 120,

@@ -1,6 +1,7 @@
 """Dialogues in smtp/*.txt, played over real sockets.
 
-    # a comment                      @submission: the service to connect to (first line, else smtp)
+    # a comment                      @submission: the service to connect to (first line, else smtp),
+                                     "trusted" behind it: as a client of limits.trusted
     C: EHLO client.test              a line, CRLF is added; \\r \\n \\0 \\t \\xHH are octets
     C- BDAT 2\\r\\nhi                  octets without a line end
     S: 250 2.1.0                     the next reply: its last line begins like this
@@ -54,8 +55,9 @@ DIALOGUES = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("
 @pytest.mark.parametrize("name", DIALOGUES)
 async def test_dialogue(name: str) -> None:
     lines = [line for line in DIALOGUES[name].split("\n") if line.strip() and not line.startswith("#")]
-    service = lines.pop(0)[1:] if lines[0].startswith("@") else "smtp"
-    async with SmtpHarness() as server, server.client(service) as smtp:
+    service, *marks = lines.pop(0)[1:].split() if lines[0].startswith("@") else ["smtp"]
+    limits = {"trusted": ["127.0.0.1"]} if "trusted" in marks else {}
+    async with SmtpHarness(limits=limits) as server, server.client(service) as smtp:
         last: Reply | None = smtp.greeting
         for line in lines:
             last = await _step(smtp, line, last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +45,7 @@ X = EmailAddress("x", "far.test")
     ],
 )
 def test_mail(text: bytes, expected: MailArguments) -> None:
-    assert parse_mail(text, require_tls=True, auth=True) == expected
+    assert parse_mail(text, require_tls=True, auth=True, dsn=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_mail(text: bytes, expected: MailArguments) -> None:
 )  # fmt: skip
 def test_mail_that_is_wrong(text: bytes, code: int) -> None:
     with pytest.raises(BadArgument) as caught:
-        parse_mail(text)
+        parse_mail(text, dsn=True)
     assert caught.value.reply.code == code
 
 
@@ -82,7 +83,7 @@ def test_mail_that_is_wrong(text: bytes, code: int) -> None:
     ],
 )
 def test_rcpt(text: bytes, expected: RcptArguments) -> None:
-    assert parse_rcpt(text) == expected
+    assert parse_rcpt(text, dsn=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_rcpt(text: bytes, expected: RcptArguments) -> None:
 )  # fmt: skip
 def test_e09_rcpt_that_is_wrong(text: bytes) -> None:
     with pytest.raises(BadArgument) as caught:
-        parse_rcpt(text)
+        parse_rcpt(text, dsn=True)
     assert caught.value.reply.code == 501
 
 
@@ -107,13 +108,22 @@ def test_an_address_that_is_not_ascii_needs_smtputf8() -> None:
             parse_mail(f"FROM:<{text}>".encode())
         assert str(caught.value.reply).startswith("553 5.6.7")
         with pytest.raises(BadArgument) as caught:
-            parse_rcpt(f"TO:<{text}> NOTIFY=NEVER".encode())
+            parse_rcpt(f"TO:<{text}> NOTIFY=NEVER".encode(), dsn=True)
         assert str(caught.value.reply).startswith("553 5.6.7")
         assert parse_rcpt(f"TO:<{text}>".encode(), smtputf8=True).address == EmailAddress.parse(text)
 
 
 def test_e09_encoded_line_ends_stay_encoded() -> None:
-    assert parse_rcpt(b"TO:<x@far.test> ORCPT=rfc822;a+0D+0Ab").original_recipient == "rfc822;a+0D+0Ab"
+    found = parse_rcpt(b"TO:<x@far.test> ORCPT=rfc822;a+0D+0Ab", dsn=True)
+    assert found.original_recipient == "rfc822;a+0D+0Ab"
+
+
+@pytest.mark.parametrize("text", [b"RET=HDRS", b"ENVID=a", b"NOTIFY=NEVER", b"ORCPT=rfc822;a@b.test", b"RET=junk"])
+def test_dsn_where_it_was_not_announced(text: bytes) -> None:
+    parse, path = (parse_mail, b"FROM:") if text.startswith((b"RET", b"ENVID")) else (parse_rcpt, b"TO:")
+    with pytest.raises(BadArgument) as caught:
+        parse(path + b"<x@far.test> " + text)
+    assert str(caught.value.reply).startswith("555 5.5.4")
 
 
 @settings(max_examples=400)
@@ -122,7 +132,7 @@ def test_e09_encoded_line_ends_stay_encoded() -> None:
     st.sampled_from([b"", b"FROM:", b"FROM:<", b"TO:<x@"]),
 )
 def test_nothing_but_bad_argument(text: bytes, prefix: bytes) -> None:
-    for parse in (parse_mail, parse_rcpt, parse_bdat, parse_helo):
+    for parse in (partial(parse_mail, dsn=True), partial(parse_rcpt, dsn=True), parse_bdat, parse_helo):
         try:
             parse(prefix + text)
         except BadArgument as error:

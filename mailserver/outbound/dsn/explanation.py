@@ -27,7 +27,8 @@ def explain(request: ReportRequest, told: Sequence[ReportedRecipient], hostname:
     zone = zone_offset(value(request.head, b"date") or b"")
     arrived = language.moment(request.arrived, zone)
     about = language.message_of.format(arrived=arrived)
-    words = subject(request.head)
+    # What a stranger wrote there is not said in our own words.
+    words = "" if request.envelope.of_stranger else subject(request.head)
     about += f" {language.subject_was.format(subject=words)}" if words else "."
     paragraphs = [_wrapped(about)]
     groups = _grouped(told, language)

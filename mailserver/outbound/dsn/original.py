@@ -21,6 +21,11 @@ _NEEDED = frozenset(
     b"from sender to cc subject date message-id in-reply-to references reply-to list-id mime-version content-type "
     b"return-path received x-sent-token auto-submitted".split()
 )
+#: What a report in answer to a stranger returns: by what its reader knows the message, and who really sent it. The
+#: reader may never have written it, so there is as little as possible in which somebody else could speak to him.
+_RECOGNISED = frozenset(b"from to subject date message-id list-id received x-sent-token auto-submitted".split())
+_LONGEST_OF_STRANGER = {b"received": 1000}
+_LONGEST_OTHER_OF_STRANGER, _MOST_OF_STRANGER = 300, 8_000
 
 
 def original_part(request: ReportRequest, *, eight_bit: bool) -> BodyPart:
@@ -34,7 +39,8 @@ def original_part(request: ReportRequest, *, eight_bit: bool) -> BodyPart:
         if encoding in taken:
             return BodyPart("message/global" if utf8 else "message/rfc822", "Undelivered message", encoding, body)
     media_type = "message/global-headers" if utf8 else "text/rfc822-headers"
-    return make_part(media_type, "Header of the message", _bounded(header), eight_bit=eight_bit)
+    kept = _of_stranger(header) if request.envelope.of_stranger else _bounded(header)
+    return make_part(media_type, "Header of the message", kept, eight_bit=eight_bit)
 
 
 def _whole_is_wanted(request: ReportRequest) -> bool:
@@ -58,6 +64,20 @@ def _bounded(header: bytes) -> bytes:
         if name in _NEEDED and length <= min(left, _LONGEST_FIELD):
             kept.append(header[start:end])
             left -= length
+    return b"".join(kept)
+
+
+def _of_stranger(header: bytes) -> bytes:
+    """The first field of each kind, and all Received, within bounds."""
+    kept, left, seen = [], _MOST_OF_STRANGER, set()
+    for name, start, end in fields(header):
+        most = min(left, _LONGEST_OF_STRANGER.get(name, _LONGEST_OTHER_OF_STRANGER))
+        if name not in _RECOGNISED or name in seen or end - start > most:
+            continue
+        if name != b"received":
+            seen.add(name)
+        kept.append(header[start:end])
+        left -= end - start
     return b"".join(kept)
 
 

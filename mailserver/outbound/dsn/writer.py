@@ -48,7 +48,8 @@ class DsnWriter:
     def write(self, request: ReportRequest) -> Report | None:
         """None when nobody is to be told."""
         sender = request.envelope.sender
-        told = tuple(one for one in request.recipients if _is_wanted(one))
+        stranger = request.envelope.of_stranger
+        told = tuple(one for one in request.recipients if _is_wanted(one, stranger=stranger))
         # RFC 5321 §4.5.5: never in answer to the null reverse-path.
         if sender is None or not told:
             return None
@@ -110,6 +111,9 @@ class DsnWriter:
         return self._language.subjects[action].format(who=who)
 
 
-def _is_wanted(one: ReportedRecipient) -> bool:
+def _is_wanted(one: ReportedRecipient, *, stranger: bool) -> bool:
     keyword, unasked = _WANTED[one.action]
+    if not one.recipient.notify and stranger:
+        # RFC 3461 §4.1 leaves it to us whether a delay is told unasked; to a return path that may be forged it is not.
+        return one.action is Action.FAILED
     return keyword in one.recipient.notify if one.recipient.notify else unasked

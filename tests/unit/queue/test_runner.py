@@ -344,3 +344,25 @@ async def test_short_waits_are_short_for_a_dead_destination_too(tmp_path: Path) 
         await queue.inject("a@dead.test")
         await queue.advance(2.3)
         assert len(queue.deliverer.jobs) == 2
+
+
+async def test_f04_strangers_get_so_many_reports_in_an_hour(tmp_path: Path) -> None:
+    """Each address, and all of them together; users get all. What is dropped is not made up for later."""
+    async with QueueHarness(tmp_path, stranger_reports=2, stranger_reports_in_all=5).running() as queue:
+        queue.deliverer.answers["bob@remote.test"] = [FAILED]
+
+        async def fail(sender: str, times: int) -> int:
+            before = len(queue.reported)
+            for _ in range(times):
+                await queue.inject("bob@remote.test", sender=sender)
+            await queue.advance(1)
+            return len(queue.reported) - before
+
+        assert await fail("x@far.test", 4) == 2
+        assert await fail("X+tag@far.test", 1) == 0
+        assert await fail("y@far.test", 4) == 2
+        assert await fail("z@far.test", 4) == 1
+        assert await fail(ANNA, 7) == 7
+        await queue.advance(2 * HOUR)
+        assert await fail("x@far.test", 4) == 2
+        assert len(queue.queue) == 0

@@ -206,7 +206,14 @@ async def test_a_fault_of_ours_is_temporary(server: SmtpHarness, monkeypatch: py
     assert (result.outcome, result.status) == (Outcome.DEFERRED, "4.3.0")
 
 
-async def test_who_asks_for_success_goes_through_the_queue(server: SmtpHarness) -> None:
+@pytest.fixture
+async def trusting() -> AsyncIterator[SmtpHarness]:
+    async with SmtpHarness(limits={"trusted": ["127.0.0.1"]}) as server:
+        yield server
+
+
+async def test_who_asks_for_success_goes_through_the_queue(trusting: SmtpHarness) -> None:
+    server = trusting
     async with server.client() as smtp:
         assert (await smtp.command("EHLO client.test")).code == 250
         assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
@@ -220,8 +227,9 @@ async def test_who_asks_for_success_goes_through_the_queue(server: SmtpHarness) 
     assert await server.mail("anna") == [] and len(await server.mail("ben")) == 1
 
 
-async def test_so_does_who_asks_for_it_at_an_address_that_forwards_to_many(server: SmtpHarness) -> None:
+async def test_so_does_who_asks_for_it_at_an_address_that_forwards_to_many(trusting: SmtpHarness) -> None:
     """Its success is ours to report (RFC 3461 §5.2.7.3); that of one that forwards to one is not."""
+    server = trusting
     server.aliases["list"] = ["x@elsewhere.test", "y@elsewhere.test"]
     server.aliases["away"] = ["z@elsewhere.test"]
     async with server.client() as smtp:

@@ -297,3 +297,27 @@ def test_an_answer_reaches_a_person_as_soon_as_a_domain_is_served() -> None:
         report = writer.write(make_request())
         assert report is not None and f"<{expected}>".encode() in report.content
         served.append("example.test")
+
+
+class TestToAStranger:
+    """Nobody vouches for his return path: who reads the report may have nothing to do with it."""
+
+    def test_only_failures_are_told_unasked(self) -> None:
+        for action in Action:
+            report = WRITER.write(make_request(told(action=action), account=None))
+            assert (report is not None) == (action is Action.FAILED)
+        assert WRITER.write(make_request(told(action=Action.DELAYED, notify="DELAY"), account=None)) is not None
+        assert WRITER.write(make_request(told(notify="NEVER"), account=None)) is None
+
+    def test_what_is_returned(self) -> None:
+        received = b"Received: from a (a [192.0.2.1])\r\n\tby b; Fri, 20 Nov 2026 10:02:00 +0000\r\n"
+        kept = received + b"From: x@far.test\r\nSubject: Buy\r\n" + received
+        head = kept + b"Subject: again\r\nX-Text: pills\r\nCc: y@far.test\r\nTo: " + b"x" * 400 + b"\r\n\r\nBody\r\n"
+        _, text, _, original = read(write(head=head, sender="x@far.test", account=None))
+        assert original.get_content().split() == kept.decode().split()
+        assert "Buy" not in text
+
+    def test_it_is_small(self) -> None:
+        head = b"".join(b"Received: %b%d\r\n" % (b"x" * 900, n) for n in range(50)) + HEAD
+        report = write(head=head, sender="x@far.test", account=None)
+        assert len(report.content) < 12_000
