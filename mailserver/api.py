@@ -104,6 +104,7 @@ from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
+from mailserver.net.batches import Batches
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
@@ -143,6 +144,7 @@ __all__ = [
     "AuthResult",
     "AuthenticateContext",
     "Authenticated",
+    "Batches",
     "BeforeSendContext",
     "Body",
     "BodyPart",

@@ -44,8 +44,7 @@ class Recorder:
         self._keep = keep
         self._max_size = max_size
         self._waiting: list[tuple[float, api.Event]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._batches = api.Batches(self._write, lambda: bool(self._waiting), pause=_PAUSE, name="history")
         self._pruned = -_PRUNE
         #: Events that are not in the history.
         self.lost = 0
@@ -58,8 +57,7 @@ class Recorder:
             self._lose(1, "too much happens at once")
             return
         self._waiting.append((self._clock.time(), event))
-        if self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+        self._batches.soon()
 
     async def find(self, where: str, values: list[Any], limit: int) -> list[dict[str, Any]]:
         """Events, the newest first. Raises StorageFailure, LimitReached."""
@@ -73,19 +71,7 @@ class Recorder:
 
     async def flush(self) -> None:
         """Everything that was observed until now is written, or lost."""
-        # Twice: what is being written, then what waited meanwhile. On a busy server more comes all the time.
-        for _ in range(2):
-            if self._writing is None and self._waiting:
-                self._begin()
-            if self._writing is not None:
-                await asyncio.shield(self._writing)
-
-    def _begin(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write(), name="history")
+        await self._batches.flush()
 
     async def _write(self) -> None:
         events, self._waiting = self._waiting, []
@@ -93,10 +79,6 @@ class Recorder:
             await self._workers.run(self._write_rows, events)
         except (sqlite3.Error, OSError, api.StorageFailure) as error:
             self._lose(len(events), str(error))
-        finally:
-            self._writing = None
-            if self._waiting:
-                self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
 
     def _write_rows(self, events: list[tuple[float, api.Event]]) -> None:
         rows = Rows()

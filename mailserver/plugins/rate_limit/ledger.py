@@ -41,8 +41,7 @@ class Ledger:
         self._alarms = stored.alarms
         self._cached: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._changes = Changes()
-        self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._batches = api.Batches(self._write, lambda: bool(self._changes), pause=_PAUSE, name="sending limits")
 
     def sent(self, account: str) -> tuple[int, int]:
         """Messages and recipients of the last 24 hours."""
@@ -63,7 +62,7 @@ class Ledger:
         ):
             counts[0] += messages
             counts[1] += recipients
-        self._soon()
+        self._batches.soon()
 
     async def knows(self, account: str, address: str) -> bool:
         """Has the account written to the address (a key) before?"""
@@ -83,7 +82,7 @@ class Ledger:
             now = self._clock.time()
             self._changes.recipients[key] = (now, now)
             self._cache(key)
-            self._soon()
+            self._batches.soon()
         return known
 
     def new(self, account: str) -> int:
@@ -103,7 +102,7 @@ class Ledger:
         now = self._clock.time()
         self._new.setdefault(account, {})[address] = now
         self._changes.recipients[account, address] = (now, now)
-        self._soon()
+        self._batches.soon()
 
     def alarm(self, account: str, name: str) -> bool:
         """A limit was met: True for the first time in a day."""
@@ -112,15 +111,12 @@ class Ledger:
         if told is not None and told > now - _DAY:
             return False
         self._alarms[account, name] = self._changes.alarms[account, name] = now
-        self._soon()
+        self._batches.soon()
         return True
 
     async def flush(self) -> None:
         """Everything is written, or given up."""
-        while self._writing is not None or self._changes:
-            self._begin()
-            if self._writing is not None:
-                await asyncio.shield(self._writing)
+        await self._batches.flush()
 
     def _cache(self, key: tuple[str, str]) -> None:
         self._cached[key] = None
@@ -130,17 +126,6 @@ class Ledger:
     def _hour(self) -> int:
         return int(self._clock.time() // _HOUR)
 
-    def _soon(self) -> None:
-        if self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
-
-    def _begin(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write(), name="sending limits")
-
     async def _write(self) -> None:
         changes, self._changes = self._changes, Changes()
         try:
@@ -148,10 +133,6 @@ class Ledger:
         except (sqlite3.Error, OSError, api.StorageFailure) as error:
             _log.warning("sending.db cannot be written; after a restart, some of today's mail is not counted",
                          error=str(error))  # fmt: skip
-        finally:
-            self._writing = None
-            if self._changes:
-                self._soon()
 
 
 @asynccontextmanager

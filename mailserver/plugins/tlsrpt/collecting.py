@@ -6,7 +6,6 @@ for mail that the server wrote itself do not count: a report must not cause the 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import random
 from datetime import UTC, datetime, timedelta
@@ -40,8 +39,7 @@ class Collector:
         self._spread = spread
         self._good: dict[PolicyKey, int] = {}
         self._bad: dict[PolicyKey, dict[Failure, int]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._batches = api.Batches(self._write, lambda: bool(self._good), pause=_PAUSE, name="tlsrpt")
         #: Sessions that are in no report.
         self.lost = 0
 
@@ -65,8 +63,7 @@ class Collector:
             if failure not in bad and len(bad) >= _MOST_KINDS:
                 failure = Failure(event.failure)
             bad[failure] = bad.get(failure, 0) + 1
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
+        self._batches.soon()
 
     def _key(self, event: api.TlsAttempted, domain: str) -> PolicyKey:
         policy = event.policy
@@ -80,18 +77,7 @@ class Collector:
 
     async def flush(self) -> None:
         """Everything that was observed is written, or lost."""
-        while self._writing is not None or self._good:
-            if self._writing is None:
-                self._begin()
-            if self._writing is not None:
-                await asyncio.shield(self._writing)
-
-    def _begin(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing is None:
-            self._writing = asyncio.get_running_loop().create_task(self._write(), name="tlsrpt")
+        await self._batches.flush()
 
     async def _write(self) -> None:
         counts = {key: (good, self._bad[key]) for key, good in self._good.items()}
@@ -104,10 +90,6 @@ class Collector:
         except api.StorageFailure as error:
             number = sum(good + sum(bad.values()) for good, bad in counts.values())
             self._lose(number, error.for_operator)
-        finally:
-            self._writing = None
-            if self._good and self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._begin)
 
     def due_at(self, day: str, domain: str) -> float:
         """When the report of a day leaves (RFC 8460 §4.1): each domain's at another moment, which stays the same."""
