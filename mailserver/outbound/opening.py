@@ -46,7 +46,7 @@ class Way:
     """How to get to one host. `domain` is whose mail it is; `source` are our own addresses to come from.
 
     `implicit_tls`: TLS comes before the greeting. `ca_file`: authorities for its certificate instead of the system's.
-    `own`: it is for mail that this server wrote.
+    `own`: it is for mail that this server wrote. `require_tls`: for a message that goes by good TLS or not at all.
     """
 
     host: Exchanger
@@ -57,17 +57,19 @@ class Way:
     ca_file: str = ""
     credentials: Credentials | None = None
     own: bool = False
+    require_tls: bool = False
 
 
 class HostFailed(Exception):
     """This host does not take the message; the next may. `permanent`: it would say the same tomorrow.
 
-    `policy` is the source of the TLS policy that a connection was to be made under, "" before there was one.
+    `policy` is the source of the TLS policy that a connection was to be made under, "" before there was one. `no_tls`:
+    the server has no TLS of that kind, which is no accident of the network.
     """
 
     def __init__(
         self, text: str, status: str, *, permanent: bool = False, code: int = 0,
-        feedback: Feedback = Feedback.UNREACHABLE, address: str = "",
+        feedback: Feedback = Feedback.UNREACHABLE, address: str = "", no_tls: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(text)
         self.text = text
@@ -76,6 +78,7 @@ class HostFailed(Exception):
         self.code = code
         self.feedback = feedback
         self.address = address
+        self.no_tls = no_tls
         self.policy = ""
 
 
@@ -133,14 +136,16 @@ class Opener:
         try:
             return await self._open(way, trace)
         except HostFailed as error:
-            error.policy = way.policy.source
-            raise
+            failed = _no_way(error) if error.no_tls and way.require_tls else error
+            failed.policy = way.policy.source
+            raise failed from None
 
     async def _open(self, way: Way, trace: Trace | None) -> OpenConnection:
         if way.policy.refused and way.policy.enforced:
             self._tell(way, None, failure=way.policy.failure or "validation-failure", detail=way.policy.refused)
             raise HostFailed(f"{way.host.name} must not be used: {way.policy.refused}", "4.7.5")
         left: Sequence[str] = way.host.addresses
+        no_tls = True
         # What an address gets less than the policy says, no other address gets.
         less: dict[str, TlsPolicy] = {}
         while True:
@@ -152,6 +157,7 @@ class Opener:
                 left = (dialled.address, *dialled.left)
             except HostFailed as error:
                 left = dialled.left
+                error.no_tls = no_tls = no_tls and error.no_tls
                 if not left:
                     raise
                 _log.info("send.address_failed", host=way.host.name, address=dialled.address, reason=error.text)
@@ -219,7 +225,8 @@ class Opener:
         wire = connection.wire
         reply = await wire.command(b"STARTTLS\r\n", Stage.STARTTLS)
         if reply.code != 220:
-            self._without_tls(connection, policy, f"the server refuses TLS: {reply}")
+            for_good = reply.code // 100 == 5
+            self._without_tls(connection, policy, f"the server refuses TLS: {reply}", for_good=for_good)
             return
         if not wire.quiet:
             text = "the server sent something behind its reply to STARTTLS, unencrypted"
@@ -229,13 +236,16 @@ class Opener:
         await self._handshake(connection, policy)
         await self._ehlo(connection)  # RFC 3207 §4.2: everything that came in the clear is forgotten.
 
-    def _without_tls(self, connection: OpenConnection, policy: TlsPolicy, text: str) -> None:
+    def _without_tls(
+        self, connection: OpenConnection, policy: TlsPolicy, text: str, *, for_good: bool = True
+    ) -> None:
         """There is no TLS: the policy says whether that ends it."""
         way = connection.way
         if policy is way.policy:
             self._tell(way, connection, failure="starttls-not-supported", detail=text)
         if policy.level is not TlsLevel.OPPORTUNISTIC and policy.enforced:
-            raise HostFailed(f"TLS is needed with {way.host.name}, and {text}", "4.7.4", address=connection.address)
+            text = f"TLS is needed with {way.host.name}, and {text}"
+            raise HostFailed(text, "4.7.4", address=connection.address, no_tls=for_good)
 
     async def _handshake(self, connection: OpenConnection, policy: TlsPolicy) -> None:
         way, wire = connection.way, connection.wire
@@ -264,7 +274,7 @@ class Opener:
             raise _OnceMore(_IN_THE_CLEAR)
         if not policy.enforced:
             raise _OnceMore(replace(OPPORTUNISTIC, source=policy.source))
-        raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address)
+        raise HostFailed(f"TLS with {way.host.name}: {failed}", "4.7.5", address=address, no_tls=failed.certificate)
 
     def _tell(
         self, way: Way, connection: OpenConnection | None, *, tls: str = "", failure: str = "", detail: str = ""
@@ -275,6 +285,14 @@ class Opener:
             tls=tls, failure=failure or policy.failure, detail=detail or policy.detail,
             source=connection.wire.source if connection else "", own=way.own,
         ))  # fmt: skip
+
+
+def _no_way(error: HostFailed) -> HostFailed:
+    """RFC 8689 §4.2.1: the sender is to be told, not to wait for a server that may never have it."""
+    return HostFailed(
+        f"{error.text}; the message may only be sent encrypted (REQUIRETLS)", "5.7.10", permanent=True,
+        feedback=Feedback.FINE, address=error.address,
+    )  # fmt: skip
 
 
 def _server_name(name: str) -> str:

@@ -136,7 +136,7 @@ class Sender:
         policy = protection(way.policy, require_tls=require_tls, mx_authentic=host.mx_authentic, optional=optional)
         if policy is None:
             raise HostFailed(_NOT_VOUCHED.format(host.name), "5.7.10", permanent=True, feedback=Feedback.FINE)
-        return way if policy is way.policy else replace(way, policy=policy)
+        return replace(way, policy=policy, require_tls=require_tls)
 
     async def _policy(self, ctx: TlsPolicyContext, *, optional: bool) -> TlsPolicy | None:
         try:

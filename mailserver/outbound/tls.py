@@ -24,11 +24,15 @@ _DATES = (9, 10, 13, 14)
 
 
 class TlsFailed(Exception):
-    """No TLS as the policy wants it. `failure` is RFC 8460's word, the text is for the log and for senders."""
+    """No TLS as the policy wants it. `failure` is RFC 8460's word, the text is for the log and for senders.
 
-    def __init__(self, failure: str, text: str) -> None:
+    `certificate`: the server's certificate was seen, and is the reason.
+    """
+
+    def __init__(self, failure: str, text: str, *, certificate: bool = True) -> None:
         super().__init__(text)
         self.failure = failure
+        self.certificate = certificate
 
 
 class ClientContexts:
@@ -122,7 +126,9 @@ def failure_of(error: OSError) -> TlsFailed:
         kind = "certificate-expired" if error.verify_code in _DATES else "certificate-not-trusted"
         return TlsFailed(kind, f"the server's certificate is not trusted: {error.verify_message}")
     if isinstance(error, TimeoutError | ConnectionAbortedError):
-        return TlsFailed("validation-failure", "the TLS handshake took too long")
+        return TlsFailed("validation-failure", "the TLS handshake took too long", certificate=False)
     if isinstance(error, ssl.SSLError):
-        return TlsFailed("validation-failure", f"the TLS handshake failed: {error.reason or 'the server closed it'}")
-    return TlsFailed("validation-failure", "the server closed the connection in the TLS handshake")
+        text = f"the TLS handshake failed: {error.reason or 'the server closed it'}"
+        return TlsFailed("validation-failure", text, certificate=False)
+    text = "the server closed the connection in the TLS handshake"
+    return TlsFailed("validation-failure", text, certificate=False)

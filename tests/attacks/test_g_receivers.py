@@ -235,9 +235,34 @@ async def test_g16_printable_is_what_the_sender_reads() -> None:
 # G20
 
 
-async def test_g20_requiretls_without_tls_waits_and_is_never_sent_in_the_clear() -> None:
-    async with Receiver(features=("REQUIRETLS",)) as mx:
+@pytest.mark.parametrize(
+    ("features", "answer", "outcome", "status"),
+    [
+        # What a server says of itself is told to the sender, what may be an accident waits (RFC 8689 §4.2.1).
+        (("REQUIRETLS",), None, F, "5.7.10"),
+        (("REQUIRETLS", "STARTTLS"), b"502 5.5.1 No\r\n", F, "5.7.10"),
+        (("REQUIRETLS", "STARTTLS"), b"454 4.7.0 Not now\r\n", T, "4.7.4"),
+        (("REQUIRETLS", "STARTTLS"), CLOSE, T, "4.4.2"),
+        (("REQUIRETLS", "STARTTLS"), b"220 2.0.0 Go ahead\r\n", T, "4.7.5"),
+    ],
+)
+async def test_g20_requiretls_without_tls_is_never_sent_in_the_clear(
+    features: tuple[str, ...], answer: Any, outcome: Outcome, status: str
+) -> None:
+    async with Receiver(features=features, answers={"STARTTLS": answer}) as mx:
         report = await attempt(mx, require_tls=True)
         await mx.settled()
-    assert report.results[0].outcome is T
-    assert mx.verbs() == ["EHLO", "QUIT"]
+    (result,) = report.results
+    assert (result.outcome, result.status) == (outcome, status)
+    assert mx.messages == []
+    assert not {"MAIL", "RCPT", "DATA"} & set(mx.verbs())
+
+
+@pytest.mark.parametrize("second", [b"421 4.3.2 Later\r\n", RESET])
+async def test_g20_requiretls_waits_while_one_host_may_yet_take_it(second: Any) -> None:
+    async with Receiver(features=()) as mx, Receiver(answers={"GREETING": second}) as other:
+        for ports in ((mx.port, other.port), (other.port, mx.port)):
+            async with make_sender(Hooks()) as made:
+                report = await made.deliver(job(*ports, require_tls=True))
+            assert report.results[0].outcome is T
+    assert mx.messages == other.messages == []

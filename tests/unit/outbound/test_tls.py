@@ -353,11 +353,11 @@ async def test_requiretls_with_a_certificate_of_nobody_knows_whom(leaf: Issued, 
     made, _ = with_policy(None)
     async with Receiver(tls_features=("REQUIRETLS",), tls=leaf.server_context(tmp_path)) as mx:
         result = await deliver(made, mx, require_tls=True)
-        assert (result.outcome, mx.messages) == (Outcome.DEFERRED, [])
+        assert (result.outcome, result.status, mx.messages) == (Outcome.FAILED, "5.7.10", [])
     made, _ = with_policy(None)
     async with Receiver(features=("REQUIRETLS",)) as mx:
         result = await deliver(made, mx, require_tls=True)
-        assert (result.outcome, result.status, mx.messages) == (Outcome.DEFERRED, "4.7.4", [])
+        assert (result.outcome, result.status, mx.messages) == (Outcome.FAILED, "5.7.10", [])
 
 
 async def test_requiretls_to_a_host_that_nobody_vouches_for(leaf: Issued, tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ async def test_a_connection_serves_requiretls_only_if_it_was_made_so(leaf: Issue
         destination = Destination(name=NAME, hosts=((NAME, mx.port),))
         assert (await made.deliver(job(destination=destination))).results[0].outcome is Outcome.DELIVERED
         report = await made.deliver(job(destination=destination, require_tls=True))
-        assert report.results[0].outcome is Outcome.DEFERRED
+        assert report.results[0].outcome is Outcome.FAILED
     assert len(mx.messages) == 1
 
 
