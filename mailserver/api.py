@@ -105,10 +105,10 @@ from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
 from mailserver.net.batches import Batches
+from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
-from mailserver.net.side_database import open_side_database, transaction
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Account, Alias, Directory, Domain, Pending
@@ -282,9 +282,11 @@ __all__ = [
     "network_keys",
     "new_queue_id",
     "normalize_domain",
+    "open_kept_database",
     "open_side_database",
     "parse_ip",
     "phrase",
+    "put_aside",
     "read_file",
     "read_report",
     "role_target",

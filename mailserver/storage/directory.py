@@ -21,6 +21,7 @@ from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, NotFound, NotPermitted, StorageFailure
 from mailserver.model.ids import AccountId
+from mailserver.net.databases import Statement
 from mailserver.ports.clock import Clock, SystemClock
 from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
 from mailserver.storage import directory_aliases
@@ -30,7 +31,6 @@ from mailserver.storage.directory_db import (
     INSERT_APP_PASSWORD,
     INSERT_ASKED,
     INSERT_DOMAIN,
-    Statement,
     account_row,
     app_password_row,
     execute,

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import NotFound
+from mailserver.net.databases import Statement
 from mailserver.ports.directory import Alias, Pending
-from mailserver.storage.directory_db import INSERT_ALIAS, INSERT_PENDING, Statement
+from mailserver.storage.directory_db import INSERT_ALIAS, INSERT_PENDING
 
 __all__ = ["added", "asked", "confirmed", "questions", "removed"]
 

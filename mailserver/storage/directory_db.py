@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,13 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.ids import AccountId
+from mailserver.net.databases import Statement, open_kept_database, transaction
 from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
 
 __all__ = [
     "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_ASKED", "INSERT_DOMAIN", "INSERT_PENDING",
-    "Entries", "Statement", "account_row", "app_password_row", "execute", "open_database",
+    "Entries", "account_row", "app_password_row", "execute", "open_database",
 ]  # fmt: skip
-
-Statement = tuple[str, tuple[Any, ...]]
 
 _VERSION = 3
 _APP_PASSWORDS = """CREATE TABLE app_password (
@@ -89,29 +86,9 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bytes, Entries]:
 
     Raises OSError, sqlite3.Error, StorageFailure (newer version, or a row that cannot be).
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Made here, so that it is never readable for others, not for a moment; SQLite gives its other files the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    db = sqlite3.connect(path, isolation_level=None)
+    made = ("INSERT INTO secret (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
+    db = open_kept_database(path, _VERSION, _SCHEMA, [made], steps=_NEXT)
     try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise StorageFailure(f"{path} was written by a newer version of this program")
-        if 0 < version < _VERSION:
-            with _transaction(db):
-                for step in range(version, _VERSION):
-                    for statement in _NEXT[step]:
-                        db.execute(statement)
-                db.execute(f"PRAGMA user_version={_VERSION}")
-        elif version == 0:
-            with _transaction(db):
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute("INSERT INTO secret (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
-                db.execute(f"PRAGMA user_version={_VERSION}")
-            _sync_directory(path.parent)
         return db, *_load(db)
     except BaseException:
         db.close()
@@ -149,7 +126,7 @@ def _load(db: sqlite3.Connection) -> tuple[bytes, Entries]:
 
 def execute(db: sqlite3.Connection, statements: Sequence[Statement]) -> None:
     """All in one transaction, durable on return. Raises sqlite3.Error: then nothing was changed."""
-    with _transaction(db):
+    with transaction(db):
         for sql, arguments in statements:
             db.execute(sql, arguments)
 
@@ -195,22 +172,3 @@ def _address(text: str) -> EmailAddress:
         return EmailAddress.parse(text)
     except InvalidInput as error:
         raise StorageFailure(f"accounts.db has an address that cannot be: {text!r}") from error
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

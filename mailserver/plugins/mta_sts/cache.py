@@ -1,13 +1,12 @@
 """The policies that we have, in `data_dir/.server/mta_sts.db`: what was learnt once holds until it expires.
 
 The file can be lost: then each policy is fetched at the next mail, and until then a domain is as unprotected as one
-that was never written to. So it outlives restarts, and a file that is damaged is replaced, which the log tells.
+that was never written to. So it outlives restarts, and a file that is damaged is put aside, which the log tells.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-import structlog
-
 from mailserver import api
 from mailserver.plugins.mta_sts.policy import Mode, StsPolicy
 
 __all__ = ["CachedPolicy", "PolicyCache"]
 
 T = TypeVar("T")
-_log = structlog.get_logger()
 _VERSION = 1
 _SCHEMA = """CREATE TABLE policy (
     domain TEXT PRIMARY KEY, id TEXT NOT NULL, mode TEXT NOT NULL, max_age INTEGER NOT NULL, patterns TEXT NOT NULL,
@@ -143,30 +139,13 @@ class PolicyCache:
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                 raise
-            _log.warning("mta_sts.cache_replaced", path=str(self._path), reason=str(error))
-        self._close()
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._close()
+            api.put_aside(self._path, error)
         return work(self._opened())
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made here, so that it is never readable for others: it tells whom our users write to.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                db.execute("PRAGMA journal_mode=WAL")
-                # Power loss may cost the newest policies, never the file.
-                db.execute("PRAGMA synchronous=NORMAL")
-                if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                    db.execute("DROP TABLE IF EXISTS policy")
-                    db.execute(_SCHEMA)
-                    db.execute(f"PRAGMA user_version={_VERSION}")
-            except BaseException:
-                db.close()
-                raise
-            self._db = db
+            self._db = api.open_side_database(self._path, _VERSION, (_SCHEMA,))
         return self._db
 
     def _close(self) -> None:

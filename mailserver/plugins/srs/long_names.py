@@ -20,10 +20,12 @@ T = TypeVar("T")
 _REMEMBER = 30 * 86400.0
 #: About 20 MB. The oldest go first: a bounce of them does not find back, and nothing else is lost.
 _MOST = 100_000
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS sender (name TEXT PRIMARY KEY, address TEXT NOT NULL, seen REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS seen ON sender (seen);
-"""
+_VERSION = 1
+# There are files that say nothing of their version.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS sender (name TEXT PRIMARY KEY, address TEXT NOT NULL, seen REAL NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS seen ON sender (seen)",
+)
 
 
 class LongNames:
@@ -50,7 +52,7 @@ class LongNames:
         now = self._clock.time()
 
         def write(db: sqlite3.Connection) -> None:
-            with db:
+            with api.transaction(db):
                 db.execute("INSERT OR REPLACE INTO sender VALUES (?, ?, ?)", (name, address, now))
                 db.execute("DELETE FROM sender WHERE seen < ?", (now - _REMEMBER,))
                 db.execute(
@@ -73,15 +75,15 @@ class LongNames:
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(self._open()))
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise api.StorageFailure("the return address cannot be kept, try again later", detail=str(error)) from error
 
     def _open(self) -> sqlite3.Connection:
         """Only few have use for it, so it is made at the first need."""
         if self._db is None:
-            db = sqlite3.connect(self._path)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(_SCHEMA)
+            db = api.open_side_database(self._path, _VERSION, _SCHEMA)
+            # The mail with the short name in its return address outlives a loss of power.
+            db.execute("PRAGMA synchronous=FULL")
             self._db = db
         return self._db
 

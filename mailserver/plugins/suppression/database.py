@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,22 +67,9 @@ class Sent:
 
 def open_database(path: Path) -> tuple[sqlite3.Connection, bytes]:
     """Open or make it: the connection, the key of tokens."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Made here, so that it is never readable for others; SQLite gives its other files the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    db = sqlite3.connect(path, isolation_level=None)
+    made = ("INSERT INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
+    db = api.open_kept_database(path, _VERSION, _SCHEMA, [made])
     try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise api.StorageFailure(f"{path} was written by a newer version of this program")
-        if version == 0:
-            with _transaction(db):
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.execute("INSERT INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
-                db.execute(f"PRAGMA user_version={_VERSION}")
         (key,) = db.execute("SELECT value FROM key").fetchone()
         return db, key
     except BaseException:
@@ -115,7 +100,7 @@ def _entry(
 
 def change(db: sqlite3.Connection, put: Sequence[Entry], remove: Sequence[tuple[str, str]]) -> None:
     """Put entries (those of the same account and address are replaced), and remove others by account and address."""
-    with _transaction(db):
+    with api.transaction(db):
         db.executemany("DELETE FROM suppressed WHERE account = ? AND address = ?", remove)
         db.executemany(
             "REPLACE INTO suppressed (account, address, since, until, times, status, reason, source)"
@@ -126,7 +111,7 @@ def change(db: sqlite3.Connection, put: Sequence[Entry], remove: Sequence[tuple[
 
 def write_sent(db: sqlite3.Connection, rows: Sequence[Sent], since: float, most: int) -> None:
     """Add rows; what is older than `since`, or more than `most` rows back, is forgotten."""
-    with _transaction(db):
+    with api.transaction(db):
         db.executemany(
             "INSERT INTO sent (queue_id, address, account, host, peer, at) VALUES (?, ?, ?, ?, ?, ?)",
             [(row.queue_id, row.address, row.account, row.host, row.peer, row.at) for row in rows],
@@ -144,16 +129,5 @@ def find_sent(db: sqlite3.Connection, queue_id: str) -> list[Sent]:
 
 def forget_sent(db: sqlite3.Connection, row: Sent) -> None:
     """One recipient of a message: what is to be known of it is known."""
-    with _transaction(db):
+    with api.transaction(db):
         db.execute("DELETE FROM sent WHERE queue_id = ? AND address = ?", (row.queue_id, row.address))
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

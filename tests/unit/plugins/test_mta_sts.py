@@ -300,16 +300,21 @@ async def test_the_cache_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert [row["domain"] for row in await world.operation("mta_sts.list")] == ["d2.test", "d3.test", "d4.test"]
 
 
-async def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["all of it", "its pages"])
+async def test_a_damaged_file_is_replaced(tmp_path: Path, damage: str) -> None:
     world = World(tmp_path)
     world.publishes("1", text())
     path = tmp_path / ".server" / "mta_sts.db"
-    path.parent.mkdir()
-    path.write_bytes(b"this is no database" * 1000)
+    async with world.running():
+        await world.policy()
+    with path.open("r+b") as file:
+        file.seek(0 if damage == "all of it" else 4096)
+        file.write(b"this is no database" * 1000)
     with capture_logs() as logs:
         async with world.running():
             assert (await world.policy()) is not None
-    assert [line["event"] for line in logs] == ["mta_sts.cache_replaced"]
+    assert [line["event"] for line in logs] == ["a damaged file is put aside"]
+    assert path.with_name("mta_sts.db.damaged").exists()
     assert path.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*) FROM policy").fetchone() == (1,)
