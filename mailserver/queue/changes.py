@@ -68,8 +68,6 @@ class Injection(_Change):
 class Removal(_Change):
     """An item that is finished. `fd` is open on it, and is closed first, so that the file goes in one step."""
 
-    patient = True
-
     def __init__(
         self, spool: Spool, queue_id: QueueId, failure: Callable[[Exception], Exception], fd: int | None,
         gone: Callable[[QueueId], None],

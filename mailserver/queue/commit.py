@@ -1,9 +1,12 @@
 """Items become durable, or go, in batches.
 
-Threads write and sync the files of new items, many at once; one removes what is finished; and one syncs the directory
-for all that came while it was busy with the batch before. New items wait for no timer, and for no removal. Removals,
-once done, wait a moment for a new item whose sync makes them durable too, so that where mail comes and goes a message
-costs one sync of the directory and not two.
+Threads write and sync the files of new items, many at once. Whoever has done so then syncs the directory, for all that
+were written before, unless another thread is at it, which does it once more for those that came meanwhile. So a new
+item waits for no timer, for no removal, and for no second thread.
+
+Removals are done by a thread that is at work anyway, else by one that is woken for it. Once done, they wait a moment
+for a new item whose sync makes them durable too, so that where mail comes and goes a message costs one sync of the
+directory and not two.
 
 A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
 "fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
@@ -15,9 +18,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import structlog
 
@@ -25,15 +27,12 @@ __all__ = ["Committer", "Task"]
 
 _log = structlog.get_logger()
 _MAX_BATCH = 256
-#: Seconds for which removals wait for company.
+#: Seconds for which removals wait for company; twice that at most.
 _PATIENCE = 0.1
 
 
 class Task:
     """A change of items/. `done` is called on the loop when it is durable, or has failed."""
-
-    #: Nobody is in a hurry for it.
-    patient = False
 
     def write(self) -> None:
         """In a thread, at once, so that a process which is killed now leaves it done. Raises Exception; then there is
@@ -49,6 +48,16 @@ class Task:
 Results = list[tuple[Task, Exception | None]]
 
 
+class _LookRound(Task):
+    """Work of its own it is not: a thread is to look for what there is to do."""
+
+    def done(self, error: Exception | None) -> None:
+        """Nobody asked."""
+
+
+_LOOK_ROUND = _LookRound()
+
+
 class Committer:
     """`sync` raises OSError; `failed` is called with that, once, in a thread."""
 
@@ -60,13 +69,19 @@ class Committer:
         self._failure: OSError | None = None
         self._unfinished = 0
         self._drained: asyncio.Event | None = None
-        self._writing: SimpleQueue[Task | None] = SimpleQueue()
-        self._removing: SimpleQueue[Task | None] = SimpleQueue()
-        self._syncing: SimpleQueue[Task | None] = SimpleQueue()
+        self._timer: asyncio.TimerHandle | None = None
         self._threads: list[threading.Thread] = []
-        self._start(self._sync_all)
-        # Not among the writers: no new item waits for a removal.
-        self._start(lambda: self._write_all(self._removing))
+        self._work: SimpleQueue[Task | None] = SimpleQueue()
+        #: For what follows, which the loop and the threads share.
+        self._lock = threading.Lock()
+        #: Threads that will look for removals before they wait for work again.
+        self._active = 0
+        self._to_remove: list[Task] = []
+        #: Done, and not durable: new items, and removals.
+        self._written: list[Task] = []
+        self._removed: list[Task] = []
+        self._in_sync = self._hurry = False
+        self._syncs = 0
 
     @property
     def failure(self) -> OSError | None:
@@ -76,64 +91,122 @@ class Committer:
     def write(self, task: Task) -> None:
         """A new item: `write` in one of many threads, sync, `done`."""
         self._unfinished += 1
-        if self._unfinished >= self._writers < self._limit:
-            self._start(lambda: self._write_all(self._writing))
-        self._writing.put(task)
+        with self._lock:
+            self._active += 1
+        self._wake(task)
 
     def remove(self, task: Task) -> None:
-        """One that goes: `write` in a thread of its own, sync, `done`."""
+        """One that goes: `write` in a thread, sync, `done`."""
         self._unfinished += 1
-        self._removing.put(task)
+        if self._timer is None and _PATIENCE:
+            self._timer = self._loop.call_later(_PATIENCE, self._look_after, self._syncs)
+        with self._lock:
+            self._to_remove.append(task)
+            if self._active:
+                return
+            self._active = 1
+        self._wake(_LOOK_ROUND)
 
     async def close(self) -> None:
         """When all tasks are done, the threads end."""
         self._drained = asyncio.Event()
         if self._unfinished:
+            self._sync_soon()
             await self._drained.wait()
-        self._syncing.put(None)
-        self._removing.put(None)
-        for _ in range(self._writers):
-            self._writing.put(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        for _ in self._threads:
+            self._work.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
 
-    @property
-    def _writers(self) -> int:
-        return max(0, len(self._threads) - 2)
+    # On the loop
 
-    def _start(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, name=f"queue-commit-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _wake(self, task: Task) -> None:
+        if self._unfinished >= len(self._threads) < self._limit:
+            thread = threading.Thread(target=self._run, name=f"queue-commit-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._work.put(task)
 
-    def _write_all(self, tasks: SimpleQueue[Task | None]) -> None:
-        while (task := tasks.get()) is not None:
+    def _look_after(self, syncs: int) -> None:
+        """Of removals that no new item's sync made durable."""
+        self._timer = None
+        if not self._unfinished:
+            return
+        if self._removed and self._syncs == syncs:
+            self._sync_soon()
+        self._timer = self._loop.call_later(_PATIENCE, self._look_after, self._syncs)
+
+    def _sync_soon(self) -> None:
+        with self._lock:
+            self._hurry = True
+            self._active += 1
+        self._wake(_LOOK_ROUND)
+
+    def _report(self, results: Results) -> None:
+        for task, error in results:
+            self._unfinished -= 1
             try:
-                task.write()
-            except Exception as error:
-                failed: Results = [(task, error)]
-                self._loop.call_soon_threadsafe(self._report, failed)
-            else:
-                self._syncing.put(task)
+                task.done(error)
+            except Exception:
+                # A fault of ours in one result must not keep the others from those who wait for them.
+                _log.exception("queue.result_failed")
+        if not self._unfinished and self._drained is not None:
+            self._drained.set()
+
+    # In the threads
+
+    def _run(self) -> None:
+        while (task := self._work.get()) is not None:
+            if task is not _LOOK_ROUND and self._did(task):
+                with self._lock:
+                    self._written.append(task)
+            del task
+            self._sync_all()
+            self._remove_all()
+
+    def _did(self, task: Task) -> bool:
+        try:
+            task.write()
+        except Exception as error:
+            failed: Results = [(task, error)]
+            self._loop.call_soon_threadsafe(self._report, failed)
+            return False
+        return True
 
     def _sync_all(self) -> None:
-        while (first := self._syncing.get()) is not None:
-            batch, hurry = [first], not first.patient
-            latest = time.monotonic() + _PATIENCE
-            while len(batch) < _MAX_BATCH:
-                wait = 0.0 if hurry or self._drained is not None else latest - time.monotonic()
-                try:
-                    task = self._syncing.get(timeout=wait) if wait > 0 else self._syncing.get_nowait()
-                except Empty:
-                    break
-                # None comes when nothing is under way, so never behind a task.
-                if task is not None:
-                    batch.append(task)
-                    hurry = hurry or not task.patient
-            # Whoever waits for an answer goes on before those who only tidy up.
-            batch.sort(key=_patience)
-            self._loop.call_soon_threadsafe(self._report, self._commit(batch))
+        """Until nothing waits for it, or another thread does it."""
+        while True:
+            with self._lock:
+                enough = not _PATIENCE or self._hurry or self._drained is not None or len(self._removed) >= _MAX_BATCH
+                if self._in_sync or not (self._written or (enough and self._removed)):
+                    return
+                self._in_sync = True
+                self._hurry = False
+                # Whoever waits for an answer goes on before those who only tidy up.
+                batch = self._written[:_MAX_BATCH] + self._removed
+                del self._written[:_MAX_BATCH]
+                self._removed = []
+            results = self._commit(batch)
+            with self._lock:
+                self._in_sync = False
+                self._syncs += 1
+            self._loop.call_soon_threadsafe(self._report, results)
+
+    def _remove_all(self) -> None:
+        """Until nothing is to be removed; then this thread is not active any more."""
+        while True:
+            with self._lock:
+                tasks, self._to_remove = self._to_remove, []
+                if not tasks:
+                    self._active -= 1
+                    return
+            done = [task for task in tasks if self._did(task)]
+            with self._lock:
+                self._removed += done
+            self._sync_all()
 
     def _commit(self, batch: list[Task]) -> Results:
         if self._failure is None:
@@ -148,18 +221,3 @@ class Committer:
                 with contextlib.suppress(OSError):
                     task.undo()
         return [(task, self._failure) for task in batch]
-
-    def _report(self, results: Results) -> None:
-        for task, error in results:
-            self._unfinished -= 1
-            try:
-                task.done(error)
-            except Exception:
-                # A fault of ours in one result must not keep the others from those who wait for them.
-                _log.exception("queue.result_failed")
-        if not self._unfinished and self._drained is not None:
-            self._drained.set()
-
-
-def _patience(task: Task) -> bool:
-    return task.patient

@@ -10,7 +10,7 @@ from pathlib import Path
 from mailserver.model.envelope import Notify
 from mailserver.model.ids import QueueId
 from mailserver.ports.delivery import DeliveryReport, Job
-from mailserver.queue import commit, disk
+from mailserver.queue import commit, disk, reporting
 from tests.helpers.content import BytesContent
 from tests.helpers.forks import serve
 from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, QueueHarness, envelope_for, quiet, recipient
@@ -23,6 +23,13 @@ MESSAGES = {
 }
 
 
+def told_by(job: Job) -> str:
+    """The message that a report is about, and the positions of the recipients whom it names."""
+    found = reporting.about(job.envelope)
+    assert found is not None
+    return f"{found[0]} {','.join(map(str, sorted(found[1])))}"
+
+
 async def use_queue(root: Path, say: Callable[[str], object]) -> None:
     """Take in what is not there yet, and work until there is nothing more to do."""
     harness = QueueHarness(root)
@@ -33,7 +40,7 @@ async def use_queue(root: Path, say: Callable[[str], object]) -> None:
     async def watched(job: Job) -> DeliveryReport:
         report = await deliver(job)
         if job.destination.local:
-            say(f"got {job.queue_id}")
+            say(f"got {job.queue_id} {told_by(job)}")
         return report
 
     harness.deliverer.deliver = watched  # type: ignore[method-assign]

@@ -61,7 +61,7 @@ async def test_one_sync_serves_all_who_came_before_it_began() -> None:
     first, *others = [Step(log, str(number)) for number in range(6)]
 
     def until_waiting() -> None:
-        while committer._syncing.qsize() < len(others):
+        while len(committer._written) + len(committer._removed) < len(others):
             threading.Event().wait(0.001)
 
     committer.write(first)
@@ -149,9 +149,7 @@ async def test_closing_waits_for_all(count: int) -> None:
     assert all(step.ended.is_set() for step in steps)
 
 
-class PatientStep(Step):
-    patient = True
-
+class Removal(Step):
     def __init__(self, log: list[str], name: str) -> None:
         super().__init__(log, name)
         self.written = threading.Event()
@@ -166,7 +164,7 @@ async def test_a_removal_is_synced_with_the_next_item_which_is_answered_first(mo
     log: list[str] = []
     disk = Disk(log)
     committer = Committer(4, disk.sync, lambda error: None)
-    removal, item = PatientStep(log, "removal"), Step(log, "item")
+    removal, item = Removal(log, "removal"), Step(log, "item")
     committer.remove(removal)
     assert await asyncio.to_thread(removal.written.wait, 5)
     committer.write(item)
@@ -180,7 +178,7 @@ async def test_a_removal_does_not_wait_for_ever() -> None:
     log: list[str] = []
     disk = Disk(log)
     committer = Committer(4, disk.sync, lambda error: None)
-    removal = PatientStep(log, "removal")
+    removal = Removal(log, "removal")
     disk.go.release(1)
     committer.remove(removal)
     await asyncio.wait_for(removal.ended.wait(), 5)
@@ -195,7 +193,7 @@ async def test_a_removal_is_done_at_once_and_only_its_sync_waits(monkeypatch: py
     disk = Disk(log)
     removed = threading.Event()
 
-    class Removing(PatientStep):
+    class Removing(Removal):
         def write(self) -> None:
             super().write()
             removed.set()
