@@ -9,7 +9,9 @@ from typing import Protocol
 
 import structlog
 
+from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Feedback, Outcome, Result, Success
+from mailserver.model.envelope import Notify, Recipient
 from mailserver.model.errors import MailError
 from mailserver.outbound.connection import CHUNK, ConnectionBroken
 from mailserver.outbound.content import OutgoingContent
@@ -62,7 +64,9 @@ class Attempt:
         self._connections = connections
         self._demands = demands
         self._results: list[Result | None] = [None] * len(job.envelope.recipients)
-        self._waiting = list(range(len(job.envelope.recipients)))
+        #: One index for each address, and by the others' the one that stands for them.
+        self._stands_for = _representatives(job.envelope.recipients)
+        self._waiting = sorted(set(self._stands_for))
         self._feedback = Feedback.FINE
 
     async def run(self, search: ExchangerSearch) -> DeliveryReport:
@@ -90,9 +94,16 @@ class Attempt:
         `feedback` is what its end says of the destination.
         """
         self._note(feedback)
-        return DeliveryReport(
-            results=tuple(otherwise if result is None else result for result in self._results), feedback=self._feedback
-        )
+        results = tuple(self._result_of(index, otherwise) for index in range(len(self._results)))
+        return DeliveryReport(results=results, feedback=self._feedback)
+
+    def _result_of(self, index: int, otherwise: Result) -> Result:
+        stands_for = self._stands_for[index]
+        result = self._results[stands_for] or otherwise
+        if stands_for != index and result.success is Success.PASSED_ON:
+            # The next server was not told of this name, so it will not tell of it either (RFC 3461 §5.2.2).
+            return replace(result, success=Success.RELAYED)
+        return result
 
     async def _over_waiting(self) -> None:
         while self._waiting and (connection := self._connections.take()) is not None:
@@ -343,3 +354,21 @@ class Attempt:
         if _WORSE.index(feedback) > _WORSE.index(self._feedback):
             self._feedback = feedback
 
+
+
+def _representatives(recipients: Sequence[Recipient]) -> list[int]:
+    """For each recipient the index of the one of its address that the server is told of.
+
+    Names of ours that lead to the same address elsewhere are recipients of their own, and it gets the message once. The
+    first who wants to hear of a failure stands for all, so that none of them is kept from hearing of it.
+    """
+    chosen: dict[EmailAddress, int] = {}
+    for index, recipient in enumerate(recipients):
+        earlier = chosen.setdefault(recipient.address, index)
+        if _wants_failure(recipient) and not _wants_failure(recipients[earlier]):
+            chosen[recipient.address] = index
+    return [chosen[recipient.address] for recipient in recipients]
+
+
+def _wants_failure(recipient: Recipient) -> bool:
+    return not recipient.notify or Notify.FAILURE in recipient.notify

@@ -26,18 +26,11 @@ def forwarding_field(destination: Destination) -> bytes:
     return f"Delivered-To: {destination.recipient.address}\r\n".encode()
 
 
-def forwarded(destination: Destination, given: set[str]) -> tuple[Recipient, ...]:
-    """To whom an address forwards, but for those who are `given` the message already (keys of addresses); whom it
-    returns is added to them. A message for a thousand names behind a catch-all is one for its target.
-
-    Whoever it is, is to report success only where it is the one (RFC 3461 §5.2.7)."""
+def forwarded(destination: Destination) -> tuple[Recipient, ...]:
+    """To whom an address forwards. Whoever it is, is to report success only where it is the one (RFC 3461 §5.2.7)."""
     recipient = _without_success(destination.recipient) if expands(destination) else destination.recipient
-    found = []
-    for address in destination.remote:
-        if address.key not in given:
-            given.add(address.key)
-            found.append(_instead(recipient, address))
-    return tuple(found)
+    found = {address.key: address for address in destination.remote}
+    return tuple(_instead(recipient, address) for address in found.values())
 
 
 def expands(destination: Destination) -> bool:

@@ -184,7 +184,7 @@ class Keeper:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Item:
     """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards."""
 
@@ -192,9 +192,19 @@ class _Item:
     recipients: tuple[Recipient, ...]
     forwarder: EmailAddress | None = None
 
+    def join(self, recipient: Recipient) -> None:
+        """Somebody who gets the message under another name already, unless what is told of that one will do: it is sent
+        once, and each name has its result."""
+        known = [one for one in self.recipients if one.address.key == recipient.address.key]
+        if not known:
+            self.recipients += (recipient,)
+        elif Notify.SUCCESS in recipient.notify or all(one.notify != recipient.notify for one in known):
+            self.recipients += (replace(recipient, address=known[0].address),)
+
 
 def _queued_items(message: Message) -> list[_Item]:
-    """One for all direct recipients, one per address that forwards."""
+    """One for all direct recipients, one per address that forwards; a message for a thousand names behind a catch-all
+    is one for its target."""
     items = []
     # Who is named twice gets the message once; the first naming counts.
     direct: dict[EmailAddress, Recipient] = {}
@@ -203,12 +213,15 @@ def _queued_items(message: Message) -> list[_Item]:
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
         items.append(_Item(b"", tuple(direct.values())))
-    given = {address.key for address in direct}
+    placed = {address.key: items[0] for address in direct}
     for destination in message.destinations:
-        if destination.forwarded and not message.waits(destination):
-            recipients = forwarded(destination, given)
-            if recipients:
-                items.append(_Item(forwarding_field(destination), recipients, destination.recipient.address))
+        if not destination.forwarded or message.waits(destination):
+            continue
+        item = _Item(forwarding_field(destination), (), destination.recipient.address)
+        for recipient in forwarded(destination):
+            placed.setdefault(recipient.address.key, item).join(recipient)
+        if item.recipients:
+            items.append(item)
     return items
 
 

@@ -122,7 +122,7 @@ class _Attempt:
         """Give the message to the other addresses behind this one; False: not now."""
         if not destination.remote:
             return True
-        recipients = forwarded(destination, self._given)
+        recipients = tuple(one for one in forwarded(destination) if one.address.key not in self._given)
         index, address = self._index(destination), str(destination.recipient.address)
         try:
             if recipients:
@@ -131,11 +131,12 @@ class _Attempt:
                     forwarder=destination.recipient.address,
                 )  # fmt: skip
         except MailError as error:
-            self._given.difference_update(recipient.address.key for recipient in recipients)
             self.results[index] = _of(reply_to(error))
             return False
-        # Who is to be told what goes along with it (RFC 3461 §5.2.7).
-        success = Success.EXPANDED if expands(destination) else Success.PASSED_ON
+        self._given.update(recipient.address.key for recipient in recipients)
+        # Who is to be told what goes along with it (RFC 3461 §5.2.7); but of a name that another one was taken for
+        # nobody else knows.
+        success = Success.EXPANDED if expands(destination) or not recipients else Success.PASSED_ON
         self.results[index] = _success(success, "Forwarded")
         return True
 

@@ -235,6 +235,33 @@ async def test_dsn_of_several_targets_is_told_once(world: World, notify: str, pa
         assert b"Original-Envelope-Id: e1\r\n" in received.content
 
 
+@pytest.mark.parametrize("dsn", [False, True])
+async def test_dsn_of_two_names_for_one_address(world: World, dsn: bool) -> None:
+    """It gets one message, and of each name that asked something is told."""
+
+    def send(port: int) -> None:
+        with Smtp(port) as smtp:
+            smtp.ehlo()
+            assert smtp.command(f"MAIL FROM:<{SENDER}>").code == 250
+            for name in ("a", "c"):
+                assert smtp.command(f"RCPT TO:<{name}@one.test> NOTIFY=SUCCESS").code == 250
+            assert smtp.command("DATA").code == 354
+            smtp.send(HELLO + b".\r\n")
+            assert smtp.reply().code == 250
+
+    async with world.other(features=("DSN",) if dsn else ()) as mx, world.sender() as sender:
+        with world.server("one.test", a=[B], c=[B]) as one:
+            await asyncio.to_thread(send, world.ports["one.test"])
+            await emptied(one)
+    (message,) = mx.messages
+    assert len(message.recipients) == 1
+    (received,) = sender
+    told = [name for name in "ac" if f"Original-Recipient: rfc822; {name}@one.test\r\n".encode() in received.content]
+    # The next server tells of the name that it knows.
+    assert told == (["c"] if dsn else ["a", "c"])
+    assert received.content.count(b"Action: relayed") == len(told)
+
+
 # What strangers can make us say, with a return path that may be forged
 
 

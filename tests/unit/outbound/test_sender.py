@@ -160,6 +160,27 @@ async def test_domains_of_a_connection_are_kept_to_its_limit() -> None:
     assert [(len(m.recipients), m.connection) for m in mx.messages] == [(3, 1), (1, 2)]
 
 
+@pytest.mark.parametrize("features", [("DSN",), ()])
+@pytest.mark.parametrize("answer", [b"250 2.1.5 Ok\r\n", b"550 5.1.1 nobody\r\n"])
+async def test_names_of_one_address_are_one_recipient_with_a_result_each(
+    features: tuple[str, ...], answer: bytes
+) -> None:
+    """Whoever wants to hear of a failure stands for the others; the rest is told by us (RFC 3461 §5.2.2)."""
+    async with Receiver(features=features, answers={"RCPT": answer}) as mx, sender() as made:
+        work = job(mx.port, to=("bert@far.test", "other@far.test", "bert@far.test", "bert@far.test"))
+        for recipient, words in zip(work.envelope.recipients, ("NEVER", "", "FAILURE SUCCESS", "SUCCESS"), strict=True):
+            object.__setattr__(recipient, "notify", frozenset(map(Notify, words.split())))
+        report = await made.deliver(work)
+    lines = [line for line in mx.lines if line.startswith("RCPT")]
+    dsn = " NOTIFY=SUCCESS,FAILURE" if features else ""
+    assert sorted(lines) == [f"RCPT TO:<bert@far.test>{dsn}", "RCPT TO:<other@far.test>"]
+    relayed = Success.RELAYED
+    passed = Success.PASSED_ON if features else relayed
+    outcome = Outcome.DELIVERED if answer.startswith(b"2") else Outcome.FAILED
+    assert {result.outcome for result in report.results} == {outcome}
+    assert [result.success for result in report.results] == [relayed, passed, passed, relayed]
+
+
 async def test_dsn_parameters_travel_on() -> None:
     made = job(0, dsn_return=DsnReturn.HEADERS, envelope_id="id+2B1")
     recipient = made.envelope.recipients[0]

@@ -90,6 +90,28 @@ async def test_a_recipient_that_is_named_twice_gets_one_message() -> None:
         assert len(await server.mail("ben")) == 1
 
 
+async def test_names_that_lead_to_one_address_are_told_each_and_it_gets_one_message() -> None:
+    """RFC 3461 §5.2.7.2: what is asked of each of them stays known."""
+    async with SmtpHarness() as server, server.client("submission") as smtp:
+        for name in ("a", "b", "c", "d"):
+            server.aliases[name] = ["X@far.test"]
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        for given in (
+            "x@far.test> NOTIFY=NEVER", f"a@{DOMAIN}> NOTIFY=SUCCESS", f"b@{DOMAIN}>", f"c@{DOMAIN}>",
+            f"d@{DOMAIN}> NOTIFY=SUCCESS ORCPT=rfc822;d@first.test",
+        ):  # fmt: skip
+            assert (await smtp.command(f"RCPT TO:<{given}")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command(f"From: {ANNA}\r\n\r\nhello\r\n.\r\n".encode())).code == 250
+        (item,) = server.queue.items
+        # What is told of b is right for c, too.
+        assert [(str(one.address), one.original_recipient) for one in item.envelope.recipients] == [
+            ("x@far.test", None), ("x@far.test", f"rfc822;a@{DOMAIN}"), ("x@far.test", f"rfc822;b@{DOMAIN}"),
+            ("x@far.test", "rfc822;d@first.test"),
+        ]  # fmt: skip
+
+
 async def test_bare_line_ends_are_made_into_crlf_and_bcc_is_taken_away() -> None:
     async with SmtpHarness() as server, server.client("submission") as smtp:
         await _login(smtp)
