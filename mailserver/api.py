@@ -44,11 +44,12 @@ from mailserver.mime.attached import find_part
 from mailserver.mime.compose import message as compose_message
 from mailserver.mime.compose import phrase
 from mailserver.mime.dates import format_date
-from mailserver.mime.dkim import BodyHash as DkimBodyHash
-from mailserver.mime.dkim import Signable as DkimSignable
-from mailserver.mime.dkim import author_domain
-from mailserver.mime.dkim import public_record as dkim_record
-from mailserver.mime.dkim import signing_domains as dkim_signers
+from mailserver.mime.dkim.canonical import BodyHash as DkimBodyHash
+from mailserver.mime.dkim.signing import Signable as DkimSignable
+from mailserver.mime.dkim.signing import author_domain
+from mailserver.mime.dkim.signing import public_record as dkim_record
+from mailserver.mime.dkim.signing import signing_domains as dkim_signers
+from mailserver.mime.dkim.verifying import Verification as DkimVerification
 from mailserver.mime.dsn import MAX_OCTETS as MAX_REPORT
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
 from mailserver.mime.headers import header_block_end
@@ -109,6 +110,7 @@ from mailserver.net.databases import open_kept_database, open_side_database, put
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
 from mailserver.net.rates import SlidingCounter, network_keys
+from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.directory import Account, Alias, Directory, Domain, Pending
@@ -162,6 +164,7 @@ __all__ = [
     "Directory",
     "DkimBodyHash",
     "DkimSignable",
+    "DkimVerification",
     "Domain",
     "Dropped",
     "DsnReturn",
@@ -264,9 +267,11 @@ __all__ = [
     "Workers",
     "author_domain",
     "cause_of",
+    "check_signed_header",
     "compose_message",
     "decode_unitext",
     "derived_queue_id",
+    "digest_body",
     "dkim_record",
     "dkim_signers",
     "find_address",

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailserver.api import Plugin, Settings
-from mailserver.plugins import accounts, aliases, dane, dkim, history, mta_sts, rate_limit, srs, suppression, tlsrpt
+from mailserver.plugins import (
+    accounts,
+    aliases,
+    dane,
+    dkim,
+    dkim_verify,
+    history,
+    mta_sts,
+    rate_limit,
+    srs,
+    suppression,
+    tlsrpt,
+)
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 
@@ -18,6 +30,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         srs.plugin,
         accounts.plugin,
         aliases.plugin,
+        dkim_verify.plugin,
         dkim.plugin,
         dane.plugin,
         mta_sts.plugin,

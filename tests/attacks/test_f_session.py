@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailserver.mime.dkim import author_domain
+from mailserver.mime.dkim.signing import author_domain
 from mailserver.model.ids import AccountId
 from tests.helpers.smtp import AsyncSmtp
 from tests.helpers.smtp_service import DOMAIN, SmtpHarness

@@ -7,7 +7,7 @@ import email.policy
 from typing import Any
 
 from mailserver.mime.attached import find_part
-from mailserver.mime.dkim import signing_domains
+from mailserver.mime.dkim.signing import signing_domains
 from mailserver.mime.multipart import join, make_attachment, make_part
 
 

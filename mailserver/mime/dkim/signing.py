@@ -1,4 +1,4 @@
-"""DKIM (RFC 6376): canonical forms, and what a signature covers. The arithmetic of keys is the caller's.
+"""What our own signatures cover (RFC 6376 §5). The arithmetic of keys is the caller's.
 
 Everything is `relaxed/relaxed`: what survives relays that fold anew and trim white space.
 """
@@ -6,16 +6,13 @@ Everything is `relaxed/relaxed`: what survives relays that fold anew and trim wh
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 
 from mailserver.mime.addresses import read_addresses
+from mailserver.mime.dkim.canonical import relaxed_field
 from mailserver.mime.headers import field_value, fields, unfold
 
-__all__ = ["BodyHash", "Signable", "author_domain", "public_record", "relaxed_field", "signing_domains"]
-
-_WSP = re.compile(rb"[ \t]+")
-_NEWLINES = b"\r\n" * 4096
+__all__ = ["Signable", "author_domain", "public_record", "signing_domains"]
 
 #: What is signed where it is there, as often as it is there.
 _SIGNED = (
@@ -37,62 +34,6 @@ _MOST = 10
 _B64_LINE = 72
 _LONGEST = 10_000
 _SIGNER = re.compile(rb"(?:^|;)[ \t]*d[ \t]*=[ \t]*([A-Za-z0-9._-]{1,255})[ \t]*(?:;|$)")
-
-
-class BodyHash:
-    """SHA-256 of a body in relaxed form (RFC 6376 §3.4.4), fed in pieces of any size; linear, nothing is kept."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._empty = True
-        #: Line ends that count only if something follows them.
-        self._newlines = 0
-        #: What the next piece may change: nothing, " ", "\\r" or " \\r".
-        self._rest = b""
-
-    def feed(self, octets: bytes) -> None:
-        """The next piece."""
-        text = _WSP.sub(b" ", self._rest + octets).replace(b" \r\n", b"\r\n")
-        held = next((len(end) for end in (b" \r", b"\r", b" ") if text.endswith(end)), 0)
-        text, self._rest = (text[:-held], text[-held:]) if held else (text, b"")
-        content = len(text.rstrip(b"\r\n"))
-        newlines = text.count(b"\r\n", content)
-        if content + 2 * newlines != len(text):
-            # Bare CR or LF is content like any other: strangers may have it, and sign it.
-            newlines = _trailing_newlines(text[content:])
-            content = len(text) - 2 * newlines
-        if content:
-            self._write_newlines()
-            self._hash.update(text[:content])
-            self._empty = False
-        self._newlines += newlines
-
-    def digest(self) -> bytes:
-        """The hash of what was fed; to be called once."""
-        if self._rest.strip(b" "):
-            self._write_newlines()
-            self._hash.update(self._rest)
-            self._empty = False
-        if not self._empty:
-            self._hash.update(b"\r\n")
-        return self._hash.digest()
-
-    def _write_newlines(self) -> None:
-        while self._newlines:
-            some = min(self._newlines, len(_NEWLINES) // 2)
-            self._hash.update(_NEWLINES[: 2 * some])
-            self._newlines -= some
-
-
-def _trailing_newlines(text: bytes) -> int:
-    """How many CRLFs end `text`."""
-    parts = text.split(b"\r\n")
-    return next((number for number, part in enumerate(reversed(parts)) if part), len(parts) - 1)
-
-
-def relaxed_field(name: bytes, raw: bytes) -> bytes:
-    """A header field in relaxed form, without its line end (RFC 6376 §3.4.2); `raw` is its value, folded or not."""
-    return name.lower() + b":" + _WSP.sub(b" ", raw.replace(b"\r\n", b"")).strip(b" \t")
 
 
 class Signable:

@@ -1,0 +1,38 @@
+"""The `on_message` hook."""
+
+from __future__ import annotations
+
+from mailserver import api
+from mailserver.plugins.dkim_verify.replays import Replays
+
+__all__ = ["Checker"]
+
+
+class Checker:
+    """Looks at mail from port 25 that nobody vouches for."""
+
+    def __init__(self, host: api.Host, workers: api.Workers, replays: Replays) -> None:
+        self._resolver = host.resolver
+        self._clock = host.clock
+        self._workers = workers
+        self._replays = replays
+
+    async def check(self, ctx: api.MessageContext) -> api.Verdict | None:
+        """A result for each signature, and perhaps a reason against the message."""
+        session = ctx.session
+        if session.service != "smtp" or session.trusted or session.account is not None:
+            return None
+        head = ctx.content.head()
+        start = api.header_block_end(head)
+        verification = api.DkimVerification(head, self._clock.time())
+        digests = await api.check_signed_header(verification, self._resolver, self._workers, start)
+        if digests:
+            await api.digest_body(ctx.content, start, digests, self._workers)
+        results = verification.results(digests)
+        good = [
+            octets
+            for octets, result in zip(verification.signature_octets(), results, strict=False)
+            if result.result == "pass"
+        ]
+        reasons = self._replays.reasons(ctx.queue_id, good, len(ctx.envelope.recipients)) if good else ()
+        return api.Accept(findings=api.Findings(results, reasons))

@@ -1,0 +1,63 @@
+"""DKIM at the door: what the server writes about signatures, and one that comes again and again (ATTACKS L08)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import DaemonMaker
+from tests.helpers.authentication import PROXY, deliver, inbox, results
+from tests.helpers.daemon import Daemon
+from tests.helpers.dns import DnsServer
+from tests.helpers.signing import signer
+
+RSA = signer()
+ED = signer("ed25519", domain="list.test")
+MAIL = b"From: anna@signer.test\r\nTo: b@example.test\r\nSubject: h\r\nDate: x\r\n\r\nHello\r\n"
+
+
+@pytest.fixture
+def names() -> Iterator[DnsServer]:
+    with DnsServer() as server:
+        for each in (RSA, ED):
+            strings = " ".join(f'"{each.record[at : at + 200]}"' for at in range(0, len(each.record), 200))
+            server.add(each.name, "TXT", strings)
+        server.fail("s._domainkey.broken.test")
+        yield server
+
+
+@pytest.fixture
+def server(make_daemon: DaemonMaker, names: DnsServer) -> Iterator[Daemon]:
+    settings = {
+        "smtp": PROXY, "dns": f'servers = ["{names.endpoint}"]', "plugins.dkim_verify": "replay_recipients = 3",
+    }  # fmt: skip
+    with make_daemon(settings=settings) as daemon:
+        yield daemon
+
+
+def test_results_stand_in_the_message(server: Daemon) -> None:
+    broken = signer("ed25519", domain="broken.test")
+    message = broken.sign(ED.sign(RSA.sign(MAIL).replace(b"Hello", b"Hello, all")))
+    assert deliver(server, message).code == 250
+    (stored,) = inbox(server)
+    found = results(stored)
+    assert "dkim=temperror" in found and "header.d=broken.test" in found
+    assert "dkim=pass header.d=list.test header.i=@list.test header.s=s header.a=ed25519-sha256 header.b=" in found
+    assert 'dkim=fail reason="the body is not as it was signed" header.d=signer.test' in found
+    large = RSA.sign(MAIL + b"some text\r\n" * 500_000)
+    assert deliver(server, large).code == 250
+    assert "dkim=pass header.d=signer.test" in results(inbox(server, count=2)[1])
+    assert deliver(server, MAIL).code == 250
+    assert "dkim=none" in results(inbox(server, count=3)[2])
+
+
+def test_l08_one_signature_that_comes_again(server: Daemon) -> None:
+    for number in range(5):
+        copy = b"Message-ID: <%d@copies.test>\r\n" % number + RSA.sign(MAIL)
+        assert deliver(server, copy).code == 250
+    assert all("dkim=pass" in results(each) for each in inbox(server, count=5))
+    told = [server.command("why", f"<{number}@copies.test>") for number in range(5)]
+    flagged = ["The very same signed message was sent to" in each for each in told]
+    assert flagged == [False, False, False, True, True], told[-1]
+    assert "4 recipients here" in told[3] and "Do not take it for a message to you" in told[3]
