@@ -41,6 +41,7 @@ from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
 from mailserver.mime.attached import find_part
+from mailserver.mime.author import named_in
 from mailserver.mime.compose import message as compose_message
 from mailserver.mime.compose import phrase
 from mailserver.mime.dates import format_date
@@ -52,6 +53,7 @@ from mailserver.mime.dkim.signing import signing_domains as dkim_signers
 from mailserver.mime.dkim.verifying import Verification as DkimVerification
 from mailserver.mime.dsn import MAX_OCTETS as MAX_REPORT
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
+from mailserver.mime.headers import fields as header_fields
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
@@ -279,11 +281,13 @@ __all__ = [
     "format_date",
     "fsync_dir",
     "header_block_end",
+    "header_fields",
     "header_value",
     "is_role",
     "join_parts",
     "make_attachment",
     "make_part",
+    "named_in",
     "network_keys",
     "new_queue_id",
     "normalize_domain",

@@ -23,7 +23,7 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = [
     "rate_limit", "suppression", "srs", "accounts", "aliases", "dkim_verify", "dkim", "dane", "mta_sts", "tlsrpt",
-    "history",
+    "junk", "history",
 ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ POINTS = (
     _decide("on_mail", MailContext),
     _decide("on_rcpt", RcptContext),
     _decide("on_message", MessageContext),
-    _decide("on_delivery", DeliveryContext, "wanted or not"),
+    _decide("on_delivery", DeliveryContext),
     _decide("before_send", BeforeSendContext),
     _provide("authenticate", AuthenticateContext, Authenticated, Denied),
     _provide("scram_verifier", ScramContext, tuple),

@@ -66,6 +66,22 @@ class Findings:
         """The results of one method."""
         return tuple(result for result in self.results if result.method == method)
 
+    def proves(self, domain: str) -> str:
+        """The method that proves that an author of this domain (in A-labels) stands behind the message: `dmarc`,
+        `dkim`, `spf`; "" when none does.
+
+        A signature or an envelope of the domain itself counts, or of one above it, whose owner speaks for those below.
+        One below may be a stranger's, as on hosts where everybody gets a name: for that it takes DMARC, which knows.
+        """
+        domain = domain.lower()
+        for method, named, above in _PROOFS:
+            for result in self.results:
+                if result.method == method and result.result == "pass":
+                    proved = result.value(named).rpartition("@")[2].rstrip(".").lower()
+                    if proved == domain or (above and "." in proved and domain.endswith("." + proved)):
+                        return method
+        return ""
+
     def __add__(self, more: Findings) -> Findings:
         """These, then those."""
         if not (more.results or more.reasons):
@@ -73,4 +89,6 @@ class Findings:
         return Findings(self.results + more.results, self.reasons + more.reasons)
 
 
+#: Method, the property with the domain that it proves, and whether that domain speaks for those below it.
+_PROOFS = (("dmarc", "header.from", False), ("dkim", "header.d", True), ("spf", "smtp.mailfrom", True))
 NOTHING = Findings()

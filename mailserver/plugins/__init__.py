@@ -12,6 +12,7 @@ from mailserver.plugins import (
     dkim,
     dkim_verify,
     history,
+    junk,
     mta_sts,
     rate_limit,
     srs,
@@ -35,6 +36,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         dane.plugin,
         mta_sts.plugin,
         tlsrpt.plugin,
+        junk.plugin,
         history.plugin,
     )
 }

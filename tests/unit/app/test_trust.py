@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from click.testing import CliRunner
 
 from mailserver.commands.group import cli
 from tests.conftest import DaemonMaker
-from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.imap import Imap
 from tests.helpers.smtp import Reply, Smtp
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
@@ -43,6 +45,40 @@ plugin = Plugin(name="moods", setup=setup)
 """
 
 
+#: Gives the points that the subject names, and believes who says so there.
+POINTS = """
+import re
+from contextlib import asynccontextmanager
+from mailserver.api import Accept, AuthResult, Findings, Plugin, Reason, header_value
+
+def message(ctx):
+    subject = (header_value(ctx.content.head(), b"subject") or b"").decode()
+    points = float(re.search(r"[0-9.]+", subject)[0])
+    proof = AuthResult(method="dmarc", result="pass", properties=(("header.from", "far.test"),))
+    results = (proof,) if "proved" in subject else ()
+    return Accept(findings=Findings(results, (Reason("pills", points, "It offers pills"),)))
+
+@asynccontextmanager
+async def setup(registry, settings, host):
+    registry.on_message(message)
+    yield
+
+plugin = Plugin(name="pills", setup=setup)
+"""
+
+
+def mailboxes(daemon: Daemon, name: str, *boxes: str) -> list[int]:
+    """How many messages an account has in each."""
+    with Imap(daemon.ports["imap"]) as imap:
+        assert imap.command(f"LOGIN {name}@{DOMAIN} {PASSWORD}").status == "OK"
+        found = []
+        for box in boxes:
+            status = imap.command(f"STATUS {box} (MESSAGES)")
+            match = re.search(rb"MESSAGES ([0-9]+)", b"".join(status.untagged))
+            found.append(int(match[1]) if match else 0)
+        return found
+
+
 def run(daemon: Daemon, *arguments: str, code: int = 0) -> str:
     """What a command writes; it runs here while the server is asked."""
     result = CliRunner().invoke(cli, ["--config", str(daemon.config), *arguments])
@@ -67,7 +103,8 @@ def until(check: Callable[[], Any]) -> Any:
 
 def send(daemon: Daemon, subject: str, *recipients: str, sender: str = "bounce@far.test") -> Reply:
     """As a stranger; the reply to the message."""
-    message = f"From: Bob <bob@far.test>\r\nSubject: {subject}\r\nMessage-ID: <{subject}@far.test>\r\n\r\ntext\r\n"
+    name = f"{subject.replace(' ', '.')}@far.test"
+    message = f"From: Bob <bob@far.test>\r\nSubject: {subject}\r\nMessage-ID: <{name}>\r\n\r\ntext\r\n"
     with Smtp(daemon.ports["smtp"]) as smtp:
         smtp.ehlo()
         return smtp.message(sender, list(recipients), message.encode())
@@ -104,3 +141,45 @@ def test_why_explains_what_became_of_mail(make_daemon: DaemonMaker) -> None:
         }  # fmt: skip
         # What a check says may quote the message, and is not for the log.
         assert "mood" in daemon.log_text() and "in no mood" not in daemon.log_text()
+
+
+def test_points_decide_and_the_account_has_the_last_word(make_daemon: DaemonMaker) -> None:
+    daemon = make_daemon(settings={"limits": "trusted = []", "plugins.pills": 'file = "pills.py"'})
+    (daemon.root / "pills.py").write_text(POINTS)
+    (daemon.root / "pills.py").chmod(0o600)
+    boxes = ("INBOX", "Junk", "Rejects")
+    with daemon:
+        assert send(daemon, "4", ANNA).code == 250
+        assert send(daemon, "6", ANNA).code == 250
+        reply = send(daemon, "15", ANNA)
+        assert (reply.code, reply.text) == (550, "5.7.1 The recipient's filter takes this message for junk")
+        assert send(daemon, "15", ANNA).code == 550
+        assert mailboxes(daemon, "anna", *boxes) == [1, 1, 1]
+        told = run(daemon, "why", "6@far.test")
+        for words in (
+            "6.0 points", "+6.0  It offers pills [pills]", "with 5 or more a message goes to Junk [junk]",
+            "It is not proved that bob@far.test sent it", "if you want it, move it out of Junk",
+        ):  # fmt: skip
+            assert words in told, (words, told)
+        told = run(daemon, "why", "15@far.test")
+        assert "is refused from 12 on" in told and "a copy is in the mailbox Rejects" in told
+        # One of two accounts thinks otherwise.
+        told = run(daemon, "junk", "set", BEN, "--junk", "20", "--reject", "0")
+        assert "mail goes to Junk from 20 points on, and none is refused" in told
+        assert send(daemon, "16", ANNA, BEN).code == 250
+        assert mailboxes(daemon, "ben", *boxes) == [1, 0, 0]
+        assert mailboxes(daemon, "anna", *boxes) == [1, 1, 2]
+        assert "raise --reject too" in run(daemon, "junk", "set", ANNA, "--junk", "20", code=1)
+        assert [row["own"] for row in run_json(daemon, "junk", "list")] == [False, True, False]
+        # Senders: allowed only with a proof.
+        assert "mail that is proved to be from" in run(daemon, "sender", "allow", ANNA, "bob@far.test")
+        assert send(daemon, "17", ANNA).code == 550
+        assert send(daemon, "18 proved", ANNA).code == 250
+        assert mailboxes(daemon, "anna", *boxes) == [2, 1, 3]
+        assert "You allow mail from bob@far.test (dmarc proves it)" in run(daemon, "why", "18.proved@far.test")
+        assert "mail from far.test is refused" in run(daemon, "sender", "block", BEN, "far.test")
+        assert send(daemon, "1", BEN).text == "5.7.1 The recipient does not take mail from this sender"
+        assert "far.test" in run(daemon, "sender", "list", BEN)
+        assert "judged like everybody else" in run(daemon, "sender", "remove", BEN, "far.test")
+        assert run(daemon, "sender", "list", BEN) == "nobody is allowed or blocked\n"
+        assert send(daemon, "1", BEN).code == 250

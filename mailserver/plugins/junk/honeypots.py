@@ -1,0 +1,84 @@
+"""Addresses that nobody uses: whoever writes to one has harvested it, and has a bad name here for some days.
+
+Their points alone never send mail to Junk: a spammer at a large provider must not be able to take all of that
+provider's mail with him.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from mailserver import api
+from mailserver.plugins.junk.decision import is_judged
+from mailserver.plugins.junk.ledger import Ledger
+from mailserver.plugins.junk.settings import JunkSettings
+
+__all__ = ["Honeypots"]
+
+_log = structlog.get_logger()
+CHECK = "honeypot"
+_SERVER, _DOMAIN = "server", "domain"
+#: Points for a first hit, and from the third hit on.
+_POINTS = {_SERVER: (1.5, 3.0), _DOMAIN: (1.0, 1.5)}
+_OFTEN = 3
+_MOST_DOMAINS = 5
+
+
+class Honeypots:
+    """The hooks `on_rcpt` and `on_message`."""
+
+    def __init__(self, host: api.Host, settings: JunkSettings, ledger: Ledger) -> None:
+        self._clock = host.clock
+        self._addresses = frozenset(settings.honeypots)
+        self._remember = settings.remember
+        self._ledger = ledger
+
+    async def rcpt(self, ctx: api.RcptContext) -> None:
+        """Whoever names a honeypot is remembered, whether that address takes mail or not."""
+        if not self._addresses or not is_judged(ctx.session) or ctx.recipient.address.key not in self._addresses:
+            return
+        await self._hit(_identities(ctx.session, ctx.findings))
+
+    async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
+        """What is known of those who stand behind a message."""
+        if not self._addresses or not is_judged(ctx.session):
+            return None
+        identities = _identities(ctx.session, ctx.findings)
+        if any(recipient.address.key in self._addresses for recipient in ctx.envelope.recipients):
+            # Signatures were not known at RCPT; who is marked already since then is not counted twice.
+            since = self._clock.time() - 60
+            await self._hit([key for key in identities if self._ledger.mark(*key, since) is None])
+        since = self._clock.time() - self._remember
+        reasons: dict[str, api.Reason] = {}
+        for kind, value in identities:
+            mark = self._ledger.mark(kind, value, since)
+            if mark is not None and kind not in reasons:
+                points = _POINTS[kind][mark.hits >= _OFTEN]
+                who = f"The domain {value}" if kind == _DOMAIN else f"The server at {ctx.session.peer}"
+                text = f"{who} also writes to addresses that nobody uses and only harvesters know"
+                reasons[kind] = api.Reason(CHECK, points, text)
+        return api.Accept(findings=api.Findings((), tuple(reasons.values()))) if reasons else None
+
+    async def _hit(self, keys: list[tuple[str, str]]) -> None:
+        if not keys:
+            return
+        now = self._clock.time()
+        try:
+            await self._ledger.hit(keys, now, now - self._remember)
+        except api.StorageFailure as error:
+            _log.warning("junk.not_noted", error=error.for_operator)
+            return
+        _log.info("junk.honeypot", who=[value for _, value in keys])
+
+
+def _identities(session: api.Session, findings: api.Findings) -> list[tuple[str, str]]:
+    """Who can be held to account: the network, and domains that are proved."""
+    found = [(_SERVER, key) for key in api.network_keys(session.peer)[:1]]
+    domains = [result.value("smtp.mailfrom").rpartition("@")[2] for result in _passed(findings, "spf")]
+    domains += [result.value("header.d") for result in _passed(findings, "dkim")]
+    names = dict.fromkeys(domain.lower().rstrip(".") for domain in domains if domain)
+    return [*found, *((_DOMAIN, domain) for domain in list(names)[:_MOST_DOMAINS])]
+
+
+def _passed(findings: api.Findings, method: str) -> list[api.AuthResult]:
+    return [result for result in findings.of(method) if result.result == "pass"]
