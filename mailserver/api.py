@@ -108,6 +108,7 @@ from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
 from mailserver.net.batches import Batches
+from mailserver.net.database_thread import DatabaseThread, database_thread
 from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.networks import NetworkSet, parse_ip
@@ -157,6 +158,7 @@ __all__ = [
     "Clock",
     "ConnectContext",
     "Content",
+    "DatabaseThread",
     "Defer",
     "Delivered",
     "DeliveryContext",
@@ -271,6 +273,7 @@ __all__ = [
     "cause_of",
     "check_signed_header",
     "compose_message",
+    "database_thread",
     "decode_unitext",
     "derived_queue_id",
     "digest_body",

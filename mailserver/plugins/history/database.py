@@ -151,7 +151,7 @@ def _used(db: sqlite3.Connection) -> int:
 
 
 def find(db: sqlite3.Connection, where: str, values: Sequence[Any], limit: int, seconds: float) -> list[dict[str, Any]]:
-    """Events with their messages, the newest first. Raises sqlite3.OperationalError "interrupted" after `seconds`."""
+    """Events with their messages, the newest first. Raises LimitReached after `seconds`."""
     events = ", ".join(f"e.{one.name}" for one in fields(EventRow))
     with _limited(db, seconds):
         return select(
@@ -231,5 +231,9 @@ def _limited(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
     db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
     try:
         yield
+    except sqlite3.OperationalError as error:
+        if str(error) != "interrupted":
+            raise
+        raise api.LimitReached("the search takes too long; narrow it down, by --since for example") from None
     finally:
         db.set_progress_handler(None, 0)

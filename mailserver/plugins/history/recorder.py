@@ -6,12 +6,11 @@ was not written yet, half a second as a rule.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -21,7 +20,6 @@ from mailserver.plugins.history.rows import KNOWN, Rows, rows_of
 
 __all__ = ["Recorder", "open_recorder"]
 
-_T = TypeVar("_T")
 _log = structlog.get_logger()
 #: Seconds between an event and its row.
 _PAUSE = 0.5
@@ -36,10 +34,9 @@ class Recorder:
     """For one database. `observe` is the event sink."""
 
     def __init__(
-        self, db: sqlite3.Connection, workers: api.Workers, clock: api.Clock, *, keep: float, max_size: int
+        self, db: api.DatabaseThread, clock: api.Clock, *, keep: float, max_size: int
     ) -> None:
         self._db = db
-        self._workers = workers
         self._clock = clock
         self._keep = keep
         self._max_size = max_size
@@ -62,12 +59,12 @@ class Recorder:
     async def find(self, where: str, values: list[Any], limit: int) -> list[dict[str, Any]]:
         """Events, the newest first. Raises StorageFailure, LimitReached."""
         await self.flush()
-        return await self._read(database.find, where, values, limit, _SEARCH_SECONDS)
+        return await self._db.run(database.find, where, values, limit, _SEARCH_SECONDS)
 
     async def related(self, name: str) -> list[dict[str, Any]]:
         """A message's story; see `database.related`. Raises StorageFailure."""
         await self.flush()
-        return await self._read(database.related, name)
+        return await self._db.run(database.related, name)
 
     async def flush(self) -> None:
         """Everything that was observed until now is written, or lost."""
@@ -76,51 +73,32 @@ class Recorder:
     async def _write(self) -> None:
         events, self._waiting = self._waiting, []
         try:
-            await self._workers.run(self._write_rows, events)
-        except (sqlite3.Error, OSError, api.StorageFailure) as error:
-            self._lose(len(events), str(error))
+            await self._db.run(self._write_rows, events)
+        except api.StorageFailure as error:
+            self._lose(len(events), error.for_operator)
 
-    def _write_rows(self, events: list[tuple[float, api.Event]]) -> None:
+    def _write_rows(self, db: sqlite3.Connection, events: list[tuple[float, api.Event]]) -> None:
         rows = Rows()
         for at, event in events:
             rows_of(at, event, rows)
-        database.write(self._db, rows)
+        database.write(db, rows)
         now = self._clock.monotonic()
         if now - self._pruned >= _PRUNE:
             self._pruned = now
-            database.prune(self._db, self._clock.time() - self._keep, self._max_size)
+            database.prune(db, self._clock.time() - self._keep, self._max_size)
 
     def _lose(self, events: int, reason: str) -> None:
         if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:
             _log.warning("events are missing in the history", reason=reason, lost=self.lost + events)
         self.lost += events
 
-    async def _read(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        try:
-            return await self._workers.run(work, self._db, *arguments)
-        except sqlite3.OperationalError as error:
-            if str(error) == "interrupted":
-                raise api.LimitReached("the search takes too long; narrow it down, by --since for example") from None
-            raise api.StorageFailure("history.db cannot be read", detail=str(error)) from error
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure("history.db cannot be read", detail=str(error)) from error
-
 
 @asynccontextmanager
 async def open_recorder(path: Path, clock: api.Clock, *, keep: float, max_size: int) -> AsyncIterator[Recorder]:
     """Raises StorageFailure."""
-    workers = api.Workers(asyncio.get_running_loop(), "history", 1)
-    try:
-        try:
-            db = await workers.run(database.open_database, path)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        recorder = Recorder(db, workers, clock, keep=keep, max_size=max_size)
+    async with api.database_thread(path, database.open_database) as db:
+        recorder = Recorder(db, clock, keep=keep, max_size=max_size)
         try:
             yield recorder
         finally:
-            with suppress(sqlite3.Error):
-                await recorder.flush()
-                await workers.run(db.close)
-    finally:
-        workers.close()
+            await recorder.flush()

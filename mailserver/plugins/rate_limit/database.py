@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mailserver import api
 
-__all__ = ["MOST_KNOWN", "Changes", "Stored", "knows", "open_sending", "write"]
+__all__ = ["MOST_KNOWN", "Changes", "Stored", "knows", "load", "open_database", "write"]
 
 _VERSION = 1
 _SCHEMA = (
@@ -49,23 +49,23 @@ class Changes:
         return bool(self.sent or self.recipients or self.alarms)
 
 
-def open_sending(path: Path, since: float) -> tuple[sqlite3.Connection, Stored]:
-    """The database, and what happened after `since` (epoch seconds)."""
-    db = api.open_side_database(path, _VERSION, _SCHEMA)
-    try:
-        stored = Stored()
-        for account, hour, messages, recipients in db.execute("SELECT * FROM sent WHERE hour >= ?", (since // 3600,)):
-            stored.hours.setdefault(account, {})[hour] = [messages, recipients]
-        for account, address, first in db.execute(
-            "SELECT account, address, first FROM recipient WHERE first >= ?", (since,)
-        ):
-            stored.new.setdefault(account, {})[address] = first
-        for account, name, at in db.execute("SELECT account, name, at FROM alarm WHERE at >= ?", (since,)):
-            stored.alarms[account, name] = at
-        return db, stored
-    except BaseException:
-        db.close()
-        raise
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open or make it."""
+    return api.open_side_database(path, _VERSION, _SCHEMA)
+
+
+def load(db: sqlite3.Connection, since: float) -> Stored:
+    """What happened after `since` (epoch seconds)."""
+    stored = Stored()
+    for account, hour, messages, recipients in db.execute("SELECT * FROM sent WHERE hour >= ?", (since // 3600,)):
+        stored.hours.setdefault(account, {})[hour] = [messages, recipients]
+    for account, address, first in db.execute(
+        "SELECT account, address, first FROM recipient WHERE first >= ?", (since,)
+    ):
+        stored.new.setdefault(account, {})[address] = first
+    for account, name, at in db.execute("SELECT account, name, at FROM alarm WHERE at >= ?", (since,)):
+        stored.alarms[account, name] = at
+    return stored
 
 
 def knows(db: sqlite3.Connection, account: str, address: str) -> bool:

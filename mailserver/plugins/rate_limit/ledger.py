@@ -6,11 +6,9 @@ When the disk refuses, the limits go on from memory.
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -32,9 +30,8 @@ _MOST_CACHED = 50_000
 class Ledger:
     """Counts by account."""
 
-    def __init__(self, db: sqlite3.Connection, stored: Stored, workers: api.Workers, clock: api.Clock) -> None:
+    def __init__(self, db: api.DatabaseThread, stored: Stored, clock: api.Clock) -> None:
         self._db = db
-        self._workers = workers
         self._clock = clock
         self._hours = stored.hours
         self._new = stored.new
@@ -73,10 +70,10 @@ class Ledger:
             self._cached.move_to_end(key)
             return True
         try:
-            known = await self._workers.run(database.knows, self._db, account, address)
-        except (sqlite3.Error, OSError, api.StorageFailure) as error:
+            known = await self._db.run(database.knows, account, address)
+        except api.StorageFailure as error:
             # Who was written to is not known now: nobody is kept from writing to those whom he always writes to.
-            _log.warning("sending.db cannot be read", error=str(error))
+            _log.warning("sending.db cannot be read", error=error.for_operator)
             return True
         if known:
             now = self._clock.time()
@@ -129,27 +126,18 @@ class Ledger:
     async def _write(self) -> None:
         changes, self._changes = self._changes, Changes()
         try:
-            await self._workers.run(database.write, self._db, changes, self._clock.time() - _DAY)
-        except (sqlite3.Error, OSError, api.StorageFailure) as error:
+            await self._db.run(database.write, changes, self._clock.time() - _DAY)
+        except api.StorageFailure as error:
             _log.warning("sending.db cannot be written; after a restart, some of today's mail is not counted",
-                         error=str(error))  # fmt: skip
+                         error=error.for_operator)  # fmt: skip
 
 
 @asynccontextmanager
 async def open_ledger(path: Path, clock: api.Clock) -> AsyncIterator[Ledger]:
     """Raises StorageFailure."""
-    workers = api.Workers(asyncio.get_running_loop(), "sending", 1)
-    try:
-        try:
-            db, stored = await workers.run(database.open_sending, path, clock.time() - _DAY)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        ledger = Ledger(db, stored, workers, clock)
+    async with api.database_thread(path, database.open_database) as db:
+        ledger = Ledger(db, await db.run(database.load, clock.time() - _DAY), clock)
         try:
             yield ledger
         finally:
-            with suppress(sqlite3.Error):
-                await ledger.flush()
-                await workers.run(db.close)
-    finally:
-        workers.close()
+            await ledger.flush()

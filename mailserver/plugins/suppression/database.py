@@ -1,4 +1,4 @@
-"""`suppression.db`: its tables, and the functions that run in the ledger's thread (raising sqlite3.Error, OSError)."""
+"""`suppression.db`: its tables, and the functions that run in its thread (raising sqlite3.Error, OSError)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from mailserver import api
 
 __all__ = [
-    "Entry", "Sent", "change", "data_version", "find_sent", "forget_sent", "open_database", "read_entries",
-    "write_sent",
+    "Entry", "Sent", "change", "data_version", "find_sent", "forget_sent", "key", "open_database",
+    "read_entries", "write_sent",
 ]  # fmt: skip
 
 _VERSION = 1
@@ -65,16 +65,16 @@ class Sent:
     at: float
 
 
-def open_database(path: Path) -> tuple[sqlite3.Connection, bytes]:
-    """Open or make it: the connection, the key of tokens."""
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open or make it."""
     made = ("INSERT INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(32),))
-    db = api.open_kept_database(path, _VERSION, _SCHEMA, [made])
-    try:
-        (key,) = db.execute("SELECT value FROM key").fetchone()
-        return db, key
-    except BaseException:
-        db.close()
-        raise
+    return api.open_kept_database(path, _VERSION, _SCHEMA, [made])
+
+
+def key(db: sqlite3.Connection) -> bytes:
+    """The key of tokens."""
+    (found,) = db.execute("SELECT value FROM key").fetchone()
+    return bytes(found)
 
 
 def data_version(db: sqlite3.Connection) -> int:

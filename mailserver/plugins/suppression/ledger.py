@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,9 +27,8 @@ class Ledger:
     with its next operation.
     """
 
-    def __init__(self, db: sqlite3.Connection, workers: api.Workers, key: bytes, clock: api.Clock) -> None:
+    def __init__(self, db: api.DatabaseThread, key: bytes, clock: api.Clock) -> None:
         self._db = db
-        self._workers = workers
         self._clock = clock
         #: The key of tokens.
         self.key = key
@@ -96,15 +94,10 @@ class Ledger:
 
     async def aside(self, work: Callable[..., _T], *args: Any) -> _T:
         """Do what takes time in the ledger's thread."""
-        return await self._workers.run(work, *args)
+        return await self._db.aside(work, *args)
 
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
-        done: tuple[_T, int, list[Entry] | None]
-        try:
-            done = await self._workers.run(_perform, self._db, self._version, work, args)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure("suppression.db cannot be used", detail=str(error)) from error
-        result, version, entries = done
+        result, version, entries = await self._db.run(_perform, self._version, work, args)
         if entries is not None:
             self._version, self._lists = version, {}
             for entry in entries:
@@ -127,20 +120,10 @@ def _nothing(db: sqlite3.Connection) -> None:
 @asynccontextmanager
 async def open_ledger(path: Path, clock: api.Clock, remember: float) -> AsyncIterator[Ledger]:
     """Raises StorageFailure."""
-    workers = api.Workers(asyncio.get_running_loop(), "suppression", 1)
-    try:
+    async with api.database_thread(path, database.open_database) as db:
+        ledger = Ledger(db, await db.run(database.key), clock)
+        await ledger.refresh()
         try:
-            db, key = await workers.run(database.open_database, path)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        ledger = Ledger(db, workers, key, clock)
-        try:
-            await ledger.refresh()
             yield ledger
         finally:
-            try:
-                await ledger.flush(remember)
-            finally:
-                await workers.run(db.close)
-    finally:
-        workers.close()
+            await ledger.flush(remember)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from mailserver import api
 from mailserver.plugins.tlsrpt.collecting import Collector
-from mailserver.plugins.tlsrpt.ledger import open_ledger
+from mailserver.plugins.tlsrpt.database import open_database
 from mailserver.plugins.tlsrpt.operations import Operations
 from mailserver.plugins.tlsrpt.receiving import Receiver
 from mailserver.plugins.tlsrpt.sending import Reporter
@@ -23,11 +23,11 @@ __all__ = ["plugin"]
 
 @asynccontextmanager
 async def _setup(registry: api.Registry, settings: TlsReportSettings, host: api.Host) -> AsyncIterator[None]:
-    async with open_ledger(host.data_dir / ".server" / "tlsrpt.db") as ledger:
-        collector = Collector(ledger, host.clock, host.hostname, settings.delay)
-        reporter = Reporter(host, settings, ledger, collector)
-        receiver = Receiver(host, settings, ledger)
-        operations = Operations(host, settings, ledger, collector, reporter)
+    async with api.database_thread(host.data_dir / ".server" / "tlsrpt.db", open_database) as db:
+        collector = Collector(db, host.clock, host.hostname, settings.delay)
+        reporter = Reporter(host, settings, db, collector)
+        receiver = Receiver(host, settings, db)
+        operations = Operations(host, settings, db, collector, reporter)
         registry.event_sink(collector.observe)
         registry.on_message(receiver.message)
         registry.observe(api.Accepted, receiver.accepted)

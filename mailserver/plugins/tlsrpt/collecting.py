@@ -15,7 +15,6 @@ import structlog
 from mailserver import api
 from mailserver.plugins.tlsrpt import database
 from mailserver.plugins.tlsrpt.database import MOST_POLICIES, Failure, PolicyKey
-from mailserver.plugins.tlsrpt.ledger import Ledger
 
 __all__ = ["Collector", "clean", "reported_domain"]
 
@@ -32,8 +31,8 @@ _TYPES = {"sts": "sts", "dane": "tlsa"}
 class Collector:
     """`observe` is an event sink. `spread`: seconds after midnight within which reports are sent."""
 
-    def __init__(self, ledger: Ledger, clock: api.Clock, hostname: str, spread: float) -> None:
-        self._ledger = ledger
+    def __init__(self, db: api.DatabaseThread, clock: api.Clock, hostname: str, spread: float) -> None:
+        self._db = db
         self._clock = clock
         self._hostname = hostname
         self._spread = spread
@@ -84,7 +83,7 @@ class Collector:
         self._good, self._bad = {}, {}
         due_at = {(key.day, key.domain): self.due_at(key.day, key.domain) for key in counts}
         try:
-            lost = await self._ledger.run(database.add_counts, counts, due_at)
+            lost = await self._db.run(database.add_counts, counts, due_at)
             if lost:
                 self._lose(lost, "too many domains or policies in a day")
         except api.StorageFailure as error:

@@ -1,4 +1,4 @@
-"""`tlsrpt.db`: its tables, and the functions that run in the ledger's thread (raising sqlite3.Error, OSError)."""
+"""`tlsrpt.db`: its tables, and the functions that run in its thread (raising sqlite3.Error, OSError)."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def load(db: sqlite3.Connection, report: int) -> list[dict[str, Any]]:
     return rows
 
 
-def mark(db: sqlite3.Connection, report: Due, **changes: Any) -> None:
+def mark(db: sqlite3.Connection, report: Due, /, **changes: Any) -> None:
     """Durably change columns of a report: state, attempts, first, next, told, trouble."""
     if "told" in changes:
         changes["told"] = _json(changes["told"])

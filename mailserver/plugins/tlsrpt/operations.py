@@ -11,7 +11,6 @@ import orjson
 from mailserver import api
 from mailserver.plugins.tlsrpt import database
 from mailserver.plugins.tlsrpt.collecting import Collector
-from mailserver.plugins.tlsrpt.ledger import Ledger
 from mailserver.plugins.tlsrpt.record import own_record
 from mailserver.plugins.tlsrpt.sending import Reporter
 from mailserver.plugins.tlsrpt.settings import TlsReportSettings
@@ -26,11 +25,12 @@ class Operations:
     """tlsrpt.show and tlsrpt.send."""
 
     def __init__(
-        self, host: api.Host, settings: TlsReportSettings, ledger: Ledger, collector: Collector, reporter: Reporter
-    ) -> None:
+        self, host: api.Host, settings: TlsReportSettings, db: api.DatabaseThread, collector: Collector,
+        reporter: Reporter,
+    ) -> None:  # fmt: skip
         self._host = host
         self._settings = settings
-        self._ledger = ledger
+        self._db = db
         self._collector = collector
         self._reporter = reporter
 
@@ -42,8 +42,8 @@ class Operations:
         domain = api.normalize_domain(text) if text else ""
         await self._collector.flush()
         return {
-            "received": await self._ledger.run(_received, domain),
-            "sent": await self._ledger.run(_sent, domain),
+            "received": await self._db.run(_received, domain),
+            "sent": await self._db.run(_sent, domain),
             "records": [await self._record(name) for name in self._domains(domain)],
         }
 

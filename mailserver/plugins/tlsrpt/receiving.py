@@ -1,7 +1,7 @@
 """Reports about us, as they come by mail: a summary is kept, and the message is delivered like any other.
 
 What looks like a report is remembered when it comes, and read only when it was accepted, one at a time and in the
-ledger's thread: neither a bad report nor a hundred large ones can hold up or refuse mail.
+database's thread: neither a bad report nor a hundred large ones can hold up or refuse mail.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import orjson
 import structlog
 
 from mailserver import api
-from mailserver.plugins.tlsrpt.ledger import Ledger
 from mailserver.plugins.tlsrpt.reading import MAX_MESSAGE, ReceivedReport, Unreadable, read_message
 from mailserver.plugins.tlsrpt.settings import TlsReportSettings
 
@@ -29,9 +28,9 @@ MOST_A_DAY = 2_000
 class Receiver:
     """The hook and the observer."""
 
-    def __init__(self, host: api.Host, settings: TlsReportSettings, ledger: Ledger) -> None:
+    def __init__(self, host: api.Host, settings: TlsReportSettings, db: api.DatabaseThread) -> None:
         self._host = host
-        self._ledger = ledger
+        self._db = db
         self._places = {api.EmailAddress.parse(text).key for text in settings.receive_at}
         self._waiting: dict[api.QueueId, tuple[bytes, bool]] = {}
 
@@ -68,11 +67,11 @@ class Receiver:
 
     async def _read(self, event: api.Accepted, octets: bytes, listed: bool) -> None:
         try:
-            report = await self._ledger.aside(read_message, octets)
+            report = await self._db.aside(read_message, octets)
             rows = self._rows(report, listed)
             if not rows:
                 raise Unreadable("it is about no domain that is served here")
-            new = await self._ledger.run(write_received, rows)
+            new = await self._db.run(write_received, rows)
         except (Unreadable, api.MailError) as error:
             _log.info("tlsrpt.report_ignored", id=event.queue_id, peer=event.peer, reason=str(error))
             return

@@ -21,7 +21,6 @@ from mailserver.plugins.tlsrpt import database
 from mailserver.plugins.tlsrpt.collecting import Collector
 from mailserver.plugins.tlsrpt.database import Due
 from mailserver.plugins.tlsrpt.identity import Identity, identity
-from mailserver.plugins.tlsrpt.ledger import Ledger
 from mailserver.plugins.tlsrpt.record import Target, read_records
 from mailserver.plugins.tlsrpt.report import MEDIA_TYPE, Report, make_report, message
 from mailserver.plugins.tlsrpt.settings import TlsReportSettings
@@ -47,10 +46,12 @@ class _NotNow(Exception):
 class Reporter:
     """`run` looks every five minutes; the first look is that far away, so that a command by itself sends nothing."""
 
-    def __init__(self, host: api.Host, settings: TlsReportSettings, ledger: Ledger, collector: Collector) -> None:
+    def __init__(
+        self, host: api.Host, settings: TlsReportSettings, db: api.DatabaseThread, collector: Collector
+    ) -> None:
         self._host = host
         self._settings = settings
-        self._ledger = ledger
+        self._db = db
         self._collector = collector
         self._looking = asyncio.Lock()
 
@@ -69,8 +70,8 @@ class Reporter:
             await self._collector.flush()
             now = self._host.clock.time()
             first_day = f"{datetime.fromtimestamp(now - _KEEP_DAYS * _DAY, UTC):%Y-%m-%d}"
-            await self._ledger.run(database.prune, first_day, now - self._settings.keep)
-            reports = await self._ledger.run(database.due, now) if self._settings.send else []
+            await self._db.run(database.prune, first_day, now - self._settings.keep)
+            reports = await self._db.run(database.due, now) if self._settings.send else []
             who = identity(self._host, self._settings) if reports else None
             if who is None:
                 return 0
@@ -99,9 +100,9 @@ class Reporter:
             raise _NotNow(f"its record cannot be looked up: {error.text}") from None
         targets = read_records(answer.records)
         if not targets:
-            await self._ledger.run(database.mark, due, state="unwanted")
+            await self._db.run(database.mark, due, state="unwanted")
             return
-        policies = await self._ledger.run(database.load, due.id)
+        policies = await self._db.run(database.load, due.id)
         report = make_report(
             due.day, due.domain, policies, contact=who.contact, organisation=who.organisation
         )
@@ -115,12 +116,12 @@ class Reporter:
                 troubles.append(f"{target.uri}: {error}")
                 continue
             told = (*told, target.uri)
-            await self._ledger.run(database.mark, due, told=told)
+            await self._db.run(database.mark, due, told=told)
         # RFC 8460 §3: one of them is enough.
         if not told:
             raise _NotNow("; ".join(troubles))
         await self._copy(due, report, told)
-        await self._ledger.run(database.mark, due, state="sent", trouble="; ".join(troubles))
+        await self._db.run(database.mark, due, state="sent", trouble="; ".join(troubles))
         _log.info("tlsrpt.sent", domain=due.domain, day=due.day, to=list(told))
 
     async def _give(self, due: Due, report: Report, target: Target) -> None:
@@ -167,7 +168,7 @@ class Reporter:
         given_up = now - first >= _DAY
         pause = min(_FIRST_PAUSE * 2 ** min(due.attempts - 1, 10), _LONGEST_PAUSE)
         try:
-            await self._ledger.run(
+            await self._db.run(
                 database.mark, due, state="failed" if given_up else "waiting", first=first, attempts=due.attempts,
                 next=now + pause, trouble=trouble[:1000],
             )  # fmt: skip
