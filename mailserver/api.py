@@ -58,6 +58,7 @@ from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
+from mailserver.mime.preview import preview as first_words
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
@@ -116,7 +117,7 @@ from mailserver.net.rates import SlidingCounter, network_keys
 from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
-from mailserver.ports.directory import Account, Alias, Directory, Domain, Pending
+from mailserver.ports.directory import CATCH_ALL, Account, Alias, Directory, Domain, Pending
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -130,6 +131,7 @@ from mailserver.wire.xtext import decode_unitext
 
 __all__ = [
     "ACCEPT",
+    "CATCH_ALL",
     "MAX_REPORT",
     "NOTHING",
     "Accept",
@@ -281,6 +283,7 @@ __all__ = [
     "dkim_signers",
     "find_address",
     "find_part",
+    "first_words",
     "format_date",
     "fsync_dir",
     "header_block_end",

@@ -20,10 +20,10 @@ from mailserver.app.tls_policies import tls_policy_operations
 from mailserver.app.trying import trial_operations
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
-from mailserver.model.errors import NotFound, NotPermitted
+from mailserver.model.errors import MailError, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
-from mailserver.ports.directory import Account, Domain
+from mailserver.ports.directory import CATCH_ALL, Account, Domain
 from mailserver.wire.control import Request
 
 __all__ = ["Operations"]
@@ -158,13 +158,29 @@ class Operations:
     # domains
 
     async def _domain_add(self, arguments: Arguments) -> Any:
+        """A catch-all elsewhere stands behind an alias, so that its owner is asked as for any other."""
+        name, catch_all = normalize_domain(text(arguments, "domain")), text(arguments, "catch_all")
+        outside = bool(catch_all) and self._is_outside(EmailAddress.parse(catch_all), name)
+        add_alias = self._contributed("alias.add")
+        if outside and add_alias is None:
+            raise NotPermitted("a catch-all elsewhere needs the plugin aliases, which is switched off")
+        alias = EmailAddress(CATCH_ALL, name)
         domain = Domain(
-            name=normalize_domain(text(arguments, "domain")),
-            catch_all=text(arguments, "catch_all"),
-            postmaster=text(arguments, "postmaster"),
+            name=name, catch_all=str(alias) if outside else catch_all, postmaster=text(arguments, "postmaster")
         )
         await self._app.directory.add_domain(domain)
-        return {"domain": domain.name}
+        if not outside or add_alias is None:
+            return {"domain": name, "asked": []}
+        try:
+            done = await add_alias({"address": str(alias), "targets": [catch_all],
+                                    "confirmed": arguments.get("confirmed") is True})  # fmt: skip
+        except MailError:
+            await self._app.directory.remove_domain(name)
+            raise
+        return {"domain": name, "asked": done["asked"]}
+
+    def _is_outside(self, address: EmailAddress, added: str) -> bool:
+        return address.domain != added and self._app.directory.domain(address.domain) is None
 
     async def _domain_list(self, arguments: Arguments) -> Any:
         accounts = [account.address.domain for account in self._app.directory.accounts()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mailserver.commands.asked import show_asked
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import moment
 from mailserver.commands.options import config_option, json_option, show_rows
@@ -35,9 +36,7 @@ def add(address: str, targets: tuple[str, ...], confirmed: bool) -> None:
     """
     done = perform("alias.add", {"address": address, "targets": list(targets), "confirmed": confirmed})
     click.echo(f"{done['address']} → {', '.join(done['targets'])}")
-    for one in done["asked"]:
-        later = f"will be asked at {moment(one['at'])}" if one["at"] > time.time() + 1 else "was asked to agree"
-        click.echo(f"{one['target']} {later}, and gets no mail of {done['address']} before; see: mailserver alias list")
+    show_asked(done["asked"], done["address"])
 
 
 @command.command("confirm")
@@ -71,6 +70,8 @@ def show_all(as_json: bool) -> None:
 
 
 def _waiting(one: Mapping[str, Any]) -> str:
+    if one["declined"]:
+        return f"{one['target']} (said no)"
     if one["until"] < time.time():
         return f"{one['target']} (no answer came; add the alias again to ask again)"
     return f"{one['target']} (asked, until {moment(one['until'])})"

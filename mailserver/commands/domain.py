@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from mailserver.commands.asked import show_asked
 from mailserver.commands.engine import perform
 from mailserver.commands.options import config_option, json_option, show, show_rows
 
@@ -23,11 +24,18 @@ def command() -> None:
 @click.argument("domain")
 @click.option("--catch-all", default="", metavar="ADDRESS", help="Gets the mail for unknown local parts.")
 @click.option("--postmaster", default="", metavar="ADDRESS", help="Gets the mail for postmaster and abuse.")
+@click.option("--confirmed", is_flag=True, help="Ask nobody: the owner of a catch-all elsewhere agreed.")
 @config_option
-def add(domain: str, catch_all: str, postmaster: str) -> None:
-    """Serve DOMAIN."""
-    done = perform("domain.add", {"domain": domain, "catch_all": catch_all, "postmaster": postmaster})
+def add(domain: str, catch_all: str, postmaster: str, confirmed: bool) -> None:
+    """Serve DOMAIN.
+
+    A catch-all elsewhere gets a message that asks whether its owner wants this mail, and nothing else until that is
+    answered; it is listed as the alias catch-all@DOMAIN.
+    """
+    arguments = {"domain": domain, "catch_all": catch_all, "postmaster": postmaster, "confirmed": confirmed}
+    done = perform("domain.add", arguments)
     click.echo(f"{done['domain']}: served from now on; next: mailserver account add NAME@{done['domain']}")
+    show_asked(done["asked"], f"unknown addresses at {done['domain']}")
 
 
 @command.command("remove")

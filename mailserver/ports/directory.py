@@ -15,7 +15,10 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.ids import AccountId
 from mailserver.model.password import ScramVerifier
 
-__all__ = ["Account", "Alias", "Directory", "Domain", "Pending", "ScramVerifier"]
+__all__ = ["CATCH_ALL", "Account", "Alias", "Directory", "Domain", "Pending", "ScramVerifier"]
+
+#: The local part of the alias that stands between a domain's `catch_all` and a target elsewhere, whose owner is asked.
+CATCH_ALL = "catch-all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +55,19 @@ class Domain:
 class Pending:
     """A target whose owner was asked to agree, and did not yet. It gets nothing, also when the question is void.
 
-    `request` names the question; `secret` is the key of the answer to it, which is void after `until` (epoch seconds).
+    `request` names the question; `secret` is the key of the answer to it, which is void after `until` (epoch seconds;
+    0: the owner said no).
     """
 
     target: EmailAddress
     request: str
     secret: bytes = field(repr=False)
     until: float
+
+    @property
+    def declined(self) -> bool:
+        """Did the owner say no?"""
+        return self.until == 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

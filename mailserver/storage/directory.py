@@ -23,7 +23,7 @@ from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, N
 from mailserver.model.ids import AccountId
 from mailserver.net.databases import Statement
 from mailserver.ports.clock import Clock, SystemClock
-from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
+from mailserver.ports.directory import CATCH_ALL, Account, Alias, Domain, Pending, ScramVerifier
 from mailserver.storage import directory_aliases
 from mailserver.storage.directory_config import clashes, from_settings
 from mailserver.storage.directory_db import (
@@ -148,6 +148,8 @@ class SqliteDirectory:
     async def remove_domain(self, name: str) -> None:
         """Serve a domain no more. Raises NotFound, NotPermitted (from the configuration; has accounts or aliases)."""
         name = normalize_domain(name)
+        # It is there for the domain's catch-all, so it goes with it.
+        own = EmailAddress(CATCH_ALL, name)
 
         def prepare() -> list[Statement]:
             configured = name in self._configured.domains
@@ -156,11 +158,11 @@ class SqliteDirectory:
                     raise NotPermitted(f"the domain {name} stands in the configuration file; remove it there")
                 raise NotFound(f"the domain {name} is not served")
             # What stands in both places may always go from here: the domain is served on.
-            if not configured and self._stored.uses(name):
+            if not configured and self._stored.uses(name, besides=own.key):
                 raise NotPermitted(f"the domain {name} has accounts or aliases; remove them first")
-            return [("DELETE FROM domain WHERE name = ?", (name,))]
+            return [("DELETE FROM domain WHERE name = ?", (name,)), *directory_aliases.removed(own)]
 
-        await self._change(prepare, lambda: self._stored.domains.pop(name))
+        await self._change(prepare, lambda: (self._stored.domains.pop(name), self._stored.aliases.pop(own.key, None)))
 
     async def add_account(self, account: Account) -> None:
         """Make an account. Raises AlreadyExists (account or alias), NotFound (domain not served), InvalidInput."""

@@ -75,9 +75,10 @@ class Entries:
     #: Key of a target → when its owner was asked for the last time.
     asked: dict[str, float] = field(default_factory=dict)
 
-    def uses(self, domain: str) -> bool:
-        """Whether an account or alias is in this domain."""
-        addresses = [a.address for a in self.accounts.values()] + [a.address for a in self.aliases.values()]
+    def uses(self, domain: str, besides: str = "") -> bool:
+        """Whether an account or alias is in this domain, but for the one alias of the key `besides`."""
+        addresses = [a.address for a in self.accounts.values()]
+        addresses += [a.address for key, a in self.aliases.items() if key != besides]
         return any(address.domain == domain for address in addresses)
 
 

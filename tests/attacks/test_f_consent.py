@@ -89,3 +89,51 @@ async def test_l15_alias_added_while_the_server_is_down_is_asked_when_it_starts(
             assert answered.code == 250
             await arrived(mx, 2, daemon)
             await asyncio.to_thread(daemon.stop)
+
+
+async def test_l15_so_does_that_of_a_catch_all(make_daemon: DaemonMaker) -> None:
+    """And a no, or what cannot be read, is no yes."""
+    async with Receiver() as mx:
+        settings = {"queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true\nretry = ["1h"]'}
+        with make_daemon(settings=settings) as daemon:
+            text = await asyncio.to_thread(daemon.command, "domain", "add", "new.test", "--catch-all", BERT)
+            assert "gets no mail of unknown addresses at new.test before" in text
+            await arrived(mx, 1, daemon)
+            assert b"unknown addresses at new.test" in mx.messages[0].content
+            token = re.search(rb"confirm\+\S+@new\.test", mx.messages[0].content)
+            assert token is not None
+            to = token[0].decode()
+            hello = b"From: <x@stranger.test>\r\nSubject: hello\r\n\r\nHello.\r\n"
+            reply = await asyncio.to_thread(bring, daemon, "x@stranger.test", "any@new.test", hello)
+            assert (reply.code, reply.status) == (450, "4.2.1")
+
+            unclear = b"From: <b@home.test>\r\nSubject: Re\r\n\r\nWho are you?\r\n"
+            assert (await asyncio.to_thread(bring, daemon, "b@home.test", to, unclear)).code == 250
+            await arrived(mx, 2, daemon)
+            no = b"From: <b@home.test>\r\nSubject: Re\r\n\r\nNo!\r\n\r\n> YES\r\n"
+            assert (await asyncio.to_thread(bring, daemon, "b@home.test", to, no)).code == 250
+            assert (await asyncio.to_thread(bring, daemon, "b@home.test", to, ANSWER % b"")).code == 550
+            assert "said no" in await asyncio.to_thread(daemon.command, "alias", "list")
+            reply = await asyncio.to_thread(bring, daemon, "x@stranger.test", "any@new.test", hello)
+            assert (reply.code, reply.status) == (450, "4.2.1")
+
+            await asyncio.to_thread(daemon.command, "alias", "confirm", "catch-all@new.test", BERT)
+            assert (await asyncio.to_thread(bring, daemon, "x@stranger.test", "any@new.test", hello)).code == 250
+            await arrived(mx, 3, daemon)
+            await asyncio.to_thread(daemon.command, "domain", "remove", "new.test")
+            assert await asyncio.to_thread(daemon.command_json, "alias", "list") == []
+            # The receiver goes on answering meanwhile.
+            await asyncio.to_thread(daemon.stop)
+    assert b"Delivered-To: any@new.test\r\n" in mx.messages[-1].content
+
+
+async def test_l15_nobody_is_asked_for_a_catch_all_of_ours_or_confirmed(make_daemon: DaemonMaker) -> None:
+    with make_daemon() as daemon:
+        for name, arguments in {
+            "a.test": ["--catch-all", f"anna@{DOMAIN}"], "b.test": ["--catch-all", "x@b.test"],
+            "c.test": ["--catch-all", BERT, "--confirmed"],
+        }.items():  # fmt: skip
+            assert "agree" not in await asyncio.to_thread(daemon.command, "domain", "add", name, *arguments)
+        rows = await asyncio.to_thread(daemon.command_json, "domain", "list")
+    found = {row["domain"]: row["catch_all"] for row in rows}
+    assert found == {DOMAIN: "", "a.test": f"anna@{DOMAIN}", "b.test": "x@b.test", "c.test": "catch-all@c.test"}

@@ -1,14 +1,16 @@
-"""Answers to the question whether somebody agrees: who writes to the address that only he was told, agrees.
+"""Answers to the question whether somebody agrees: who writes YES to the address that only he was told, agrees.
 
 The address proves that its writer read the mail of the target, so it may be written from anywhere: people answer from
 other addresses than those that they are written to. It is no link, so nothing that looks into mail follows it; what
-programs answer on their own does not count (`automatic.py`). What was written goes to the postmaster, as it may be a
-question, or a no.
+programs answer on their own does not count (`automatic.py`). Only a clear yes is one (`meaning.py`). What was written
+goes to the postmaster, too, as it may be a question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -16,6 +18,7 @@ from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
 from mailserver.plugins.aliases.asking import Asking
 from mailserver.plugins.aliases.automatic import is_automatic
+from mailserver.plugins.aliases.meaning import Meaning, meaning_of
 from mailserver.plugins.aliases.tokens import is_token, matches, request_of
 
 __all__ = ["Answers"]
@@ -63,20 +66,31 @@ class Answers:
             if automatic:
                 _log.info("aliases.automatic_answer", alias=str(alias.address), target=str(asked.target))
                 continue
-            try:
-                await self._host.directory.confirm_target(alias.address, asked.target)
-            except api.NotFound:
-                # Another answer was quicker.
-                continue
-            _log.info("aliases.confirmed", alias=str(alias.address), target=str(asked.target), by="answer")
-            await self._thank(alias, asked)
+            meaning = meaning_of(api.first_words(ctx.content.head()))
+            with suppress(api.NotFound):
+                # Not found: another answer was quicker.
+                await self._obey(meaning, alias, asked)
 
-    async def _thank(self, alias: api.Alias, asked: api.Pending) -> None:
+    async def _obey(self, meaning: Meaning, alias: api.Alias, asked: api.Pending) -> None:
+        """Raises NotFound."""
+        names = {"alias": str(alias.address), "target": str(asked.target)}
+        if meaning is Meaning.YES:
+            await self._host.directory.confirm_target(alias.address, asked.target)
+            _log.info("aliases.confirmed", **names, by="answer")
+            await self._write(self._asking.thank(alias, asked.target), asked)
+        elif meaning is Meaning.NO:
+            await self._host.directory.ask_targets(alias.address, [replace(asked, until=0.0)])
+            _log.info("aliases.declined", **names)
+        else:
+            _log.info("aliases.unclear_answer", **names)
+            await self._write(self._asking.ask_for_yes(alias, asked.target), asked)
+
+    async def _write(self, letter: Awaitable[None], asked: api.Pending) -> None:
         try:
-            await self._asking.thank(alias, asked.target)
+            await letter
         except api.MailError as error:
-            # He agreed all the same.
-            _log.warning("aliases.thanks_not_sent", target=str(asked.target), error=error.for_operator)
+            # What he answered counts all the same.
+            _log.warning("aliases.letter_not_sent", target=str(asked.target), error=error.for_operator)
 
     def _find(self, address: api.EmailAddress) -> tuple[api.Alias, api.Pending] | None:
         """The question that this is the answer to, if it still counts."""

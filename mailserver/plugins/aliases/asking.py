@@ -23,7 +23,7 @@ VALID = 7 * 24 * _HOUR
 _QUESTION = """\
 Mail for
 
-    {alias}
+    {name}
 
 is to be forwarded to you, at
 
@@ -32,20 +32,38 @@ is to be forwarded to you, at
 The administrator of the mail server {host} has set it up so. You get
 nothing of it until you agree.
 
-If you want this mail: answer this message. What you write does not
-matter. Or write to
+If you want this mail: answer this message with the word YES. Or write
+YES to
 
     {token}
 
-If you do not want it, or do not know what this is about: do nothing.
-Nothing will be forwarded, and the question is void after {until}.
+If you do not want it: answer NO. If you do not know what this is about:
+do nothing. Then nothing will be forwarded, and the question is void
+after {until}.
 
 Your questions reach a person at postmaster@{domain}
+"""
+_UNCLEAR = """\
+You answered our question whether mail for
+
+    {name}
+
+is to be forwarded to you, at
+
+    {target}
+
+A program reads the answer, and it could not tell whether you agree. So
+nothing is forwarded yet. If you want the mail, please answer the first
+message once more, with nothing but the word
+
+    YES
+
+at its beginning. A person gets to see your answer, too.
 """
 _THANKS = """\
 Mail for
 
-    {alias}
+    {name}
 
 is forwarded to you from now on, at
 
@@ -77,20 +95,36 @@ class Asking:
     async def ask(self, alias: api.EmailAddress, asked: api.Pending, at: float) -> None:
         """Ask the owner of a target, at a time that `when` gave. Durable on return; raises MailError."""
         target, token = asked.target, make_token(alias, asked)
+        name = self._name(alias)
         text = _QUESTION.format(
-            alias=alias, target=target, host=self._host.hostname, token=token, domain=alias.domain,
+            name=name, target=target, host=self._host.hostname, token=token, domain=alias.domain,
             until=f"{datetime.fromtimestamp(asked.until, UTC):%-d %B %Y}",
         )  # fmt: skip
         await self._send(
-            alias, target, f"Do you want the mail for {alias}?", text, "auto-generated", at, reply_to=str(token)
+            alias, target, f"Do you want the mail for {name}?", text, "auto-generated", at, reply_to=str(token)
         )
         await self._host.directory.note_asked(target, at)
 
     async def thank(self, alias: api.Alias, target: api.EmailAddress) -> None:
         """Tell the owner of a target that he agreed. Raises MailError."""
-        text = _THANKS.format(alias=alias.address, target=target, domain=alias.address.domain)
-        subject = f"You get the mail for {alias.address} from now on"
+        name = self._name(alias.address)
+        text = _THANKS.format(name=name, target=target, domain=alias.address.domain)
+        subject = f"You get the mail for {name} from now on"
         await self._send(alias.address, target, subject, text, "auto-replied", self._host.clock.time())
+
+    async def ask_for_yes(self, alias: api.Alias, target: api.EmailAddress) -> None:
+        """Tell who answered that a program could not read it. Raises MailError."""
+        name = self._name(alias.address)
+        text = _UNCLEAR.format(name=name, target=target)
+        subject = f"Do you want the mail for {name}? Please answer YES"
+        await self._send(alias.address, target, subject, text, "auto-replied", self._host.clock.time())
+
+    def _name(self, alias: api.EmailAddress) -> str:
+        """What people call it."""
+        domain = self._host.directory.domain(alias.domain)
+        if domain is not None and alias.local == api.CATCH_ALL and domain.catch_all == str(alias):
+            return f"unknown addresses at {alias.domain}"
+        return str(alias)
 
     async def _send(
         self, alias: api.EmailAddress, target: api.EmailAddress, subject: str, text: str, kind: str, at: float,

@@ -60,7 +60,7 @@ class Operations:
                 "address": str(alias.address), "targets": [str(target) for target in alias.targets],
                 "from_config": alias.from_config,
                 "pending": [
-                    {"target": str(one.target), "until": one.until}
+                    {"target": str(one.target), "until": one.until, "declined": one.declined}
                     for one in alias.pending if self._addresses.needs_consent(one.target)
                 ],
             }
@@ -102,6 +102,11 @@ class Operations:
             raise api.AlreadyExists(
                 f"there is an alias {alias.address} already; for other targets remove it first:"
                 f" mailserver alias remove {alias.address}"
+            )
+        declined = next((one.target for one in waiting if one.declined and not confirmed), None)
+        if declined is not None:
+            raise api.NotPermitted(
+                f"{declined} said no; if that changed: mailserver alias confirm {alias.address} {declined}"
             )
         if confirmed:
             for one in waiting:

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from mailserver.hooks.contexts import LocalMailbox, MessageContext, Resolution, ResolveContext, Unresolvable
+from mailserver.mime.preview import preview
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
-from mailserver.model.errors import AlreadyExists, LimitReached, MailError, StorageFailure
+from mailserver.model.errors import AlreadyExists, LimitReached, MailError, NotPermitted, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.plugins.aliases.automatic import is_automatic
+from mailserver.plugins.aliases.meaning import Meaning, meaning_of
 from mailserver.plugins.aliases.tokens import is_token, make_pending, make_token
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
@@ -72,9 +74,11 @@ def token(server: Server, number: int = -1) -> str:
     return str(letter(server, number)["Reply-To"]).strip("<>")
 
 
-async def answer(server: Server, to: str, *, sender: str = "bert@home.test", header: str = "") -> None:
+async def answer(
+    server: Server, to: str, *, sender: str = "bert@home.test", header: str = "", text: str = "Yes."
+) -> None:
     """What a person writes; from another address than he was written to."""
-    content = BytesContent(f"From: <{sender}>\r\nSubject: Re: hello\r\n{header}\r\nYes.\r\n".encode())
+    content = BytesContent(f"From: <{sender}>\r\nSubject: Re: hello\r\n{header}\r\n{text}\r\n".encode())
     envelope = Envelope(
         sender=EmailAddress.parse(sender) if sender else None, recipients=(Recipient(address=EmailAddress.parse(to)),)
     )
@@ -98,7 +102,7 @@ async def test_nothing_is_forwarded_before_the_owner_agreed(server: Server) -> N
     assert message["From"] == "Postmaster <postmaster@example.test>"
     assert message["Auto-Submitted"] == "auto-generated"
     text = message.get_content()
-    for words in (INFO, FAR, "mail.example.test", token(server), "answer this message", "do nothing", "January 2027"):
+    for words in (INFO, FAR, "mail.example.test", token(server), "this message with the word YES", "January 2027"):
         assert words in text
     assert "://" not in text
 
@@ -330,6 +334,52 @@ async def test_bounces_do_not_agree(server: Server, sender: str) -> None:
 def test_what_programs_write_in_the_subject(subject: str, automatic: bool) -> None:
     head = f"Subject: {subject}\r\n\r\nAuto-Submitted: auto-replied\r\n".encode()
     assert is_automatic(EmailAddress.parse(FAR), head) is automatic
+
+
+async def test_a_no_is_a_no(server: Server) -> None:
+    await add(server, INFO, FAR)
+    await answer(server, token(server), text="No, thank you.\r\n\r\nOn Monday Postmaster wrote:\r\n> YES to\r\n")
+    assert await resolve(server, INFO) == "450 4.2.1"
+    assert len(server.queue.items) == 1
+    await answer(server, token(server))
+    (row,) = await do(server, "alias.list")
+    assert [one["declined"] for one in row["pending"]] == [True]
+    server.clock.advance(2 * HOUR)
+    with pytest.raises(NotPermitted, match="said no"):
+        await add(server, INFO, FAR)
+    await do(server, "alias.confirm", address=INFO, target=FAR)
+    assert await resolve(server, INFO) == [FAR]
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("Yes", Meaning.YES), ("YES!", Meaning.YES), ("I agree.", Meaning.YES), ("ok, thanks", Meaning.YES),
+        ("Ja bitte", Meaning.YES), ("Hello, yes please", Meaning.YES),
+        ("Yes.\r\n\r\nBert Example\r\nIf you are not the intended recipient, delete this", Meaning.YES),
+        ("no", Meaning.NO), ("Nein, ich will das nicht", Meaning.NO), ("Please don't", Meaning.UNCLEAR),
+        ("Don’t send me this", Meaning.NO), ("STOP", Meaning.NO), ("No problem, yes", Meaning.UNCLEAR),
+        ("Yes, I said no", Meaning.UNCLEAR), ("Who are you?", Meaning.UNCLEAR), ("", Meaning.UNCLEAR),
+        ("Yesterday I was away", Meaning.UNCLEAR), ("I do not agree", Meaning.UNCLEAR), ("1234 :-)", Meaning.UNCLEAR),
+        ("> yes", Meaning.YES), ("Si vous continuez", Meaning.UNCLEAR),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(text: str, meaning: Meaning) -> None:
+    message = f"Subject: Re\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
+    assert meaning_of(preview(message)) is meaning
+
+
+async def test_an_unclear_answer_asks_for_a_yes(server: Server) -> None:
+    await add(server, INFO, FAR)
+    first = token(server)
+    for text in ("Who are you?", "", "On Monday Postmaster wrote:\r\n> Mail for\r\n> answer YES"):
+        await answer(server, first, text=text)
+        assert await resolve(server, INFO) == "450 4.2.1"
+        assert letter(server)["Subject"].endswith("Please answer YES")
+        assert letter(server)["Reply-To"] is None
+        assert server.queue.items[-1].envelope.sender is None
+    await answer(server, first)
+    assert await resolve(server, INFO) == [FAR]
 
 
 async def test_what_was_asked_is_known_after_a_restart(tmp_path: Path) -> None:
