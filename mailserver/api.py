@@ -125,6 +125,11 @@ from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
 from mailserver.ports.web import WebAnswer, WebClient, WebFailed
 from mailserver.wire.refusal import Cause, cause_of
+from mailserver.wire.spf import BadSpf, SpfRecord, is_spf, parse_spf
+from mailserver.wire.spf import Directive as SpfDirective
+from mailserver.wire.spf import MacroString as SpfMacroString
+from mailserver.wire.spf import parse_explanation as parse_spf_explanation
+from mailserver.wire.spf import target_name as spf_target_name
 from mailserver.wire.tlsa import usable as usable_tlsa
 from mailserver.wire.tlsa import written as written_tlsa
 from mailserver.wire.xtext import decode_unitext
@@ -151,6 +156,7 @@ __all__ = [
     "AuthResult",
     "AuthenticateContext",
     "Authenticated",
+    "BadSpf",
     "Batches",
     "BeforeSendContext",
     "Body",
@@ -255,6 +261,9 @@ __all__ = [
     "Setup",
     "Size",
     "SlidingCounter",
+    "SpfDirective",
+    "SpfMacroString",
+    "SpfRecord",
     "StorageFailure",
     "SubscriptionChanged",
     "Success",
@@ -290,6 +299,7 @@ __all__ = [
     "header_fields",
     "header_value",
     "is_role",
+    "is_spf",
     "join_parts",
     "make_attachment",
     "make_part",
@@ -300,11 +310,14 @@ __all__ = [
     "open_kept_database",
     "open_side_database",
     "parse_ip",
+    "parse_spf",
+    "parse_spf_explanation",
     "phrase",
     "put_aside",
     "read_file",
     "read_report",
     "role_target",
+    "spf_target_name",
     "transaction",
     "usable_tlsa",
     "write_durably",

@@ -72,7 +72,7 @@ def _provide(method: str, context: type, *answers: type, reserved_for: str = "")
 
 POINTS = (
     _decide("on_connect", ConnectContext),
-    _decide("on_helo", HeloContext, "SPF (HELO identity)"),
+    _decide("on_helo", HeloContext),
     _decide("on_mail", MailContext),
     _decide("on_rcpt", RcptContext),
     _decide("on_message", MessageContext),

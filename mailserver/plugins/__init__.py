@@ -12,9 +12,11 @@ from mailserver.plugins import (
     dkim,
     dkim_verify,
     history,
+    iprev,
     junk,
     mta_sts,
     rate_limit,
+    spf,
     srs,
     suppression,
     tlsrpt,
@@ -27,6 +29,8 @@ BUILT_IN: Mapping[str, Plugin] = {
     plugin.name: plugin
     for plugin in (
         rate_limit.plugin,
+        iprev.plugin,
+        spf.plugin,
         suppression.plugin,
         srs.plugin,
         accounts.plugin,

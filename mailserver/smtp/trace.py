@@ -37,6 +37,7 @@ def make_fields(
         # What a program on this machine calls itself says nothing.
         helo="localhost" if session.user else session.helo,
         peer=session.peer,
+        peer_name=next((r.value("policy.ptr") for r in results if r.method == "iprev"), ""),
         user=session.user,
         by=hostname,
         protocol=protocol(session, envelope),

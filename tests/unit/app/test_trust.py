@@ -111,7 +111,8 @@ def send(daemon: Daemon, subject: str, *recipients: str, sender: str = "bounce@f
 
 
 def test_why_explains_what_became_of_mail(make_daemon: DaemonMaker) -> None:
-    daemon = make_daemon(settings={"limits": "trusted = []", "plugins.moods": 'file = "moods.py"'})
+    settings = {"limits": "trusted = []", "plugins.moods": 'file = "moods.py"', "plugins.iprev": "enabled = false"}
+    daemon = make_daemon(settings=settings)
     (daemon.root / "moods.py").write_text(CHECK)
     (daemon.root / "moods.py").chmod(0o600)
     with daemon:
