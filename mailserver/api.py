@@ -91,9 +91,11 @@ from mailserver.model.events import (
     Delivered,
     Dropped,
     Event,
+    FlagsChanged,
     Judged,
     LoginFailed,
     LoginSucceeded,
+    Moved,
     Queued,
     Refused,
     Reported,
@@ -104,7 +106,10 @@ from mailserver.model.events import (
     TlsAttempted,
 )
 from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
+from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id, new_queue_id
+from mailserver.model.mailbox import SpecialUse
+from mailserver.model.numset import NumSet
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
@@ -187,6 +192,8 @@ __all__ = [
     "FailedLogins",
     "Feedback",
     "Findings",
+    "FlagChange",
+    "FlagsChanged",
     "ForwardContext",
     "HeaderField",
     "HeloContext",
@@ -213,10 +220,12 @@ __all__ = [
     "MessageContext",
     "MessagesChanged",
     "MetadataChanged",
+    "Moved",
     "NetworkSet",
     "NotFound",
     "NotPermitted",
     "Notify",
+    "NumSet",
     "Outcome",
     "OverQuota",
     "PasswordVerifier",
@@ -261,6 +270,7 @@ __all__ = [
     "Setup",
     "Size",
     "SlidingCounter",
+    "SpecialUse",
     "SpfDirective",
     "SpfMacroString",
     "SpfRecord",

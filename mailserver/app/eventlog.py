@@ -16,9 +16,11 @@ from mailserver.model.events import (
     Bounced,
     Delivered,
     Event,
+    FlagsChanged,
     Judged,
     LoginFailed,
     LoginSucceeded,
+    Moved,
     Queued,
     Refused,
     Reported,
@@ -81,6 +83,10 @@ def _judged(event: Judged) -> None:
         points={check: round(sum_, 1) for check, sum_ in points.items()},
         results=[f"{result.method}={result.result}" for result in event.findings.results[:_MOST_RESULTS]],
     )  # fmt: skip
+
+
+def _untold(event: Event) -> None:
+    """What users do with their mail all day."""
 
 
 def _queued(event: Queued) -> None:
@@ -173,6 +179,8 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Accepted: _accepted,
     Delivered: _delivered,
     Judged: _judged,
+    Moved: _untold,
+    FlagsChanged: _untold,
     Queued: _queued,
     Attempted: _attempted,
     Reported: _reported,

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from mailserver.model.delivery import Result
 from mailserver.model.findings import Findings
+from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId, QueueId, SessionId
+from mailserver.model.numset import NumSet
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "Judged", "LoginFailed", "LoginSucceeded",
-    "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
+    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "FlagsChanged", "Judged", "LoginFailed",
+    "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened",
+    "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -98,6 +101,33 @@ class Judged:
     refused: bool
     reason: str = ""
     author: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Messages were moved to another mailbox over IMAP, or copied there (`copied`).
+
+    `uids` are those that they have now, in `mailbox` of `account`. They come from `source` of `source_account`.
+    """
+
+    account: AccountId
+    mailbox: str
+    uids: NumSet
+    source_account: AccountId
+    source: str
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagsChanged:
+    """Flags and keywords of messages were changed over IMAP, in the way that STORE names (`how`); some of these
+    messages may have had them so already."""
+
+    account: AccountId
+    mailbox: str
+    uids: NumSet
+    how: FlagChange
+    flags: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +272,8 @@ Event = (
     | Refused
     | Delivered
     | Judged
+    | Moved
+    | FlagsChanged
     | Queued
     | Dropped
     | Attempted

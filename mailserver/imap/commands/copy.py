@@ -8,6 +8,7 @@ from mailserver.imap.message_limit import completed, highest, message_limit, sav
 from mailserver.imap.replies import GONE, Completion, Responses, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import NotFound
+from mailserver.model.events import Moved
 from mailserver.model.mailbox import CopyResult
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right
@@ -73,6 +74,13 @@ async def _transfer(
             raise
         return try_create(error, command.mailbox, session.services.namespaces)
     session.brought(access.account, access.name, result.target)
+    if result.source:
+        session.services.hooks.emit(
+            Moved(
+                account=access.account, mailbox=access.name, uids=NumSet.from_numbers(result.target),
+                source_account=view.owner, source=view.mailbox.name, copied=not move,
+            )
+        )  # fmt: skip
     # All of them went while this command waited for its turn. If only some did, COPYUID says what was done.
     return GONE if view.lacks(command, spans, 0) and not result.source else result
 

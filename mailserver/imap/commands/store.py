@@ -9,6 +9,7 @@ from mailserver.imap.replies import GONE, Completion, Responses, ok
 from mailserver.imap.rows import Rows
 from mailserver.imap.selected import FlagsShown, Selected
 from mailserver.imap.session import Session
+from mailserver.model.events import FlagsChanged
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import FLAG_RIGHTS, right_for_flag
 from mailserver.wire.imap import commands
@@ -41,6 +42,13 @@ async def store(session: Session, command: commands.Store) -> Responses:
         before.uids, command.how, command.flags, unchanged_since=command.unchanged_since, rights=rights,
         progress=session.progress,
     )  # fmt: skip
+    if result.changed:
+        session.services.hooks.emit(
+            FlagsChanged(
+                account=view.owner, mailbox=view.mailbox.name, uids=result.changed, how=command.how,
+                flags=command.flags,
+            )
+        )  # fmt: skip
     yield view.new_keywords()
     if command.silent:
         if rights.issuperset(FLAG_RIGHTS):
