@@ -134,7 +134,7 @@ class Arrivals:
         notice = self._timetable.delay_notice(expires)
         if notice is None or any(states[position].told for position in waiting):
             notice = expires
-        schedule.remind(item.queue_id, notice)
+        schedule.remind_about(item.queue_id, notice)
 
 
 def _payer(item: Item) -> str:

@@ -35,8 +35,8 @@ from mailserver.ports.reports import Action
 from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
 
 __all__ = [
-    "FRAME_SIZE", "MAX_PAYLOAD", "Damaged", "Incomplete", "decode_new", "encode", "encode_new", "read_new",
-    "read_tail", "storable",
+    "FRAME_SIZE", "MAX_PAYLOAD", "Damaged", "Incomplete", "decode_new", "encode", "encode_new", "envelope_fields",
+    "envelope_of", "read_new", "read_tail", "storable",
 ]  # fmt: skip
 
 _MARKER = b"\xf5MQ\n"
@@ -104,7 +104,7 @@ def encode_new(new: New) -> bytes:
     """
     fields = {
         "id": new.queue_id, "arrived": new.arrived, "size": new.size, "crc": f"{new.crc:08x}",
-        **_envelope_fields(new.envelope),
+        **envelope_fields(new.envelope),
     }  # fmt: skip
     try:
         payload = orjson.dumps(fields)
@@ -115,7 +115,8 @@ def encode_new(new: New) -> bytes:
     return _frame(b"NEW ", payload)
 
 
-def _envelope_fields(envelope: Envelope) -> dict[str, Any]:
+def envelope_fields(envelope: Envelope) -> dict[str, Any]:
+    """An envelope for JSON: what has its default is left out, but for the sender and the recipients."""
     fields: dict[str, Any] = {
         "sender": None if envelope.sender is None else str(envelope.sender),
         "recipients": [_recipient_field(recipient) for recipient in envelope.recipients],
@@ -223,13 +224,14 @@ def _new_of(fields: dict[str, Any]) -> New:
     return New(
         queue_id=QueueId(fields["id"]),
         arrived=float(fields["arrived"]),
-        envelope=_envelope_of(fields),
+        envelope=envelope_of(fields),
         size=size,
         crc=int(fields["crc"], 16),
     )
 
 
-def _envelope_of(fields: dict[str, Any]) -> Envelope:
+def envelope_of(fields: dict[str, Any]) -> Envelope:
+    """The opposite. Raises KeyError, ValueError, TypeError, AttributeError, InvalidInput."""
     get = fields.get
     sender, ret, hold_until = fields["sender"], get("ret"), get("hold_until")
     return Envelope(

@@ -17,8 +17,7 @@ from types import TracebackType
 from mailserver.model.errors import NotFound, StorageFailure
 from mailserver.model.ids import QueueId
 from mailserver.net.workers import Workers
-from mailserver.queue.codec import decode_new
-from mailserver.queue.mirror import Entry
+from mailserver.queue.record import New
 from mailserver.queue.spool import Spool
 
 __all__ = ["Contents", "ItemContent"]
@@ -33,24 +32,22 @@ _GONE = "the file is not there"
 class _Shared:
     """What the readers of one message have in common. `fd` is open if there is more than `head`."""
 
-    def __init__(self, queue_id: QueueId, loop: asyncio.AbstractEventLoop) -> None:
-        self.queue_id = queue_id
+    def __init__(self, new: New, start: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.queue_id = new.queue_id
         self.ready: asyncio.Future[None] = loop.create_future()
         self.readers = 0
-        self.size = 0
+        self.size = new.size
         self.head = b""
-        self.crc = 0
-        self.start = 0
+        self.crc = new.crc
+        self.start = start
         self.fd: int | None = None
         #: Why the item is not to be trusted.
         self.damage = ""
         # A reader that was cancelled leaves its read under way: no other file may get its descriptor meanwhile.
         self._lock = threading.Lock()
 
-    def load(self, spool: Spool, entry: Entry) -> None:
+    def load(self, spool: Spool) -> None:
         """In a thread. Raises OSError, StorageFailure."""
-        new = decode_new(entry.new)
-        self.size, self.crc, self.start = new.size, new.crc, entry.start
         try:
             fd = spool.open(self.queue_id)
         except FileNotFoundError:
@@ -129,13 +126,13 @@ class Contents:
         """It has left the queue. Who reads it may go on."""
         self._recent_size -= len(self._recent.pop(queue_id, b""))
 
-    async def acquire(self, queue_id: QueueId, entry: Entry) -> _Shared:
+    async def acquire(self, new: New, start: int) -> _Shared:
         """Raises NotFound, StorageFailure."""
-        shared = self._shared.get(queue_id)
+        shared = self._shared.get(new.queue_id)
         if shared is None:
-            shared = _Shared(queue_id, self._loop)
-            self._load(shared, entry)
-            self._shared[queue_id] = shared
+            shared = _Shared(new, start, self._loop)
+            self._load(shared)
+            self._shared[new.queue_id] = shared
         shared.readers += 1
         try:
             if not shared.ready.done() or shared.ready.exception() is not None:
@@ -168,16 +165,16 @@ class Contents:
             self._failed(error)
             raise StorageFailure("the message in the queue cannot be read", detail=str(error)) from error
 
-    def _load(self, shared: _Shared, entry: Entry) -> None:
+    def _load(self, shared: _Shared) -> None:
         recent = self._recent.get(shared.queue_id)
         if recent is not None:
-            shared.head, shared.size = recent, len(recent)
+            shared.head = recent
             shared.ready.set_result(None)
             return
 
         def work() -> Callable[[], None]:
             try:
-                shared.load(self._spool, entry)
+                shared.load(self._spool)
             except Exception as error:
                 failure: Exception | None = error
             else:
@@ -210,17 +207,17 @@ class Contents:
 
 
 class ItemContent:
-    """`ports.store.ReadableContent`, between entering and leaving."""
+    """`ports.store.ReadableContent`, between entering and leaving. `start` is where it begins in the file."""
 
-    def __init__(self, contents: Contents, queue_id: QueueId, entry: Entry) -> None:
+    def __init__(self, contents: Contents, new: New, start: int) -> None:
         self._contents = contents
-        self._queue_id = queue_id
-        self._entry = entry
+        self._new = new
+        self._start = start
         self._crc = 0
         self._seen = 0
 
     async def __aenter__(self) -> ItemContent:
-        self._shared = await self._contents.acquire(self._queue_id, self._entry)
+        self._shared = await self._contents.acquire(self._new, self._start)
         return self
 
     async def __aexit__(

@@ -27,7 +27,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.queue import QueuedMessage
 from mailserver.ports.store import ReadableContent
 from mailserver.queue.changes import Injection, Removal
-from mailserver.queue.codec import FRAME_SIZE, encode
+from mailserver.queue.codec import encode
 from mailserver.queue.commit import Committer
 from mailserver.queue.content import Contents, ItemContent
 from mailserver.queue.incoming import Incoming, Published, write_whole
@@ -221,7 +221,7 @@ class DiskQueue:
         Raises NotFound, and on entering StorageFailure too. Content that is not what was accepted is never read to its
         end: StorageFailure, and the message is set aside.
         """
-        return ItemContent(self._contents, queue_id, self._mirror[queue_id])
+        return ItemContent(self._contents, self._mirror.item(queue_id).new, self._mirror[queue_id].start)
 
     async def quarantine(self, queue_id: QueueId, reason: str) -> None:
         """Set a message aside for a person to look at: it leaves the queue. Raises NotFound, StorageFailure."""
@@ -294,11 +294,11 @@ class DiskQueue:
 
     def _injected(self, published: Published, whole: bytes) -> None:
         new = published.new
-        entry = Entry(published.head, None, FRAME_SIZE + len(published.head) + new.size)
+        entry = Entry(published.start, published.start + new.size, None)
         self._tails.keep(new.queue_id, entry, published.fd)
         if whole:
             self._contents.keep(new.queue_id, whole)
-        self._mirror.add(entry, Item(new=new, recipients=beginning(new)), live=True)
+        self._mirror.add(entry, Item(new=new, recipients=beginning(new)))
 
     def _failure(self, error: Exception) -> Exception:
         if isinstance(error, OSError):

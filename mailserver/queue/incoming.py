@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mailserver.model.errors import StorageFailure
 from mailserver.net.files import write_all
-from mailserver.queue.codec import FRAME_SIZE, encode_new
+from mailserver.queue.codec import encode_new
 from mailserver.queue.record import New
 from mailserver.queue.spool import Spool, write_at
 
@@ -19,10 +19,10 @@ __all__ = ["Incoming", "Published", "write_whole"]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An item whose name is not durable yet: NEW with its CRC, the payload of its record, and the file, still open."""
+    """An item whose name is not durable yet: NEW with its CRC, where the content begins, and the file, still open."""
 
     new: New
-    head: bytes
+    start: int
     fd: int
 
 
@@ -41,7 +41,7 @@ def write_whole(spool: Spool, new: New, content: bytes) -> Published:
     except BaseException:
         os.close(fd)
         raise
-    return Published(new, frame[FRAME_SIZE:], fd)
+    return Published(new, len(frame), fd)
 
 
 class Incoming:
@@ -103,7 +103,7 @@ class Incoming:
             self._spool.discard(new.queue_id)
             raise
         self._spool.publish(new.queue_id, fd)
-        return Published(new, frame[FRAME_SIZE:], fd)
+        return Published(new, len(frame), fd)
 
     def abort(self) -> Callable[[], None]:
         """Throw away what was written. Returns nothing to be done."""

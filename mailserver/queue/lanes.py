@@ -34,8 +34,8 @@ class Lane:
     """The lane of one destination. Times are monotonic seconds."""
 
     __slots__ = (
-        "_epoch", "_limit", "_most", "_pause", "_pushed_back", "destination", "failures", "lines", "parked",
-        "paused_until", "reason", "running", "waiting",
+        "_epoch", "_in_hand", "_limit", "_most", "_pause", "_pushed_back", "destination", "failures", "lines", "parked",
+        "paused_until", "reason", "waiting",
     )  # fmt: skip
 
     def __init__(self, destination: Destination, most: int, pause: float = SHORTEST_PAUSE) -> None:
@@ -46,8 +46,8 @@ class Lane:
         self.waiting = 0
         self.lines: dict[Sender, Line] = {}
         self.parked: tuple[OrderedDict[Line, None], OrderedDict[Line, None]] = (OrderedDict(), OrderedDict())
-        #: Attempts in hand.
-        self.running = 0
+        #: Attempts in hand, and the epoch in which each began.
+        self._in_hand: dict[Unit, int] = {}
         #: None while it is open or probing.
         self.paused_until: float | None = None
         #: Changes for the worse in a row.
@@ -60,6 +60,11 @@ class Lane:
         self._limit = float(most if destination.local else min(FIRST_LIMIT, most))
         self._pushed_back = False
         self._epoch = 0
+
+    @property
+    def running(self) -> int:
+        """Attempts in hand."""
+        return len(self._in_hand)
 
     @property
     def limit(self) -> int:
@@ -83,13 +88,11 @@ class Lane:
 
     def begin(self, unit: Unit) -> None:
         """Its attempt begins now."""
-        self.running += 1
-        unit.epoch = self._epoch
+        self._in_hand[unit] = self._epoch
 
     def end(self, unit: Unit, feedback: Feedback, retry_after: float, now: float, chance: random.Random) -> None:
         """An attempt has ended."""
-        self.running -= 1
-        if unit.epoch != self._epoch or self.destination.local:
+        if self._in_hand.pop(unit) != self._epoch or self.destination.local:
             return
         if feedback is Feedback.FINE:
             self.failures = 0

@@ -1,7 +1,7 @@
 """What is in the queue, in memory: everything that is durable, nothing that is not. Only touched on the event loop.
 
-An item takes some 400 octets here while it waits; the few that something happens to are kept as the values that they
-are, so that a message which is sent at once is never decoded.
+An item takes some 300 octets here while it waits (`packing.py`); the few that something happens to are kept as the
+values that they are, so that a message which is sent at once is never packed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import structlog
 from mailserver.model.errors import NotFound
 from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.queue import QueuedMessage
-from mailserver.queue.codec import FRAME_SIZE, decode_new
+from mailserver.queue.packing import pack, unpack
 from mailserver.queue.record import Record
-from mailserver.queue.state import Item, apply, pack, unpack
+from mailserver.queue.state import Item, apply
 
 __all__ = ["Entry", "Mirror", "decoded", "listed"]
 
@@ -31,27 +31,20 @@ _MAX_LIVE = 512
 
 
 class Entry:
-    """One item as it is kept: `new` is the payload of NEW, `states` as `state.pack` gives them, `end` the file's."""
+    """One item as it is kept: where its content begins in the file, where the file ends, and the item, packed; None
+    while it is kept as it is."""
 
-    __slots__ = ("end", "new", "states")
+    __slots__ = ("end", "packed", "start")
 
-    def __init__(self, new: bytes, states: bytes | None, end: int) -> None:
-        self.new = new
-        self.states = states
+    def __init__(self, start: int, end: int, packed: bytes | None) -> None:
+        self.start = start
         self.end = end
-
-    @property
-    def start(self) -> int:
-        """Where the content begins in the file."""
-        return FRAME_SIZE + len(self.new)
+        self.packed = packed
 
 
-def decoded(kept: Item | tuple[bytes, bytes | None]) -> Item:
-    """The item, from `new` and `states` of an Entry."""
-    if isinstance(kept, Item):
-        return kept
-    new = decode_new(kept[0])
-    return Item(new=new, recipients=unpack(kept[1], new))
+def decoded(kept: Item | tuple[QueueId, bytes]) -> Item:
+    """The item, from what `Mirror.snapshot` has of it."""
+    return kept if isinstance(kept, Item) else unpack(*kept)
 
 
 class _Watcher:
@@ -93,21 +86,21 @@ class Mirror:
 
     def item(self, queue_id: QueueId) -> Item:
         """As it is now. Raises NotFound."""
-        if (item := self._live.get(queue_id)) is not None:
-            return item
-        entry = self[queue_id]
-        return decoded((entry.new, entry.states))
+        packed = self[queue_id].packed
+        return self._live[queue_id] if packed is None else unpack(queue_id, packed)
 
-    def snapshot(self) -> list[Item | tuple[bytes, bytes | None]]:
+    def snapshot(self) -> list[Item | tuple[QueueId, bytes]]:
         """All items as they are now, for `decoded` in another thread."""
-        get = self._live.get
-        return [get(queue_id) or (entry.new, entry.states) for queue_id, entry in self._entries.items()]
+        return [
+            self._live[queue_id] if entry.packed is None else (queue_id, entry.packed)
+            for queue_id, entry in self._entries.items()
+        ]
 
-    def add(self, entry: Entry, item: Item, *, live: bool) -> None:
-        """It is durable; whoever watches is told. `live`: something will happen to it soon."""
+    def add(self, entry: Entry, item: Item) -> None:
+        """It is durable; whoever watches is told. An entry that is not packed: something will happen to it soon."""
         self._entries[item.queue_id] = entry
         self._count_held(item)
-        if live:
+        if entry.packed is None:
             self._keep(item)
         self._tell(self._watchers, item)
 
@@ -182,9 +175,10 @@ class Mirror:
         live = self._live
         live.pop(item.queue_id, None)
         live[item.queue_id] = item
+        self._entries[item.queue_id].packed = None
         if len(live) > _MAX_LIVE:
             oldest = live.pop(next(iter(live)))
-            self._entries[oldest.queue_id].states = pack(oldest.recipients, oldest.new)
+            self._entries[oldest.queue_id].packed = pack(oldest)
 
     def _tell(self, watchers: Iterable[_Watcher], item: Item) -> None:
         for watcher in list(watchers):

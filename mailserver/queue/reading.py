@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mailserver.model.ids import QueueId
-from mailserver.queue.codec import FRAME_SIZE, Damaged, Incomplete, read_new, read_tail
+from mailserver.queue.codec import Damaged, Incomplete, read_new, read_tail
+from mailserver.queue.packing import pack
 from mailserver.queue.record import New
 from mailserver.queue.spool import Spool
-from mailserver.queue.state import Item, apply, beginning, pack
+from mailserver.queue.state import Item, apply, beginning
 
 __all__ = ["Found", "SetAside", "Unreadable", "check_all", "clean", "names", "read_items"]
 
@@ -28,14 +29,12 @@ _MAX_TAIL = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A sound item. `cut` octets behind its `end` are a torn append.
-
-    `head` is the payload of NEW, `states` are those of `item`, packed.
-    """
+    """A sound item, and the same `packed`; its content begins at `start`. `cut` octets behind its `end` are a torn
+    append."""
 
     item: Item
-    head: bytes
-    states: bytes | None
+    packed: bytes
+    start: int
     end: int
     cut: int
 
@@ -125,11 +124,10 @@ def _read(spool: Spool, name: str) -> Found:
         tail = begun[end:] if len(begun) >= size else os.pread(fd, size - end, end) if size > end else b""
         records, sound = read_tail(tail)
         item = Item(new=new, recipients=apply(beginning(new), records))
-        states = pack(item.recipients, new) if records else None
         if len(tail) > sound:
             _cut(spool, QueueId(name), end + sound)
         cut = len(tail) - sound
-        return Found(item=item, head=begun[FRAME_SIZE:start], states=states, end=end + sound, cut=cut)
+        return Found(item=item, packed=pack(item), start=start, end=end + sound, cut=cut)
     finally:
         os.close(fd)
 

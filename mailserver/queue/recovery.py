@@ -80,4 +80,4 @@ class Recovery:
             _log.warning("queue.torn_record_cut", queue_id=item.queue_id, octets=outcome.cut)
         if doubtful := sum(state.doubtful for state in item.recipients):
             _log.warning("queue.possible_duplicate", queue_id=item.queue_id, recipients=doubtful)
-        self._mirror.add(Entry(outcome.head, outcome.states, outcome.end), item, live=False)
+        self._mirror.add(Entry(outcome.start, outcome.end, outcome.packed), item)

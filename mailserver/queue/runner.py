@@ -28,6 +28,7 @@ from mailserver.queue.attempt import DROPPED, FAULT, Ended, expired, job_for
 from mailserver.queue.disk import DiskQueue
 from mailserver.queue.lanes import SHORTEST_PAUSE
 from mailserver.queue.record import Dot, Fail, Told
+from mailserver.queue.reminders import MINUTE
 from mailserver.queue.schedule import Schedule, parked
 from mailserver.queue.settings import QueueSettings
 from mailserver.queue.settling import Settler
@@ -350,8 +351,12 @@ class QueueRunner:
         expires = max(unit.expires for unit in units)
         if now < expires:
             notice = self.timetable.delay_notice(expires)
+            ahead = expires if notice is None or notice <= now else notice
+            self.schedule.remind_about(queue_id, ahead)
+            if ahead - now <= MINUTE:
+                # It was named in the minute before.
+                return
             late = notice is not None and notice <= now and not self.schedule.held(queue_id)
-            self.schedule.remind(queue_id, expires)
             self._spawn(self._arrivals.conclude(queue_id, late=late))
             return
         for unit in units:

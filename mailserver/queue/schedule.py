@@ -24,6 +24,7 @@ from mailserver.model.delivery import Destination, Feedback
 from mailserver.model.ids import QueueId
 from mailserver.queue.fairness import FairQueue
 from mailserver.queue.lanes import SHORTEST_PAUSE, Lane
+from mailserver.queue.reminders import Reminders
 from mailserver.queue.turns import Turns
 from mailserver.queue.unit import UNDER_WAY, Stage, Unit
 
@@ -45,13 +46,14 @@ class Schedule:
         self._concurrency = concurrency
         self._pause = pause
         self._chance = chance
-        self._units: dict[QueueId, tuple[Unit, ...]] = {}
+        #: The unit of a message, or its units.
+        self._units: dict[QueueId, Unit | tuple[Unit, ...]] = {}
         #: Until when messages are held; None: until they are released.
         self._held: dict[QueueId, float | None] = {}
-        self._serial = 0
-        self._times: list[tuple[float, int, Unit]] = []
+        self._pause_number = 0
+        self._times: list[tuple[float, Unit]] = []
         self._stale = 0
-        self._reminders: list[tuple[float, QueueId]] = []
+        self._reminders = Reminders(self._units)
         self._ready: FairQueue[Unit] = FairQueue()
         self._lanes: dict[Destination, Lane] = {}
         self._pauses: list[tuple[float, int, Lane]] = []
@@ -68,7 +70,8 @@ class Schedule:
 
     def units(self, queue_id: QueueId) -> tuple[Unit, ...]:
         """The units of a message; none when it is not here."""
-        return self._units.get(queue_id, ())
+        found = self._units.get(queue_id, ())
+        return (found,) if isinstance(found, Unit) else found
 
     @property
     def connected(self) -> int:
@@ -79,7 +82,7 @@ class Schedule:
         """Is nothing of it under way: does all of it wait for a time, a person, or a destination that is paused?"""
         return all(
             unit.stage in (Stage.WAITING, Stage.HELD) or parked(unit)
-            for unit in self._units.get(queue_id, ())
+            for unit in self.units(queue_id)
         )
 
     def held(self, queue_id: QueueId) -> bool:
@@ -98,28 +101,32 @@ class Schedule:
     ) -> Unit:  # fmt: skip
         """Recipients of a message, due at a time. `ours`: `sender` is an account. `expires` is kept for the caller."""
         unit = Unit(queue_id, positions, sender, attempts, expires, ours=ours)
-        self._units[queue_id] = (*self._units.get(queue_id, ()), unit)
+        self._units[queue_id] = (*self.units(queue_id), unit) if queue_id in self._units else unit
         self._set_time(unit, due)
         return unit
 
     def remind(self, queue_id: QueueId, when: float) -> None:
         """Let `advance` name this message at a time, if it is still here then."""
-        heapq.heappush(self._reminders, (when, queue_id))
-        if len(self._reminders) > 2 * len(self._units) + _SWEEP:
-            self._reminders = [entry for entry in self._reminders if entry[1] in self._units]
-            heapq.heapify(self._reminders)
+        self._reminders.at(queue_id, when)
+        self._reminders.sweep(len(self._units))
+
+    def remind_about(self, queue_id: QueueId, when: float) -> None:
+        """As `remind`, for what is far away and what there is much of: up to a minute too early."""
+        self._reminders.about(queue_id, when)
+        self._reminders.sweep(len(self._units))
 
     def forget(self, queue_id: QueueId) -> None:
         """Nothing of this message is to be done any more; attempts in hand still end with `ended`."""
-        for unit in self._units.pop(queue_id, ()):
+        for unit in self.units(queue_id):
             self._take_out(unit)
+        self._units.pop(queue_id, None)
         self._held.pop(queue_id, None)
 
     def take_away(self, unit: Unit) -> None:
         """As `forget`, for one unit; those of the message that remain go on."""
-        rest = tuple(other for other in self._units.get(unit.queue_id, ()) if other is not unit)
+        rest = tuple(other for other in self.units(unit.queue_id) if other is not unit)
         if rest:
-            self._units[unit.queue_id] = rest
+            self._units[unit.queue_id] = rest if len(rest) > 1 else rest[0]
         else:
             self.forget(unit.queue_id)
         self._take_out(unit)
@@ -130,30 +137,31 @@ class Schedule:
 
     def wait(self, unit: Unit, due: float) -> None:
         """Try these recipients again at a time (a unit that is in nobody's hands)."""
-        if unit.stage is Stage.GONE and unit in self._units.get(unit.queue_id, ()):
+        if unit.stage is Stage.GONE and unit in self.units(unit.queue_id):
             self._set_time(unit, due)
 
     # Time
 
     def next_time(self) -> float | None:
         """When `advance` will have something to do; perhaps too early, never too late."""
-        heaps = (self._times, self._reminders, self._pauses)
-        return min((heap[0][0] for heap in heaps if heap), default=None)
+        times = [heap[0][0] for heap in (self._times, self._pauses) if heap]
+        reminded = self._reminders.next_time()
+        return min(times if reminded is None else (*times, reminded), default=None)
 
     def advance(self, now: float) -> list[QueueId]:
         """Make ready what is due and open lanes whose pause is over; the messages that are to be remembered now.
 
         If much is due this is a part of it, and `next_time` stays in the past.
         """
-        times, pauses, reminders = self._times, self._pauses, self._reminders
+        times, pauses = self._times, self._pauses
         left = _AT_ONCE
         while times and times[0][0] <= now and left:
             left -= 1
-            _, serial, unit = heapq.heappop(times)
-            if unit.serial != serial:
+            due, unit = heapq.heappop(times)
+            if unit.due != due:
                 self._stale -= 1
                 continue
-            unit.serial = 0
+            unit.due = None
             if unit.stage is Stage.HELD:
                 self._held.pop(unit.queue_id, None)
             unit.stage = Stage.READY
@@ -162,12 +170,7 @@ class Schedule:
             until, _, lane = heapq.heappop(pauses)
             if lane.paused_until == until:
                 self._open(lane)
-        found: dict[QueueId, None] = {}
-        while reminders and reminders[0][0] <= now and len(found) < _AT_ONCE:
-            queue_id = heapq.heappop(reminders)[1]
-            if queue_id in self._units:
-                found[queue_id] = None
-        return list(found)
+        return self._reminders.due(now, _AT_ONCE)
 
     # The way to an attempt
 
@@ -197,9 +200,8 @@ class Schedule:
         for destination, positions in more:
             part = Unit(unit.queue_id, positions, unit.sender, unit.attempts, unit.expires, ours=unit.ours)
             units.append((part, destination))
-        self._units[unit.queue_id] = (
-            *(other for other in self._units[unit.queue_id] if other is not unit), *(part for part, _ in units),
-        )  # fmt: skip
+        whole = (*(other for other in self.units(unit.queue_id) if other is not unit), *(part for part, _ in units))
+        self._units[unit.queue_id] = whole if len(whole) > 1 else whole[0]
         aside = None
         for part, destination in units:
             if destination is None:
@@ -232,8 +234,8 @@ class Schedule:
         was_paused = lane.paused_until
         lane.end(unit, feedback, retry_after, now, self._chance)
         if lane.paused_until is not None and lane.paused_until != was_paused:
-            self._serial += 1
-            heapq.heappush(self._pauses, (lane.paused_until, self._serial, lane))
+            self._pause_number += 1
+            heapq.heappush(self._pauses, (lane.paused_until, self._pause_number, lane))
         turns.offer(lane)
         self._let_go(lane)
 
@@ -244,7 +246,7 @@ class Schedule:
         if queue_id not in self._units:
             return
         self._held[queue_id] = until
-        for unit in self._units[queue_id]:
+        for unit in self.units(queue_id):
             if unit.stage not in UNDER_WAY:
                 self._take_out(unit)
                 self._set_time(unit, None)
@@ -259,7 +261,7 @@ class Schedule:
         """Another time for all that is not under way; of a held message, nothing changes."""
         if queue_id in self._held:
             return
-        for unit in self._units.get(queue_id, ()):
+        for unit in self.units(queue_id):
             if unit.stage not in UNDER_WAY:
                 self._take_out(unit)
                 self._set_time(unit, due)
@@ -279,9 +281,8 @@ class Schedule:
             unit.stage, due = Stage.HELD, self._held[unit.queue_id]
         if due is None:
             return
-        self._serial += 1
-        unit.serial = self._serial
-        heapq.heappush(self._times, (due, self._serial, unit))
+        unit.due = due
+        heapq.heappush(self._times, (due, unit))
 
     def _take_out(self, unit: Unit) -> None:
         """Out of whatever it waits in."""
@@ -291,11 +292,12 @@ class Schedule:
             lane, unit.lane = unit.lane, None
             self._turns(lane).remove(unit, lane)
             self._let_go(lane)
-        if unit.serial:
-            unit.serial = 0
+        if unit.due is not None:
+            unit.due = None
             self._stale += 1
             if self._stale > _SWEEP and self._stale > len(self._times) // 2:
-                self._times = [entry for entry in self._times if entry[2].serial == entry[1]]
+                # Two entries of a unit may be of one time.
+                self._times = list(dict.fromkeys(entry for entry in self._times if entry[1].due == entry[0]))
                 heapq.heapify(self._times)
                 self._stale = 0
         if unit.stage is not Stage.RUNNING:

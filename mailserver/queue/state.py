@@ -1,9 +1,4 @@
-"""What the records of a message add up to: its `Item`. No I/O.
-
-The queue keeps a hundred thousand of these in memory, so what it keeps is bytes: the payload of NEW, and the states of
-the recipients as `pack` gives them, nothing at all where all are at their beginning. An `Item` is made when one is
-asked for.
-"""
+"""What the records of a message add up to: its `Item`. No I/O. How it is kept in memory is in `packing.py`."""
 
 from __future__ import annotations
 
@@ -12,16 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
-from mailserver.model.delivery import Outcome, Result, Success
+from mailserver.model.delivery import Outcome, Result
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
 from mailserver.ports.reports import Action
-from mailserver.queue.codec import Damaged, storable
+from mailserver.queue.codec import Damaged
 from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
 
-__all__ = ["Item", "RecipientState", "apply", "beginning", "pack", "unpack"]
+__all__ = ["Item", "RecipientState", "apply", "beginning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,70 +128,3 @@ _CHANGES: dict[type[Record], Callable[[RecipientState, Any], RecipientState]] = 
     Try: _attempted, Done: _attempted, Fail: _attempted, Dot: _about_to_end, Hold: _held, Free: _freed,
     Plan: _planned, Told: _told,
 }  # fmt: skip
-
-
-def pack(states: Sequence[RecipientState], new: New) -> bytes | None:
-    """The states as bytes for `unpack`; None if nothing was done yet."""
-    start = beginning(new)
-    pairs = zip(states, start, strict=True)
-    fields = [None if state is first or state == first else _fields(state) for state, first in pairs]
-    if not any(fields):
-        return None
-    packed = orjson.dumps(fields)
-    # A copy: what orjson returns keeps the room (1 KiB and more) in which it was made.
-    return memoryview(packed).tobytes()
-
-
-def unpack(packed: bytes | None, new: New) -> tuple[RecipientState, ...]:
-    """The opposite."""
-    states = beginning(new)
-    if packed is None:
-        return states
-    return tuple(
-        first if fields is None else _state(fields) for first, fields in zip(states, orjson.loads(packed), strict=True)
-    )
-
-
-def _fields(state: RecipientState) -> list[Any]:
-    result = state.result
-    return [
-        state.attempts, state.next_attempt, None if math.isinf(state.held_until) else state.held_until,
-        state.doubtful, state.at, None if result is None else _result_fields(result),
-        [(action.value, report_id) for action, report_id in state.told],
-    ]  # fmt: skip
-
-
-def _state(fields: list[Any]) -> RecipientState:
-    attempts, next_attempt, held_until, doubtful, at, result, told = fields
-    return RecipientState(
-        attempts=attempts,
-        next_attempt=next_attempt,
-        held_until=math.inf if held_until is None else held_until,
-        doubtful=doubtful,
-        at=at,
-        result=None if result is None else _result_of(*result),
-        told=tuple((Action(action), report_id) for action, report_id in told),
-    )
-
-
-def _result_fields(result: Result) -> list[Any]:
-    """Without names, and without what is not known at the end: there may be a hundred thousand."""
-    fields = [
-        result.outcome.value, result.status, storable(result.reply), result.code, storable(result.remote),
-        storable(result.address), storable(result.tls), storable(result.policy), result.success.value,
-    ]  # fmt: skip
-    if result.success is Success.RELAYED:
-        fields.pop()
-        while not fields[-1]:
-            fields.pop()
-    return fields
-
-
-def _result_of(
-    outcome: str, status: str = "", reply: str = "", code: int = 0, remote: str = "", address: str = "", tls: str = "",
-    policy: str = "", success: str = Success.RELAYED.value,
-) -> Result:  # fmt: skip
-    return Result(
-        outcome=Outcome(outcome), status=status, reply=reply, code=code, remote=remote, address=address, tls=tls,
-        policy=policy, success=Success(success),
-    )  # fmt: skip

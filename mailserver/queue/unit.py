@@ -37,7 +37,7 @@ class Unit:
     """`positions` are those of the recipients in the envelope; `attempts` is how many were made for them; `expires`
     (monotonic seconds) when to give up. `sender` is whose turns it uses; `ours`: that is an account, not a stranger."""
 
-    __slots__ = ("attempts", "epoch", "expires", "lane", "ours", "positions", "queue_id", "sender", "serial", "stage")
+    __slots__ = ("attempts", "due", "expires", "lane", "ours", "positions", "queue_id", "sender", "stage")
 
     def __init__(
         self, queue_id: QueueId, positions: tuple[int, ...], sender: str, attempts: int, expires: float, *, ours: bool
@@ -50,7 +50,9 @@ class Unit:
         self.expires = expires
         self.stage = Stage.GONE
         self.lane: Lane | None = None
-        #: Its entry in the heap, if one of several is the right one.
-        self.serial = 0
-        #: The lane's, when the attempt began.
-        self.epoch = 0
+        #: Its time, while it waits for one: of several entries in the heap the one with this is the right one.
+        self.due: float | None = None
+
+    def __lt__(self, other: Unit) -> bool:
+        """Of two that are due at one time, the message that came first."""
+        return self.queue_id < other.queue_id

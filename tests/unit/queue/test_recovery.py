@@ -252,7 +252,7 @@ async def test_memory_is_well_below_one_kilobyte_an_item(root: Path, clock: Fake
             assert len(list(queue.items())) == 2000
     finally:
         tracemalloc.stop()
-    assert used / 2000 < (700 if tried else 550), "the scheduler needs the rest of a kilobyte"
+    assert used / 2000 < (480 if tried else 360), "the scheduler needs the rest of a kilobyte"
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -324,6 +324,49 @@ def test_reminders_are_for_what_is_still_here() -> None:
     assert schedule.advance(12.0) == []
 
 
+def test_what_is_far_away_is_named_in_the_minute_before() -> None:
+    schedule = make()
+    add(schedule, 6, due=1e6)
+    for number, when in enumerate((130.0, 179.9, 180.0, 5000.0, 125.0)):
+        schedule.remind_about(QueueId(f"a{number}"), when)
+    schedule.forget(QueueId("a4"))
+    assert schedule.advance(119.9) == []
+    assert schedule.next_time() == 120.0
+    assert set(schedule.advance(120.0)) == {QueueId("a0"), QueueId("a1")}
+    # Whoever was named too early says it again, and is named at the time.
+    schedule.remind_about(QueueId("a0"), 130.0)
+    assert schedule.advance(129.9) == [] and schedule.next_time() == 130.0
+    assert schedule.advance(130.0) == [QueueId("a0")]
+    assert schedule.advance(4979.9) == [QueueId("a2")]
+    assert schedule.next_time() == 4980.0
+
+
+def test_of_many_reminders_only_some_come_at_once() -> None:
+    schedule = make()
+    add(schedule, 5000, due=1e6)
+    for number in range(5000):
+        schedule.remind_about(QueueId(f"a{number}"), 100.0)
+    named = []
+    while (due := schedule.next_time()) is not None and due <= 70.0:
+        named.append(schedule.advance(70.0))
+    assert max(map(len, named)) <= 2000 and len(set().union(*named)) == 5000
+
+
+def test_reminders_of_what_has_left_are_forgotten() -> None:
+    """A message that is sent at once leaves nothing behind for the hours until it would have been late."""
+    schedule = make()
+    add(schedule, 10, "stays", due=1e6)
+    schedule.remind_about(QueueId("stays1"), 14_400.0)
+    for number in range(20_000):
+        add(schedule, 1, "a", first=number, due=0.0)
+        schedule.remind_about(QueueId(f"a{number}"), 14_400.0 + number % 100)
+        schedule.remind(QueueId(f"a{number}"), 14_400.0)
+        schedule.forget(QueueId(f"a{number}"))
+    kept = schedule._reminders
+    assert sum(map(len, kept._minutes.values())) + len(kept._exact) < 2000
+    assert QueueId("stays1") in schedule.advance(14_400.0)
+
+
 def test_another_time_leaves_no_heap_of_old_ones() -> None:
     schedule = make()
     add(schedule, 1000, due=10_000)
@@ -345,6 +388,7 @@ def test_the_work_for_a_message_does_not_depend_on_how_many_wait(feedback: Feedb
         add(schedule, waiting, "w", due=1e6)
         for number in range(waiting):
             schedule.remind(QueueId(f"w{number}"), 1e6)
+            schedule.remind_about(QueueId(f"w{number}"), 1e6)
         add(schedule, waiting, "l")
         advance_all(schedule, 0)
         route_all(schedule, OTHER)
@@ -380,8 +424,8 @@ def test_a_hundred_thousand_messages_fit_into_half_a_kilobyte_each() -> None:
     try:
         for name in names:
             schedule.add(name, (0,), "sender@example.test", due=float(len(schedule)), expires=1e9)
-            schedule.remind(name, 1e6)
+            schedule.remind_about(name, 1e6)
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert used / len(names) < 420
+    assert used / len(names) < 280

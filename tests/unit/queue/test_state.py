@@ -4,8 +4,6 @@ import math
 import zlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
@@ -14,7 +12,7 @@ from mailserver.model.ids import QueueId
 from mailserver.ports.reports import Action
 from mailserver.queue.codec import Damaged
 from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
-from mailserver.queue.state import Item, RecipientState, apply, beginning, pack, unpack
+from mailserver.queue.state import Item, apply, beginning
 
 LATER = Result(outcome=Outcome.DEFERRED, status="4.2.0", reply="450 later", code=450, remote="mx.x.test")
 SENT = Result(outcome=Outcome.DELIVERED, status="2.0.0", reply="250 ok", code=250, success=Success.PASSED_ON)
@@ -83,29 +81,3 @@ def test_a_hold_is_longer_than_a_plan_and_ends_with_free() -> None:
 def test_a_recipient_that_is_not_there_is_damage(position: int) -> None:
     with pytest.raises(Damaged):
         apply(beginning(simple()), [Dot(at=1.0, recipients=(position,))])
-
-
-STATES = st.builds(
-    RecipientState,
-    attempts=st.integers(0, 100),
-    next_attempt=st.floats(0, 4e9),
-    held_until=st.floats(0, 4e9) | st.just(math.inf),
-    doubtful=st.booleans(),
-    at=st.floats(0, 4e9),
-    result=st.none() | st.sampled_from([LATER, SENT, NO]),
-    told=st.lists(
-        st.tuples(st.sampled_from(Action), st.none() | st.just(QueueId("0123456789abcdeg"))), max_size=2
-    ).map(tuple),
-)
-
-
-@given(st.lists(STATES | st.just(RecipientState(held_until=7.0)), min_size=3, max_size=3))
-def test_packed_states_are_the_same_states(states: list[RecipientState]) -> None:
-    new = simple(hold_until=7.0)
-    assert unpack(pack(states, new), new) == tuple(states)
-
-
-def test_nothing_done_takes_no_room() -> None:
-    new = simple(hold_until=7.0)
-    assert pack(beginning(new), new) is None
-    assert unpack(None, new) == beginning(new)
