@@ -46,6 +46,7 @@ from mailserver.mime.compose import message as compose_message
 from mailserver.mime.compose import phrase
 from mailserver.mime.dates import format_date
 from mailserver.mime.dkim.canonical import BodyHash as DkimBodyHash
+from mailserver.mime.dkim.chain import Chain as ArcChain
 from mailserver.mime.dkim.signing import Signable as DkimSignable
 from mailserver.mime.dkim.signing import author_domain
 from mailserver.mime.dkim.signing import public_record as dkim_record
@@ -156,6 +157,7 @@ __all__ = [
     "AlreadyExists",
     "Answer",
     "AppPassword",
+    "ArcChain",
     "Argument",
     "Attempted",
     "AuthResult",

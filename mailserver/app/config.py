@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = [
-    "rate_limit", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify", "dkim", "dane",
+    "rate_limit", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify", "arc", "dkim", "dane",
     "mta_sts", "tlsrpt", "junk", "history",
 ]  # fmt: skip
 

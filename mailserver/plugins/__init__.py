@@ -8,6 +8,7 @@ from mailserver.api import Plugin, Settings
 from mailserver.plugins import (
     accounts,
     aliases,
+    arc,
     dane,
     dkim,
     dkim_verify,
@@ -36,6 +37,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         accounts.plugin,
         aliases.plugin,
         dkim_verify.plugin,
+        arc.plugin,
         dkim.plugin,
         dane.plugin,
         mta_sts.plugin,

@@ -10,7 +10,7 @@ from tests.conftest import DaemonMaker
 from tests.helpers.authentication import PROXY, deliver, inbox, results
 from tests.helpers.daemon import Daemon
 from tests.helpers.dns import DnsServer
-from tests.helpers.signing import signer
+from tests.helpers.signing import seal, signer
 
 RSA = signer()
 ED = signer("ed25519", domain="list.test")
@@ -61,3 +61,20 @@ def test_l08_one_signature_that_comes_again(server: Daemon) -> None:
     flagged = ["The very same signed message was sent to" in each for each in told]
     assert flagged == [False, False, False, True, True], told[-1]
     assert "4 recipients here" in told[3] and "Do not take it for a message to you" in told[3]
+
+
+def test_l12_an_unknown_sealer_is_not_heard(make_daemon: DaemonMaker, names: DnsServer) -> None:
+    settings = {
+        "smtp": PROXY, "dns": f'servers = ["{names.endpoint}"]', "plugins.arc": 'trusted_sealers = ["list.test"]',
+    }  # fmt: skip
+    with make_daemon(settings=settings) as daemon:
+        for by in (RSA, ED):
+            sealed = seal(MAIL, by, 1, results="dmarc=pass header.from=signer.test")
+            assert deliver(daemon, sealed).code == 250
+        broken = seal(MAIL, ED, 1).replace(b"Hello", b"Hullo")
+        assert deliver(daemon, broken).code == 250
+        unknown, known, wrong = [results(each) for each in inbox(daemon, count=3)]
+        assert "arc=pass header.oldest-pass=0 header.d=signer.test smtp.remote-ip=192.0.2.66" in unknown
+        assert "policy." not in unknown.partition("arc=")[2]
+        assert "policy.sealer=list.test policy.dmarc=pass policy.dmarc-from=signer.test" in known
+        assert 'arc=fail reason="message signature: the body is not as it was signed" smtp.remote-ip=' in wrong

@@ -70,6 +70,8 @@ def read_dkim_signature(tags: Tags | None, now: float) -> Signature:
     found = _read_covering(tags, now)
     if b"dns/txt" not in names_of(tags.get(b"q", b"dns/txt")):
         raise Unverifiable(NEUTRAL, "the key is not in DNS")
+    if not all(found.names):
+        raise Unverifiable(PERMERROR, "the list of signed fields (h=) is not valid")
     if b"from" not in found.names:
         raise Unverifiable(PERMERROR, "the author (From) is not signed")
     if not (found.identity == found.domain or found.identity.endswith("." + found.domain)):
@@ -78,8 +80,12 @@ def read_dkim_signature(tags: Tags | None, now: float) -> Signature:
 
 
 def read_message_signature(tags: Tags, now: float) -> Signature:
-    """An ARC-Message-Signature (RFC 8617 §4.1.2): v= is ignored, and i= is the instance. Raises Unverifiable."""
-    found = _read_covering({name: value for name, value in tags.items() if name != b"i"}, now)
+    """An ARC-Message-Signature (RFC 8617 §4.1.2): v= is ignored, i= is the instance, and there may be signatures that
+    cover no field at all. Raises Unverifiable."""
+    # Without c= the RFC leaves it at DKIM's simple/simple; the sealers that leave it out, and the protocol's own test
+    # suite, mean relaxed/relaxed, the only form of the first drafts.
+    given = {b"c": b"relaxed/relaxed", **tags}
+    found = _read_covering({name: value for name, value in given.items() if name != b"i"}, now)
     if b"arc-seal" in found.names:
         raise Unverifiable(PERMERROR, "a message signature must not cover seals")
     return found
@@ -127,9 +133,7 @@ def _read_covering(tags: Tags, now: float) -> Signature:
     kind = _kind(_needed(tags, b"a"))
     domain = _domain(_needed(tags, b"d"))
     selector = _selector(_needed(tags, b"s"), domain)
-    names = tuple(names_of(_needed(tags, b"h")))
-    if not all(names):
-        raise Unverifiable(PERMERROR, "the list of signed fields (h=) is not valid")
+    names = tuple(names_of(_present(tags, b"h")))
     if len(names) > _MOST_NAMES:
         raise Unverifiable(PERMERROR, f"more than {_MOST_NAMES} fields are signed")
     relaxed_header, relaxed_body = _forms(tags.get(b"c", b"simple/simple"))
@@ -145,9 +149,16 @@ def _read_covering(tags: Tags, now: float) -> Signature:
     )  # fmt: skip
 
 
-def _needed(tags: Tags, name: bytes) -> bytes:
-    if not (value := tags.get(name, b"")):
+def _present(tags: Tags, name: bytes) -> bytes:
+    value = tags.get(name)
+    if value is None:
         raise Unverifiable(PERMERROR, f"the signature has no {name.decode('ascii')}=")
+    return value
+
+
+def _needed(tags: Tags, name: bytes) -> bytes:
+    if not (value := _present(tags, name)):
+        raise Unverifiable(PERMERROR, f"{name.decode('ascii')}= of the signature is empty")
     return value
 
 

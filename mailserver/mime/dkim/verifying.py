@@ -105,13 +105,10 @@ class Verification:
     def _result(self, candidate: _Candidate, bodies: BodyDigests) -> AuthResult:
         signature, key = candidate.signature, candidate.key
         outcome = candidate.outcome
-        if outcome is None and signature is not None and key is not None:
-            outcome = body_outcome(signature, key, bodies)
         if outcome is None:
-            outcome = Outcome(NEUTRAL, "it was not examined")
-        if key is not None and key.testing and outcome.result in (FAIL, PERMERROR):
-            # RFC 6376 §3.6.1, t=y.
-            outcome = Outcome(NEUTRAL, f"{outcome.reason}; the domain only tries DKIM out")
+            outcome = body_outcome(signature, bodies) if signature else Outcome(NEUTRAL, "it was not examined")
+        if key is not None:
+            outcome = _with_remarks(outcome, key)
         return AuthResult(
             method="dkim", result=outcome.result, reason=outcome.reason, properties=candidate.properties
         )
@@ -142,19 +139,28 @@ def verify_header(header: SignedHeader, field: int, signature: Signature, key: P
         raise Unverifiable(FAIL, "the header is not as it was signed")
 
 
-def body_outcome(signature: Signature, key: PublicKey, bodies: BodyDigests) -> Outcome:
-    """What is left to say of a signature whose header is good."""
+def body_outcome(signature: Signature, bodies: BodyDigests) -> Outcome:
+    """What a signature is worth whose header is good."""
     form = signature.body
-    if form is not None:
-        length = bodies.length(form)
-        if form.limit is not None and form.limit > length:
-            return Outcome(PERMERROR, "the body is shorter than what was signed (l=)")
-        if bodies.digest(form) != signature.body_hash:
-            return Outcome(FAIL, "the body is not as it was signed")
-        if form.limit is not None and form.limit < length:
-            # RFC 6376 §8.2: what was put behind the signed part could replace all that a reader sees.
-            return Outcome(NEUTRAL, f"only the first {form.limit} of {length} octets of the body are signed (l=)")
-    words = [f"weak key of {key.bits} bits"] if 0 < key.bits < WEAK_BITS else []
+    if form is None:
+        return Outcome(PASS)
+    length = bodies.length(form)
+    if form.limit is not None and form.limit > length:
+        return Outcome(PERMERROR, "the body is shorter than what was signed (l=)")
+    if bodies.digest(form) != signature.body_hash:
+        return Outcome(FAIL, "the body is not as it was signed")
+    if form.limit is not None and form.limit < length:
+        # RFC 6376 §8.2: what was put behind the signed part could replace all that a reader sees.
+        return Outcome(NEUTRAL, f"only the first {form.limit} of {length} octets of the body are signed (l=)")
+    return Outcome(PASS)
+
+
+def _with_remarks(outcome: Outcome, key: PublicKey) -> Outcome:
+    words = [outcome.reason] if outcome.reason else []
+    if outcome.result == PASS and 0 < key.bits < WEAK_BITS:
+        words.append(f"weak key of {key.bits} bits")
     if key.testing:
+        # RFC 6376 §3.6.1, t=y: a failure is to be no worse than no signature.
         words.append("the domain only tries DKIM out")
-    return Outcome(PASS, "; ".join(words))
+    failed = key.testing and outcome.result in (FAIL, PERMERROR)
+    return Outcome(NEUTRAL if failed else outcome.result, "; ".join(words))
