@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mailserver import api
 
-__all__ = ["MOST_KEPT", "Seen", "open_signatures", "write"]
+__all__ = ["MOST_KEPT", "Seen", "open_signatures", "read", "write"]
 
 _VERSION = 1
 _SCHEMA = (
@@ -31,18 +31,18 @@ class Seen(NamedTuple):
     last: float
 
 
-def open_signatures(path: Path, now: float) -> tuple[sqlite3.Connection, dict[bytes, Seen]]:
-    """The database, and what is in it, the signature that came last at the end."""
-    db = api.open_side_database(path, _VERSION, _SCHEMA)
-    try:
-        rows = db.execute(
-            "SELECT hash, first, recipients, last FROM signature WHERE last >= ? ORDER BY last DESC LIMIT ?",
-            (now - _KEPT_SECONDS, MOST_KEPT),
-        ).fetchall()
-        return db, {key: Seen(first, recipients, last) for key, first, recipients, last in reversed(rows)}
-    except BaseException:
-        db.close()
-        raise
+def open_signatures(path: Path) -> sqlite3.Connection:
+    """Raises sqlite3.Error, OSError."""
+    return api.open_side_database(path, _VERSION, _SCHEMA)
+
+
+def read(db: sqlite3.Connection, now: float) -> dict[bytes, Seen]:
+    """What is in it, the signature that came last at the end."""
+    rows = db.execute(
+        "SELECT hash, first, recipients, last FROM signature WHERE last >= ? ORDER BY last DESC LIMIT ?",
+        (now - _KEPT_SECONDS, MOST_KEPT),
+    ).fetchall()
+    return {key: Seen(first, recipients, last) for key, first, recipients, last in reversed(rows)}
 
 
 def write(db: sqlite3.Connection, rows: Mapping[bytes, Seen], now: float) -> None:

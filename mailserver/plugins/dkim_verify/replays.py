@@ -8,12 +8,10 @@ when the disk refuses, counting goes on from memory.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -39,12 +37,10 @@ class Replays:
     """Good signatures by a short hash of theirs: when they came first, and for how many recipients."""
 
     def __init__(
-        self, db: sqlite3.Connection, seen: dict[bytes, Seen], workers: api.Workers, clock: api.Clock,
-        settings: DkimVerifySettings,
-    ) -> None:  # fmt: skip
+        self, db: api.DatabaseThread, seen: dict[bytes, Seen], clock: api.Clock, settings: DkimVerifySettings
+    ) -> None:
         self._db = db
         self._seen: OrderedDict[bytes, Seen] = OrderedDict(seen)
-        self._workers = workers
         self._clock = clock
         self._settings = settings
         self._pending: OrderedDict[api.QueueId, tuple[bytes, ...]] = OrderedDict()
@@ -89,26 +85,17 @@ class Replays:
         rows = {key: self._seen[key] for key in self._changed}
         self._changed.clear()
         try:
-            await self._workers.run(database.write, self._db, rows, self._clock.time())
-        except (sqlite3.Error, OSError, api.StorageFailure) as error:
-            _log.warning("signatures.db cannot be written; a restart forgets some counts", error=str(error))
+            await self._db.run(database.write, rows, self._clock.time())
+        except api.StorageFailure as error:
+            _log.warning("signatures.db cannot be written; a restart forgets some counts", error=error.detail)
 
 
 @asynccontextmanager
 async def open_replays(path: Path, clock: api.Clock, settings: DkimVerifySettings) -> AsyncIterator[Replays]:
     """Raises StorageFailure."""
-    workers = api.Workers(asyncio.get_running_loop(), "signatures", 1)
-    try:
-        try:
-            db, seen = await workers.run(database.open_signatures, path, clock.time())
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        replays = Replays(db, seen, workers, clock, settings)
+    async with api.database_thread(path, database.open_signatures) as db:
+        replays = Replays(db, await db.run(database.read, clock.time()), clock, settings)
         try:
             yield replays
         finally:
-            with suppress(sqlite3.Error):
-                await replays.flush()
-                await workers.run(db.close)
-    finally:
-        workers.close()
+            await replays.flush()
