@@ -41,7 +41,7 @@ def received(
 
     Args:
         helo: What the client called itself.
-        peer: Its address, `192.0.2.1` or `2001:db8::1`.
+        peer: Its address, `192.0.2.1` or `2001:db8::1`; "": of a user who logged in, and it is nobody's business.
         peer_name: The name that belongs to the address, where that is known.
         user: Of a program on this machine, who runs it; `peer` says the same as a number ("uid:33").
         by: Our own name.
@@ -53,6 +53,8 @@ def received(
     """
     if user:
         source = f"user {user}, {peer}"
+    elif not peer:
+        source = "authenticated user"
     else:
         literal = f"[IPv6:{peer}]" if ":" in peer else f"[{peer}]"
         source = f"{peer_name} {literal}" if peer_name else literal

@@ -33,13 +33,14 @@ _LOOP = Reply(554, "5.4.6", "This message was forwarded from here before")
 
 
 class Pipeline:
-    """One for all SMTP services."""
+    """One for all SMTP services. `hide_users`: see `make_fields`."""
 
-    def __init__(self, hooks: Hooks, keeper: Keeper, hostname: str, clock: Clock) -> None:
+    def __init__(self, hooks: Hooks, keeper: Keeper, hostname: str, clock: Clock, *, hide_users: bool) -> None:
         self._hooks = hooks
         self._keeper = keeper
         self._clock = clock
         self._hostname = hostname
+        self._hide_users = hide_users
 
     async def deliver(self, message: Message) -> Reply:
         """Keep the message for all its recipients; the reply to the end of data.
@@ -61,7 +62,7 @@ class Pipeline:
             return self._refused(message, _LOOP, "forwarding loop")
         fields = make_fields(
             message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers,
-            findings.results,
+            findings.results, hide_users=self._hide_users,
         )  # fmt: skip
         try:
             copies = await judge(self._hooks, message, replace(verdict, findings=findings))

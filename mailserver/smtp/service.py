@@ -71,7 +71,10 @@ class SmtpService:
         parts = Parts(
             hostname=hostname, limits=limits, hooks=hooks, store=store, login=login, max_size=settings.max_size,
             resolver=Resolver(hooks, directory, store, hostname),
-            pipeline=Pipeline(hooks, Keeper(hooks, store, queue, directory), hostname, clock),
+            pipeline=Pipeline(
+                hooks, Keeper(hooks, store, queue, directory), hostname, clock,
+                hide_users=submission_settings.hide_client_address,
+            ),
             space=space,
         )  # fmt: skip
         ingress, submission = Ingress(parts, settings), Submission(parts, submission_settings, queue, clock)

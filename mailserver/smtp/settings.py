@@ -63,6 +63,11 @@ class SubmissionSettings(Settings):
         description="Proxies that begin every connection with a PROXY header (version 1 or 2): addresses and networks.",
     )
 
+    hide_client_address: bool = Field(
+        True,
+        description="Leave the network address of users, and the name of their machine, out of the mail that they send:"
+        " every recipient could read there where they are. The log and `mailserver why` have it all the same.",
+    )
     hold_longest: Duration = Field(
         30 * 86400.0, ge=0, le=999_999_999,
         description="For how long a user may ask us to hold a message before it is sent (FUTURERELEASE, RFC 4865; mail"

@@ -25,18 +25,20 @@ class Fields:
 
 def make_fields(
     session: Session, queue_id: QueueId, envelope: Envelope, hostname: str, epoch: float,
-    extra: tuple[HeaderField, ...], results: tuple[AuthResult, ...] = (),
+    extra: tuple[HeaderField, ...], results: tuple[AuthResult, ...] = (), *, hide_users: bool = False,
 ) -> Fields:  # fmt: skip
     """`extra` are fields of the verdict, `results` become Authentication-Results on mail of other servers; they stand
     above our Received, as RFC 8601 §4.1 wants it.
 
-    The only recipient is named in `for`; with several, none is (RFC 5321 §7.2).
+    The only recipient is named in `for`; with several, none is (RFC 5321 §7.2). `hide_users`: where somebody who
+    logged in is does not stand in his mail, nor does what his machine is called; RFC 5321 §4.4 has it as a SHOULD.
     """
     recipients = envelope.recipients
+    hidden = hide_users and session.account is not None and not session.user
     transit = received(
         # What a program on this machine calls itself says nothing.
-        helo="localhost" if session.user else session.helo,
-        peer=session.peer,
+        helo="localhost" if session.user or hidden else session.helo,
+        peer="" if hidden else session.peer,
         peer_name=next((r.value("policy.ptr") for r in results if r.method == "iprev"), ""),
         user=session.user,
         by=hostname,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,6 +13,7 @@ import pytest
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import DsnReturn, Notify
+from mailserver.model.events import Accepted
 from mailserver.ports.directory import ScramVerifier
 from mailserver.smtp.compose import HeaderCompletion, visible_senders
 from tests.helpers.clock import FakeClock
@@ -74,6 +76,37 @@ async def test_holding_can_be_switched_off() -> None:
         assert not any(line.startswith("FUTURERELEASE") for line in (await smtp.command("EHLO c.test")).lines)
         await _login(smtp)
         assert (await smtp.command(f"MAIL FROM:<{ANNA}> HOLDFOR=100")).code == 555
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+async def test_where_a_user_is_stands_in_no_mail(hidden: bool) -> None:
+    """Neither in what leaves nor in what stays here; the events have it."""
+    settings = {} if hidden else {"hide_client_address": False}
+    async with SmtpHarness(submission=settings) as server, server.client("submission") as smtp:
+        await _login(smtp)
+        assert (await smtp.command(f"MAIL FROM:<{ANNA}>")).code == 250
+        for to in ("x@far.test", BEN):
+            assert (await smtp.command(f"RCPT TO:<{to}>")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command(f"From: {ANNA}\r\n\r\nhello\r\n.\r\n".encode())).code == 250
+        (item,) = server.queue.items
+        await asyncio.sleep(0)
+        assert [event.peer for event in server.events if isinstance(event, Accepted)] == ["127.0.0.1"]
+        for message in (item.message, *await server.mail("ben")):
+            trace = b"from localhost (authenticated user)\r\n" if hidden else b"from client.test ([127.0.0.1])\r\n"
+            assert b"Received: " + trace in message
+            assert (b"127.0.0.1" in message, b"client.test" in message) == (not hidden, not hidden)
+
+
+async def test_where_a_stranger_is_stands_in_his_mail() -> None:
+    async with SmtpHarness() as server, server.client() as smtp:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
+        assert (await smtp.command(f"RCPT TO:<{BEN}>")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        assert (await smtp.command(b"From: x@far.test\r\n\r\nhello\r\n.\r\n")).code == 250
+        (message,) = await server.mail("ben")
+        assert b"Received: from client.test ([127.0.0.1])\r\n" in message
 
 
 async def test_a_recipient_that_is_named_twice_gets_one_message() -> None:
