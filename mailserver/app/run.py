@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -51,8 +50,6 @@ def run(named: str | None, *, demo: bool = False) -> int:
         ConfigurationError: nothing was started.
         DataLocked, OSError: another server has the data, or a file or port cannot be had.
     """
-    # What was imported stays: when the server is ready, the collector need not look through all of it.
-    gc.freeze()
     # Until the reloader listens: a reload that comes too early has nothing to do, but must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loaded = load_everything(named)

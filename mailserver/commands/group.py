@@ -6,6 +6,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 import click
@@ -28,12 +29,7 @@ class LazyGroup(click.Group):
         """The command `cmd_name` of the module `mailserver.commands.<cmd_name>`, with _ for -."""
         if cmd_name not in COMMANDS:
             return None
-        # Importing only makes objects that stay: the collector would look through them again and again for nothing.
-        gc.disable()
-        try:
-            command = importlib.import_module(f"mailserver.commands.{cmd_name.replace('-', '_')}").command
-        finally:
-            gc.enable()
+        command = _imported(f"mailserver.commands.{cmd_name.replace('-', '_')}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"mailserver.commands.{cmd_name}.command is not a command")
         return command
@@ -42,6 +38,21 @@ class LazyGroup(click.Group):
         """The list of commands in --help, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
+
+
+def _imported(name: str) -> ModuleType:
+    """Importing makes objects that stay: the collector would look through them for nothing, again and again.
+
+    They are frozen before it may look again: it would take its time at once, since so many are new.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
