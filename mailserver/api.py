@@ -87,6 +87,7 @@ from mailserver.model.errors import (
 )
 from mailserver.model.events import (
     Accepted,
+    Appended,
     Attempted,
     Bounced,
     Delivered,
@@ -109,7 +110,7 @@ from mailserver.model.events import (
 from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id, new_queue_id
-from mailserver.model.mailbox import SpecialUse
+from mailserver.model.mailbox import QuotaUsage, SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
@@ -157,6 +158,7 @@ __all__ = [
     "AlreadyExists",
     "Answer",
     "AppPassword",
+    "Appended",
     "ArcChain",
     "Argument",
     "Attempted",
@@ -239,6 +241,7 @@ __all__ = [
     "Quarantine",
     "QueueId",
     "Queued",
+    "QuotaUsage",
     "RcptContext",
     "ReadableContent",
     "Reason",

@@ -12,6 +12,7 @@ import structlog
 from mailserver.model.delivery import Outcome
 from mailserver.model.events import (
     Accepted,
+    Appended,
     Attempted,
     Bounced,
     Delivered,
@@ -179,6 +180,7 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Accepted: _accepted,
     Delivered: _delivered,
     Judged: _judged,
+    Appended: _untold,
     Moved: _untold,
     FlagsChanged: _untold,
     Queued: _queued,

@@ -12,9 +12,9 @@ from mailserver.model.numset import NumSet
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "FlagsChanged", "Judged", "LoginFailed",
-    "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed", "SessionOpened",
-    "Suppressed", "TlsAttempted",
+    "Accepted", "Appended", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "FlagsChanged", "Judged",
+    "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed",
+    "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -101,6 +101,16 @@ class Judged:
     refused: bool
     reason: str = ""
     author: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """Messages were stored over IMAP by APPEND or REPLACE, `octets` of them in all; `uids` in `mailbox`."""
+
+    account: AccountId
+    mailbox: str
+    uids: NumSet
+    octets: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +282,7 @@ Event = (
     | Refused
     | Delivered
     | Judged
+    | Appended
     | Moved
     | FlagsChanged
     | Queued

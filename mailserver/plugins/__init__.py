@@ -16,6 +16,7 @@ from mailserver.plugins import (
     iprev,
     junk,
     mta_sts,
+    quota_warning,
     rate_limit,
     spf,
     srs,
@@ -43,6 +44,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         mta_sts.plugin,
         tlsrpt.plugin,
         junk.plugin,
+        quota_warning.plugin,
         history.plugin,
     )
 }

@@ -15,6 +15,7 @@ from mailserver.imap.message_urls import BadUrl, octets_of
 from mailserver.imap.replies import Completion, Responses, bad, from_error, no, ok, try_create
 from mailserver.imap.session import Session
 from mailserver.model.errors import InvalidInput, MailError, NotFound, OverQuota
+from mailserver.model.events import Appended
 from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right, allowed_flags
 from mailserver.ports.store import Content, Target
@@ -57,7 +58,12 @@ async def append(session: Session, command: AppendStarted) -> Responses:
             yield refusal(session, command, error)
             return
         uids = NumSet.from_numbers(one.uid for one in stored)
-        session.brought(items[0][1].account, items[0][1].mailbox, uids)
+        target = items[0][1]
+        session.brought(target.account, target.mailbox, uids)
+        octets = sum(content.size for content, _ in items)
+        session.services.hooks.emit(
+            Appended(account=target.account, mailbox=target.mailbox, uids=uids, octets=octets)
+        )
         yield ok("APPEND completed", f"APPENDUID {stored[0].uid_validity} {uids}" if told else "")
 
 

@@ -8,6 +8,8 @@ from mailserver.imap.commands.append import Refused, receive, refusal
 from mailserver.imap.replies import GONE, Completion, Responses, no, ok
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError
+from mailserver.model.events import Appended
+from mailserver.model.numset import NumSet
 from mailserver.model.rights import Right
 from mailserver.wire.imap.events import AppendStarted
 from mailserver.wire.imap.responses import status_line
@@ -29,13 +31,18 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         except Refused as refused:
             yield refused.completion
             return
-        told = await session.tells_uids(command.mailbox)
+        told, octets = await session.tells_uids(command.mailbox), content.size
         try:
             stored = await session.services.store.replace(view.mailbox, old, content, target)
         except MailError as error:
             yield GONE if view.mailbox.table.find(old) < 0 else refusal(session, command, error)
             return
     session.brought(target.account, target.mailbox, [stored.uid])
+    session.services.hooks.emit(
+        Appended(
+            account=target.account, mailbox=target.mailbox, uids=NumSet.from_numbers([stored.uid]), octets=octets
+        )
+    )
     if told:
         # RFC 8508 §4.3: before the EXPUNGE.
         yield status_line(b"*", "OK", "Replacement is there", f"APPENDUID {stored.uid_validity} {stored.uid}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailserver.model.events import FlagsChanged, Moved
+from mailserver.model.events import Appended, FlagsChanged, Moved
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId
 from mailserver.model.numset import NumSet
@@ -14,7 +14,7 @@ MESSAGE = b"Subject: x\r\n\r\ntext\r\n"
 
 
 def told(server: ImapHarness) -> list[Any]:
-    found = [event for event in server.events if isinstance(event, Moved | FlagsChanged)]
+    found = [event for event in server.events if isinstance(event, Appended | Moved | FlagsChanged)]
     server.events.clear()
     return found
 
@@ -54,3 +54,19 @@ async def test_between_accounts_both_are_named() -> None:
             assert (await imap.command('MOVE 1 "Other Users/ben@example.test/INBOX"')).status == "OK"
             (moved,) = told(server)
             assert (moved.account, moved.mailbox, moved.source_account, moved.source) == (ben, "INBOX", ANNA, "INBOX")
+
+
+async def test_what_is_stored_is_told() -> None:
+    async with ImapHarness() as server, server.client() as imap:
+        message = f" {{{len(MESSAGE)}+}}\r\n{MESSAGE.decode()}"
+        assert (await imap.command(f"APPEND Drafts{message}{message}")).status == "OK"
+        assert (await imap.command("SELECT Drafts")).status == "OK"
+        assert (await imap.command(f"REPLACE 1 Sent{message}")).status == "OK"
+        first, second = told(server)
+        octets = len(MESSAGE)
+        assert first == Appended(
+            account=ANNA, mailbox="Drafts", uids=NumSet.from_numbers([1, 2]), octets=2 * octets
+        )
+        assert second == Appended(account=ANNA, mailbox="Sent", uids=NumSet.from_numbers([1]), octets=octets)
+        assert (await imap.command(f"APPEND Nowhere{message}")).status == "NO"
+        assert told(server) == []
