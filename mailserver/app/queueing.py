@@ -59,6 +59,7 @@ class _Queue:
             row = {**asdict(listed(item)), "status": status.value, "account": item.envelope.account or ""}
             held = row["held_until"] if status is Status.HELD else 0.0
             row["held_until"] = None if math.isinf(held) else held
+            row["next_attempt"] = self._control.next_attempt(item)
             found.append(row)
         return sorted(found, key=lambda row: (row["arrived"], row["queue_id"]))
 

@@ -65,7 +65,10 @@ def _recipient(
     if lane is not None:
         row["destination"] = lane.destination.name
         if lane.paused_until is not None:
-            row |= {"paused_until": wall(lane.paused_until), "paused_because": lane.reason}
+            until = wall(lane.paused_until)
+            row |= {"paused_until": until, "paused_because": lane.reason}
+            if row["next_attempt"] is not None:
+                row["next_attempt"] = until
     return row
 
 

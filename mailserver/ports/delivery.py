@@ -40,11 +40,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """A result for each recipient of the job, in order. `retry_after`: seconds to leave it alone."""
+    """A result for each recipient of the job, in order."""
 
     results: tuple[Result, ...]
     feedback: Feedback = Feedback.FINE
-    retry_after: float = 0.0
 
 
 class Deliverer(Protocol):

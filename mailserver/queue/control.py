@@ -20,6 +20,7 @@ from mailserver.queue.attempt import DROPPED
 from mailserver.queue.disk import DiskQueue
 from mailserver.queue.record import Fail, Free, Hold, Plan, Record
 from mailserver.queue.runner import QueueRunner
+from mailserver.queue.schedule import parked
 from mailserver.queue.state import Item
 from mailserver.queue.unit import Stage
 
@@ -70,6 +71,19 @@ class QueueControl:
             return Status.HELD
         return Status.WAITING if self._schedule.at_rest(queue_id) else Status.ACTIVE
 
+    def next_attempt(self, item: Item) -> float:
+        """When one of its recipients is tried next (epoch seconds), if it waits: a destination that is left alone is
+        not asked before that ends."""
+        positions = set(item.waiting)
+        times = []
+        for unit in self._schedule.units(item.queue_id):
+            if parked(unit):
+                positions.difference_update(unit.positions)
+                until = unit.lane.paused_until if unit.lane is not None else None
+                times.append(self._clock.time() if until is None else self._runner.timetable.wall(until))
+        times += [item.recipients[position].next_attempt for position in positions]
+        return max(item.new.arrived, min(times, default=0.0))
+
     async def matching(self, wanted: Filter) -> AsyncIterator[Item]:
         """The messages that match, in no order; others have their turn meanwhile."""
         await self._queue.recovered()
@@ -95,20 +109,31 @@ class QueueControl:
 
         async def one(queue_id: QueueId) -> None:
             self._schedule.hold(queue_id, due)
+            if due is not None:
+                self._count_from(queue_id, due)
             await self._keep(queue_id, Hold(at=self._clock.time(), until=until))
 
         return await self._each(ids, one)
 
     async def release(self, ids: Iterable[QueueId]) -> list[QueueId]:
-        """Hold them no longer, and try them now."""
+        """Hold them no longer, and try them now; `queue.max_age` begins anew."""
 
         async def one(queue_id: QueueId) -> None:
             now = self._clock.time()
             # In one step with the records in memory: whoever holds it next holds it here and there.
             self._schedule.release(queue_id, self._clock.monotonic())
+            self._count_from(queue_id, self._clock.monotonic())
             await self._keep(queue_id, Free(at=now), Plan(at=now, next_attempt=now))
 
         return await self._each([i for i in ids if self._schedule.held(i)], one)
+
+    def _count_from(self, queue_id: QueueId, begins: float) -> None:
+        """The time of a hold is not part of the time for which it is tried."""
+        timetable = self._runner.timetable
+        for unit in self._schedule.units(queue_id):
+            unit.expires = timetable.at_least_from(unit.expires, begins)
+            notice = timetable.delay_notice(unit.expires)
+            self._schedule.remind_about(queue_id, unit.expires if notice is None else notice)
 
     async def retry(self, ids: Iterable[QueueId]) -> list[QueueId]:
         """Try them now, also where their destination is left alone."""

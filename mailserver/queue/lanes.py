@@ -90,7 +90,7 @@ class Lane:
         """Its attempt begins now."""
         self._in_hand[unit] = self._epoch
 
-    def end(self, unit: Unit, feedback: Feedback, retry_after: float, now: float, chance: random.Random) -> None:
+    def end(self, unit: Unit, feedback: Feedback, now: float, chance: random.Random) -> None:
         """An attempt has ended."""
         if self._in_hand.pop(unit) != self._epoch or self.destination.local:
             return
@@ -102,11 +102,9 @@ class Lane:
         if feedback is Feedback.BUSY and self.limit > 1:
             self._pushed_back = True
             self._limit = max(1.0, self._limit / 2)
-            if retry_after > 0:
-                self.paused_until = now + min(retry_after, LONGEST_PAUSE)
             return
         self.failures += 1
         self._limit = 1.0
         self._pushed_back = False
         pause = min(LONGEST_PAUSE, self._pause * 2 ** min(self.failures - 1, 16)) * chance.uniform(0.9, 1.1)
-        self.paused_until = now + max(pause, min(retry_after, LONGEST_PAUSE))
+        self.paused_until = now + pause

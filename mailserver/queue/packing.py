@@ -88,16 +88,17 @@ def _fields(state: RecipientState) -> list[Any]:
         # The first one says that there is something.
         state.attempts + 1, state.next_attempt, _FOR_GOOD if math.isinf(state.held_until) else state.held_until,
         state.at, [] if result is None else _result(result), int(state.doubtful),
-        [(action.value, report_id) for action, report_id in state.told],
+        [(action.value, report_id) for action, report_id in state.told], state.released,
     ])  # fmt: skip
 
 
 def _state(fields: list[Any]) -> RecipientState:
-    attempts, next_attempt, held_until, at, result, doubtful, told = _filled(fields, 7)
+    attempts, next_attempt, held_until, at, result, doubtful, told, released = _filled(fields, 8)
     return RecipientState(
         attempts=attempts - 1,
         next_attempt=float(next_attempt),
         held_until=math.inf if held_until == _FOR_GOOD else float(held_until),
+        released=float(released),
         doubtful=bool(doubtful),
         at=float(at),
         result=_result_of(result) if result else None,

@@ -276,7 +276,7 @@ class QueueRunner:
         # A refusal for now may be meant for all of us, one for good is meant for its recipient.
         meant = sorted(report.results, key=lambda result: result.outcome is not Outcome.DEFERRED)
         reason = next((result.reply for result in meant if result.outcome is not Outcome.DELIVERED), "")
-        self.schedule.ended(unit, report.feedback, now, retry_after=report.retry_after, reason=reason)
+        self.schedule.ended(unit, report.feedback, now, reason=reason)
         if lane.paused_until is not None and lane.paused_until != before:
             _log.warning(
                 "destination paused", destination=lane.destination.name, seconds=round(lane.paused_until - now),

@@ -217,7 +217,7 @@ class Schedule:
             unit.stage = Stage.RUNNING
         return unit
 
-    def ended(self, unit: Unit, feedback: Feedback, now: float, *, retry_after: float = 0.0, reason: str = "") -> None:
+    def ended(self, unit: Unit, feedback: Feedback, now: float, *, reason: str = "") -> None:
         """An attempt has ended: `wait` or `take_away` must follow, unless the message was forgotten meanwhile.
 
         `reason` is kept for those that wait in the lane while it is paused.
@@ -232,7 +232,7 @@ class Schedule:
         if feedback is not Feedback.FINE:
             lane.reason = reason
         was_paused = lane.paused_until
-        lane.end(unit, feedback, retry_after, now, self._chance)
+        lane.end(unit, feedback, now, self._chance)
         if lane.paused_until is not None and lane.paused_until != was_paused:
             self._pause_number += 1
             heapq.heappush(self._pauses, (lane.paused_until, self._pause_number, lane))

@@ -21,7 +21,8 @@ __all__ = ["Item", "RecipientState", "apply", "beginning"]
 class RecipientState:
     """One recipient. Times are epoch seconds.
 
-    `result` is the last attempt's, `at` its time. `held_until` is infinite for a hold for good, 0 without one.
+    `result` is the last attempt's, `at` its time. `held_until` is infinite for a hold for good, 0 without one;
+    `released` is when somebody ended the last one.
     `doubtful`: a DOT without a result, so the message may have arrived (RFC 1047); while a message is being sent, that
     is the ordinary state. `told`: what was reported, and by which message (None: nobody was to be told).
     """
@@ -29,6 +30,7 @@ class RecipientState:
     attempts: int = 0
     next_attempt: float = 0.0
     held_until: float = 0.0
+    released: float = 0.0
     doubtful: bool = False
     at: float = 0.0
     result: Result | None = None
@@ -113,7 +115,7 @@ def _held(state: RecipientState, record: Any) -> RecipientState:
 
 
 def _freed(state: RecipientState, record: Any) -> RecipientState:
-    return replace(state, held_until=0.0)
+    return replace(state, held_until=0.0, released=record.at)
 
 
 def _planned(state: RecipientState, record: Any) -> RecipientState:

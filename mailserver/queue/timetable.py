@@ -6,6 +6,7 @@ interval that was chosen (ATTACKS G08).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -46,11 +47,15 @@ class Timetable:
         return self._clock.monotonic() + max(0.0, until - self._clock.time())
 
     def expires(self, item: Item) -> float:
-        """When to give up: `max_age` after it arrived or was released (RFC 5321 §4.5.4.1)."""
-        left = begun(item) + self._max_age - self._clock.time()
-        # A message from the future came when the clock was wrong: it gets its time from now on.
-        held = max(0.0, begun(item) - self._clock.time()) if begun(item) > item.new.arrived else 0.0
-        return self._clock.monotonic() + min(left, held + self._max_age)
+        """When to give up: `max_age` after it arrived or its hold ended (RFC 5321 §4.5.4.1)."""
+        now = self._clock.time()
+        # A message from the future came when the clock was wrong: it gets its time from now on. So is it released.
+        left = min(begun(item) - now, max(0.0, hold_ends(item) - now))
+        return self._clock.monotonic() + left + self._max_age
+
+    def at_least_from(self, expires: float, begins: float) -> float:
+        """When to give up on what could not be sent before `begins`: a hold is no attempt."""
+        return max(expires, begins + self._max_age)
 
     def delay_notice(self, expires: float) -> float | None:
         """When the sender is told that it takes longer; None: never."""
@@ -64,5 +69,11 @@ class Timetable:
 
 
 def begun(item: Item) -> float:
-    """From when on it could be sent, in epoch seconds: its arrival, or the time that its sender asked for."""
-    return max(item.new.arrived, item.envelope.hold_until or 0.0)
+    """From when on it could be sent, in epoch seconds: its arrival, or the end of its last hold."""
+    return max(item.new.arrived, hold_ends(item), max((state.released for state in item.recipients), default=0.0))
+
+
+def hold_ends(item: Item) -> float:
+    """When its hold ends, or ended, by itself, in epoch seconds: the time that its sender asked for (RFC 4865), or an
+    operator; 0: nobody did, or it was released, or is held for good."""
+    return max((state.held_until for state in item.recipients if not math.isinf(state.held_until)), default=0.0)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mailserver.model.delivery import Feedback
 from mailserver.model.ids import QueueId
 from mailserver.queue.control import Filter, Status
 from tests.helpers.clock import FakeClock
-from tests.helpers.queue import DEFERRED, FAILED, OK, QueueHarness, quiet
+from tests.helpers.content import BytesContent
+from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, OK, QueueHarness, envelope_for, quiet
 
 LATER = "later@x.test"
 
@@ -55,6 +57,75 @@ async def test_hold_until_a_time(tmp_path: Path) -> None:
         assert len(queue.deliverer.jobs) == 1
         await queue.advance(1)
         assert queue.deliverer.to(LATER) == [queue_id]
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("until", [None, 20 * DAY])
+async def test_the_time_of_a_hold_does_not_count(tmp_path: Path, until: float | None, *, restart: bool) -> None:
+    """After twenty days it is tried as long as a new one, and its sender is told that it is late as of a new one."""
+    clock = FakeClock()
+    begins = clock.time() + 20 * DAY
+    harness = QueueHarness(tmp_path, clock=clock)
+    async with harness.running() as queue:
+        queue.deliverer.answers[LATER] = [DEFERRED]
+        queue_id = await queue.inject(LATER)
+        await queue.control.hold([queue_id], None if until is None else begins)
+        for _ in range(20):
+            await queue.advance(DAY)
+        if until is None:
+            assert len(queue.deliverer.jobs) == 1
+            assert await queue.control.release([queue_id]) == [queue_id]
+            await quiet(queue.runner)
+        if not restart:
+            await tried_for_five_days(queue, begins)
+    if restart:
+        async with QueueHarness(tmp_path, clock=clock).running() as queue:
+            queue.deliverer.answers[LATER] = [DEFERRED]
+            await tried_for_five_days(queue, begins)
+
+
+async def tried_for_five_days(queue: QueueHarness, begins: float) -> None:
+    assert queue.reported == []
+    while queue.clock.time() < begins + 5 * DAY - 3600:
+        await queue.advance(3600)
+    assert [event.action for event in queue.reported] == ["delayed"] and len(queue.deliverer.to(LATER)) == 0
+    assert {job.expires for job in queue.deliverer.jobs if job.arrived < job.expires - 6 * DAY} == {begins + 5 * DAY}
+    for _ in range(3):
+        await queue.advance(3600)
+    assert [event.action for event in queue.reported] == ["delayed", "failed"] and len(queue.queue) == 0
+
+
+async def test_what_waits_for_a_destination_that_is_left_alone_shows_its_time(tmp_path: Path) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue.deliverer.feedback["dead.test"] = Feedback.UNREACHABLE
+        for number in range(9):
+            queue.deliverer.answers[f"p{number}@dead.test"] = [DEFERRED]
+        queue.deliverer.gate.clear()
+        ids = [QueueId(f"{number:016d}") for number in range(9)]
+        for number, queue_id in enumerate(ids):
+            await queue.queue.inject(queue_id, envelope_for(f"p{number}@dead.test"), BytesContent(MESSAGE))
+        queue.deliverer.gate.set()
+        await quiet(queue.runner)
+        (lane,) = queue.runner.schedule.lanes()
+        assert lane.paused_until is not None
+        now = queue.clock.time()
+        parked = [queue_id for queue_id in ids if queue.queue.item(queue_id).recipients[0].attempts == 0]
+        assert len(parked) == 4
+        ends = queue.runner.timetable.wall(lane.paused_until)
+        for queue_id in parked:
+            assert queue.control.status(queue_id) is Status.WAITING
+            assert queue.control.next_attempt(queue.queue.item(queue_id)) == ends
+        tried = queue.queue.item(next(queue_id for queue_id in ids if queue_id not in parked))
+        assert queue.control.next_attempt(tried) == tried.recipients[0].next_attempt > now
+        # While one of them is the probe, the others wait for what comes of it.
+        queue.deliverer.gate.clear()
+        await queue.advance(lane.paused_until - queue.clock.monotonic())
+        rest = [queue_id for queue_id in parked if queue.control.status(queue_id) is Status.WAITING]
+        assert len(rest) == 3
+        assert {queue.control.next_attempt(queue.queue.item(queue_id)) for queue_id in rest} == {queue.clock.time()}
 
 
 async def test_another_time(tmp_path: Path) -> None:

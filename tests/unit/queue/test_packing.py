@@ -34,6 +34,7 @@ STATES = st.builds(
     attempts=st.integers(0, 100),
     next_attempt=st.floats(0, 4e9),
     held_until=st.floats(0, 4e9) | st.just(math.inf),
+    released=st.floats(0, 4e9),
     doubtful=st.booleans(),
     at=st.floats(0, 4e9),
     result=st.none() | st.sampled_from([LATER, SENT, NO]),

@@ -207,10 +207,11 @@ def test_a_destination_that_pushes_back_alone_is_left_alone() -> None:
     advance_all(schedule, 0)
     route_all(schedule)
     (unit,) = take_all(schedule)
-    schedule.ended(unit, Feedback.BUSY, 0, retry_after=500)
+    schedule.ended(unit, Feedback.BUSY, 0)
     schedule.wait(unit, 900)
     assert take_all(schedule) == []
-    assert schedule.next_time() == 500
+    due = schedule.next_time()
+    assert due is not None and 54 <= due <= 66
 
 
 def test_blocked_pauses_that_destination_only() -> None:
