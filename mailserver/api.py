@@ -119,7 +119,7 @@ from mailserver.net.batches import Batches
 from mailserver.net.database_thread import DatabaseThread, database_thread
 from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
 from mailserver.net.files import fsync_dir, read_file, write_durably
-from mailserver.net.networks import NetworkSet, parse_ip
+from mailserver.net.networks import NetworkSet, parse_ip, public_domain
 from mailserver.net.rates import SlidingCounter, network_keys
 from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
@@ -328,6 +328,7 @@ __all__ = [
     "parse_spf",
     "parse_spf_explanation",
     "phrase",
+    "public_domain",
     "put_aside",
     "read_file",
     "read_report",

@@ -48,6 +48,11 @@ class Session:
     certificate: tuple[str, ...] = ()
     channel_binding: bytes = field(default=b"", repr=False)
 
+    @property
+    def from_stranger(self) -> bool:
+        """Nobody vouches for what comes on it: neither a login nor a network that is trusted, as from other servers."""
+        return self.service == "smtp" and self.account is None and not self.trusted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectContext:

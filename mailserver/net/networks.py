@@ -1,11 +1,14 @@
-"""Sets of IP networks, and the one way in which a peer's address is read."""
+"""Sets of IP networks, the one way in which a peer's address is read, and which names are no addresses."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
 
-__all__ = ["NetworkSet", "parse_ip"]
+from mailserver.model.address import normalize_domain
+from mailserver.model.errors import InvalidInput
+
+__all__ = ["NetworkSet", "parse_ip", "public_domain"]
 
 _CACHE_SIZE = 4096
 
@@ -19,6 +22,17 @@ def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def public_domain(text: str) -> str:
+    """A domain, normalized, of which the world's DNS may tell something; "": an address, or a name of a local network.
+    """
+    if text.startswith("[") or "." not in text or parse_ip(text) is not None:
+        return ""
+    try:
+        return normalize_domain(text)
+    except InvalidInput:
+        return ""
 
 
 class NetworkSet:

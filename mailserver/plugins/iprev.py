@@ -32,7 +32,7 @@ class _Iprev:
     def mail(self, ctx: api.MailContext) -> Awaitable[api.Verdict] | None:
         """At MAIL: whoever only connects costs no lookups."""
         session = ctx.session
-        if session.service != "smtp" or session.trusted or session.account is not None:
+        if not session.from_stranger:
             return None
         ip = api.parse_ip(session.peer)
         return None if ip is None else self._mail(ip)

@@ -49,7 +49,7 @@ class _Validator:
     async def check(self, ctx: api.MessageContext) -> api.Verdict | None:
         """The result of the chain, if there is one."""
         session = ctx.session
-        if session.service != "smtp" or session.trusted or session.account is not None:
+        if not session.from_stranger:
             return None
         head = ctx.content.head()
         start = api.header_block_end(head)

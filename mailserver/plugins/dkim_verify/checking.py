@@ -20,7 +20,7 @@ class Checker:
     async def check(self, ctx: api.MessageContext) -> api.Verdict | None:
         """A result for each signature, and perhaps a reason against the message."""
         session = ctx.session
-        if session.service != "smtp" or session.trusted or session.account is not None:
+        if not session.from_stranger:
             return None
         head = ctx.content.head()
         start = api.header_block_end(head)

@@ -20,7 +20,7 @@ _REFUSED = "The recipient's filter takes this message for junk"
 
 def is_judged(session: api.Session) -> bool:
     """Whether mail of this connection is a stranger's."""
-    return session.service == "smtp" and session.account is None and not session.trusted
+    return session.from_stranger
 
 
 class Decision:

@@ -31,7 +31,7 @@ class _MtaSts:
 
     def tls_policy(self, ctx: api.TlsPolicyContext) -> Awaitable[api.TlsPolicy | None] | None:
         """What the domain's policy asks for; None without one. RFC 8461 §3.4: never the policy of a parent domain."""
-        domain = _name(ctx.domain)
+        domain = api.public_domain(ctx.domain)
         return self._judge(domain, ctx.host) if domain else None
 
     async def _judge(self, domain: str, host: str) -> api.TlsPolicy | None:
@@ -59,19 +59,9 @@ class _MtaSts:
             raise api.MailError(f"{domain}: no policy could be fetched: {error}", temporary=True) from None
 
 
-def _name(text: str) -> str:
-    """The domain, or "" for what has no policy: addresses (RFC 8461 §3.4), and names of the local network."""
-    if text.startswith("[") or "." not in text or api.parse_ip(text) is not None:
-        return ""
-    try:
-        return api.normalize_domain(text)
-    except api.InvalidInput:
-        return ""
-
-
 def _demanded(arguments: Mapping[str, Any]) -> str:
     domain = arguments.get("domain")
-    found = _name(domain) if isinstance(domain, str) else ""
+    found = api.public_domain(domain) if isinstance(domain, str) else ""
     if not found:
         raise ValueError("a domain is needed, such as example.org")
     return found

@@ -79,10 +79,7 @@ class _Spf:
 
 
 def _concerns(session: api.Session) -> bool:
-    return (
-        session.service == "smtp" and not session.trusted and session.account is None
-        and api.parse_ip(session.peer) is not None
-    )  # fmt: skip
+    return session.from_stranger and api.parse_ip(session.peer) is not None
 
 
 def _result(outcome: Outcome, name: str, value: str) -> api.AuthResult:

@@ -16,7 +16,7 @@ from mailserver import api
 from mailserver.plugins.tlsrpt import database
 from mailserver.plugins.tlsrpt.database import MOST_POLICIES, Failure, PolicyKey
 
-__all__ = ["Collector", "clean", "reported_domain"]
+__all__ = ["Collector", "clean"]
 
 _log = structlog.get_logger()
 #: Seconds between an event and its row.
@@ -46,7 +46,7 @@ class Collector:
         """One event; only those of TLS count."""
         if not isinstance(event, api.TlsAttempted) or event.own:
             return
-        domain = reported_domain(event.domain)
+        domain = api.public_domain(event.domain)
         if not domain:
             return
         key = self._key(event, domain)
@@ -70,7 +70,7 @@ class Collector:
         known = kind != "no-policy-found"
         day = f"{datetime.fromtimestamp(self._clock.time(), UTC):%Y-%m-%d}"
         # RFC 8460 §1.1: of DANE, the Policy Domain is the TLSA base domain, which is the name of the server.
-        name = (reported_domain(event.host) or domain) if kind == "tlsa" else domain
+        name = (api.public_domain(event.host) or domain) if kind == "tlsa" else domain
         text = tuple(clean(line) for line in policy.text[:MOST_POLICIES]) if known else ()
         return PolicyKey(day, domain, kind, name, text, policy.patterns[:MOST_POLICIES] if kind == "sts" else ())
 
@@ -106,16 +106,6 @@ def _public(address: str) -> str:
     """Behind a translator of addresses, ours means nothing to others, and tells of our network."""
     found = api.parse_ip(address)
     return address if found is not None and found.is_global else ""
-
-
-def reported_domain(text: str) -> str:
-    """A domain that can have a record, or "": not addresses, and not names of the local network."""
-    if text.startswith("[") or "." not in text or api.parse_ip(text) is not None:
-        return ""
-    try:
-        return api.normalize_domain(text)
-    except api.InvalidInput:
-        return ""
 
 
 def clean(text: str) -> str:

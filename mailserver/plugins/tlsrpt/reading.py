@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from mailserver import api
-from mailserver.plugins.tlsrpt.collecting import clean, reported_domain
+from mailserver.plugins.tlsrpt.collecting import clean
 
 __all__ = ["MAX_MESSAGE", "ReceivedPolicy", "ReceivedReport", "Unreadable", "read_message", "read_octets"]
 
@@ -128,7 +128,7 @@ def _policies(rows: list[Any]) -> Iterator[ReceivedPolicy]:
         summary = row.get("summary") if isinstance(row, dict) else None
         if not isinstance(policy, dict) or not isinstance(summary, dict):
             continue
-        domain = reported_domain(_text(policy.get("policy-domain")))
+        domain = api.public_domain(_text(policy.get("policy-domain")))
         kind = _text(policy.get("policy-type"))
         if domain:
             yield ReceivedPolicy(

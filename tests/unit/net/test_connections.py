@@ -5,7 +5,7 @@ import resource
 import pytest
 
 from mailserver.net.connections import ConnectionTable
-from mailserver.net.networks import NetworkSet, parse_ip
+from mailserver.net.networks import NetworkSet, parse_ip, public_domain
 from mailserver.net.settings import LimitsSettings, check_address
 from tests.helpers.clock import FakeClock
 
@@ -80,6 +80,17 @@ def test_networks() -> None:
     )
     assert "128.0.0.1" not in networks and "" not in networks and "127.0.0.1%lo" in networks
     assert parse_ip("fe80::1%eth0") is not None and parse_ip("2130706433") is None and parse_ip("0177.0.0.1") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "domain"),
+    [
+        ("Far.Test", "far.test"), ("büro.test", "xn--bro-hoa.test"), ("localhost", ""), ("", ""), ("192.0.2.1", ""),
+        ("2001:db8::1.2.3.4", ""), ("[192.0.2.1]", ""), ("far..test", ""), ("far .test", ""), ("a." * 200 + "test", ""),
+    ],
+)  # fmt: skip
+def test_names_of_which_the_worlds_dns_may_know(text: str, domain: str) -> None:
+    assert public_domain(text) == domain
 
 
 @pytest.mark.parametrize(
