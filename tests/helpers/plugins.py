@@ -28,10 +28,15 @@ from tests.helpers.clock import FakeClock
 from tests.helpers.names import FakeResolver
 from tests.helpers.smtp_service import MemoryQueue
 
-__all__ = ["Server", "make_host", "make_session", "running"]
+__all__ = ["Server", "alone", "make_host", "make_session", "running"]
 
 
 _HASHED: dict[tuple[str, bool], tuple[str, ScramVerifier | None]] = {}
+
+
+def alone(*names: str, **settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections in which only these built-in plugins are used, with their settings."""
+    return {name: {"enabled": False} for name in BUILT_IN if name not in {*names, *settings}} | dict(settings)
 
 
 def make_session(peer: str = "192.0.2.7", service: str = "smtp", **fields: Any) -> Session:

@@ -37,7 +37,7 @@ class Honeypots:
         """Whoever names a honeypot is remembered, whether that address takes mail or not."""
         if not self._addresses or not is_judged(ctx.session) or ctx.recipient.address.key not in self._addresses:
             return
-        await self._hit(_identities(ctx.session, ctx.findings))
+        await self._hit(ctx.session, _identities(ctx.session, ctx.findings))
 
     async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
         """What is known of those who stand behind a message."""
@@ -47,7 +47,7 @@ class Honeypots:
         if any(recipient.address.key in self._addresses for recipient in ctx.envelope.recipients):
             # Signatures were not known at RCPT; who is marked already since then is not counted twice.
             since = self._clock.time() - 60
-            await self._hit([key for key in identities if self._ledger.mark(*key, since) is None])
+            await self._hit(ctx.session, [key for key in identities if self._ledger.mark(*key, since) is None])
         since = self._clock.time() - self._remember
         reasons: dict[str, api.Reason] = {}
         for kind, value in identities:
@@ -59,7 +59,7 @@ class Honeypots:
                 reasons[kind] = api.Reason(CHECK, points, text)
         return api.Accept(findings=api.Findings((), tuple(reasons.values()))) if reasons else None
 
-    async def _hit(self, keys: list[tuple[str, str]]) -> None:
+    async def _hit(self, session: api.Session, keys: list[tuple[str, str]]) -> None:
         if not keys:
             return
         now = self._clock.time()
@@ -68,7 +68,8 @@ class Honeypots:
         except api.StorageFailure as error:
             _log.warning("junk.not_noted", error=error.for_operator)
             return
-        _log.info("junk.honeypot", who=[value for _, value in keys])
+        domains = [value for kind, value in keys if kind == _DOMAIN]
+        _log.info("junk.honeypot", id=session.session, peer=session.peer, domains=domains)
 
 
 def _identities(session: api.Session, findings: api.Findings) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,9 +26,8 @@ class Ledger:
     to another person starts without wishes.
     """
 
-    def __init__(self, db: sqlite3.Connection, workers: api.Workers, directory: api.Directory) -> None:
+    def __init__(self, db: api.DatabaseThread, directory: api.Directory) -> None:
         self._db = db
-        self._workers = workers
         self._directory = directory
         self._version = -1
         self._contents = Contents({}, {}, {})
@@ -139,12 +137,7 @@ class Ledger:
         return known.created if known is not None else 0.0
 
     async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
-        done: tuple[_T, int, Contents | None]
-        try:
-            done = await self._workers.run(_perform, self._db, self._version, work, args)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure("junk.db cannot be used", detail=str(error)) from error
-        result, version, contents = done
+        result, version, contents = await self._db.run(_perform, self._version, work, args)
         if contents is not None:
             self._version, self._contents = version, contents
         return result
@@ -173,17 +166,7 @@ def _note_rejects(db: sqlite3.Connection, account: str, has: bool) -> None:
 @asynccontextmanager
 async def open_ledger(path: Path, directory: api.Directory) -> AsyncIterator[Ledger]:
     """Raises StorageFailure."""
-    workers = api.Workers(asyncio.get_running_loop(), "junk", 1)
-    try:
-        try:
-            db = await workers.run(database.open_database, path)
-        except (sqlite3.Error, OSError) as error:
-            raise api.StorageFailure(f"{path} cannot be opened: {error}") from error
-        try:
-            ledger = Ledger(db, workers, directory)
-            await ledger.refresh()
-            yield ledger
-        finally:
-            await workers.run(db.close)
-    finally:
-        workers.close()
+    async with api.database_thread(path, database.open_database) as db:
+        ledger = Ledger(db, directory)
+        await ledger.refresh()
+        yield ledger

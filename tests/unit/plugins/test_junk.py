@@ -40,14 +40,14 @@ from tests.helpers.judging import (
     spf,
     text,
 )
-from tests.helpers.plugins import Server, running
+from tests.helpers.plugins import Server, alone, running
 
 DAY = 86_400.0
 
 
 @asynccontextmanager
 async def junk(tmp_path: Path, **settings: Any) -> AsyncIterator[Server]:
-    async with running(tmp_path, sections={"junk": settings}, order=("accounts", "junk")) as server:
+    async with running(tmp_path, sections=alone("accounts", junk=settings), order=("accounts", "junk")) as server:
         for account in (ANNA, BEN):
             if server.directory.account(account) is None:
                 await server.add(account)
