@@ -109,6 +109,7 @@ from mailserver.model.events import (
 )
 from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.flags import FlagChange
+from mailserver.model.freemail import is_freemail
 from mailserver.model.ids import AccountId, QueueId, SessionId, derived_queue_id, new_queue_id
 from mailserver.model.mailbox import QuotaUsage, SpecialUse
 from mailserver.model.numset import NumSet
@@ -313,6 +314,7 @@ __all__ = [
     "header_block_end",
     "header_fields",
     "header_value",
+    "is_freemail",
     "is_role",
     "is_spf",
     "join_parts",

@@ -11,6 +11,7 @@ import orjson
 from click.testing import CliRunner
 
 from mailserver.commands.group import cli
+from mailserver.plugins import BUILT_IN
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.imap import Imap
@@ -67,6 +68,19 @@ plugin = Plugin(name="pills", setup=setup)
 """
 
 
+#: What asks DNS, or gives points of its own.
+OTHER_CHECKS = frozenset(BUILT_IN) - {"accounts", "aliases", "history", "junk"}
+
+
+def judging(make_daemon: DaemonMaker, name: str, source: str, *checks: str) -> Daemon:
+    """A server that judges what comes from this machine, by this plugin and these built-in checks."""
+    off = {f"plugins.{other}": "enabled = false" for other in OTHER_CHECKS - set(checks)}
+    daemon = make_daemon(settings={"limits": "trusted = []", f"plugins.{name}": f'file = "{name}.py"'} | off)
+    (daemon.root / f"{name}.py").write_text(source)
+    (daemon.root / f"{name}.py").chmod(0o600)
+    return daemon
+
+
 def mailboxes(daemon: Daemon, name: str, *boxes: str) -> list[int]:
     """How many messages an account has in each."""
     with Imap(daemon.ports["imap"]) as imap:
@@ -111,11 +125,7 @@ def send(daemon: Daemon, subject: str, *recipients: str, sender: str = "bounce@f
 
 
 def test_why_explains_what_became_of_mail(make_daemon: DaemonMaker) -> None:
-    settings = {"limits": "trusted = []", "plugins.moods": 'file = "moods.py"', "plugins.iprev": "enabled = false"}
-    daemon = make_daemon(settings=settings)
-    (daemon.root / "moods.py").write_text(CHECK)
-    (daemon.root / "moods.py").chmod(0o600)
-    with daemon:
+    with judging(make_daemon, "moods", CHECK) as daemon:
         assert send(daemon, "odd", ANNA).code == 250
         assert send(daemon, "some", ANNA, BEN).code == 250
         assert send(daemon, "nobody", ANNA, BEN).code == 550
@@ -145,11 +155,8 @@ def test_why_explains_what_became_of_mail(make_daemon: DaemonMaker) -> None:
 
 
 def test_points_decide_and_the_account_has_the_last_word(make_daemon: DaemonMaker) -> None:
-    daemon = make_daemon(settings={"limits": "trusted = []", "plugins.pills": 'file = "pills.py"'})
-    (daemon.root / "pills.py").write_text(POINTS)
-    (daemon.root / "pills.py").chmod(0o600)
     boxes = ("INBOX", "Junk", "Rejects")
-    with daemon:
+    with judging(make_daemon, "pills", POINTS) as daemon:
         assert send(daemon, "4", ANNA).code == 250
         assert send(daemon, "6", ANNA).code == 250
         reply = send(daemon, "15", ANNA)
@@ -184,3 +191,32 @@ def test_points_decide_and_the_account_has_the_last_word(make_daemon: DaemonMake
         assert "judged like everybody else" in run(daemon, "sender", "remove", BEN, "far.test")
         assert run(daemon, "sender", "list", BEN) == "nobody is allowed or blocked\n"
         assert send(daemon, "1", BEN).code == 250
+
+
+def test_who_was_taken_out_of_junk_gets_through(make_daemon: DaemonMaker) -> None:
+    with judging(make_daemon, "pills", POINTS, "reputation") as daemon:
+        assert send(daemon, "6 proved", ANNA).code == 250
+        assert mailboxes(daemon, "anna", "INBOX", "Junk") == [0, 1]
+        told = run(daemon, "why", "6.proved@far.test")
+        assert "+1.0  Nobody here has ever had mail from far.test [reputation]" in told
+        assert "To have mail of bob@far.test delivered always: mailserver sender allow" in told
+        with Imap(daemon.ports["imap"]) as imap:
+            assert imap.command(f"LOGIN {ANNA} {PASSWORD}").status == "OK"
+            assert imap.command("SELECT Junk").status == "OK"
+            assert imap.command("MOVE 1 INBOX").status == "OK"
+        numbers = iter(range(1, 1000))
+        sent = 0
+
+        def arrives() -> bool:
+            nonlocal sent
+            sent = next(numbers)
+            assert send(daemon, f"6.{sent} proved", ANNA).code == 250
+            return mailboxes(daemon, "anna", "INBOX") == [2]
+
+        # It is learned within a second or two.
+        until(arrives)
+        told = run(daemon, "why", f"6.{sent}.proved@far.test")
+        assert "-3.0  You answered or kept mail from bob@far.test before [reputation]" in told
+        # Without the proof it is another matter.
+        assert send(daemon, "6.99", ANNA).code == 250
+        assert mailboxes(daemon, "anna", "INBOX") == [2]

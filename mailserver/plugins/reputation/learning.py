@@ -1,0 +1,112 @@
+"""What an account does with its mail: whom it writes to, what came, and where that is put later."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from itertools import islice
+
+from mailserver import api
+from mailserver.plugins.reputation.database import Filing, Seen
+from mailserver.plugins.reputation.identities import TO, TO_DOMAIN, Identities, Key, message_key
+from mailserver.plugins.reputation.ledger import Ledger
+
+__all__ = ["Learning"]
+
+#: Messages between their judgement and their delivery.
+_MOST_COMING = 5_000
+#: Messages of one command of a user: who tidies up a whole folder says nothing about each sender.
+_MOST_MOVED = 500
+_REJECTS, _INBOX, _OTHER = "rejects", "inbox", "other"
+#: What mail programs say by keywords.
+_KEYWORDS = {"$junk": "junk", "junk": "junk", "$notjunk": "wanted", "nonjunk": "wanted", "\\answered": "answered"}
+
+
+class Learning:
+    """The observers."""
+
+    def __init__(self, host: api.Host, ledger: Ledger) -> None:
+        self._store = host.store
+        self._clock = host.clock
+        self._ledger = ledger
+        self._coming: OrderedDict[tuple[str, str], tuple[bytes, list[Key]]] = OrderedDict()
+
+    def coming(self, ctx: api.DeliveryContext, who: Identities) -> None:
+        """A message was judged; whether it gets there is told later."""
+        self._coming[ctx.queue_id, ctx.account] = (message_key(ctx.content.head()), who.keys)
+        if len(self._coming) > _MOST_COMING:
+            self._coming.popitem(last=False)
+
+    def delivered(self, event: api.Delivered) -> None:
+        """It is in a mailbox."""
+        known = self._coming.pop((event.queue_id, event.account), None)
+        if known is not None:
+            key, senders = known
+            self._ledger.note(Seen(event.account, key, self._clock.time(), senders))
+
+    def accepted(self, event: api.Accepted) -> None:
+        """An account wrote to somebody."""
+        if not event.account:
+            return
+        senders: dict[Key, None] = {}
+        for recipient in event.recipients:
+            try:
+                address = api.EmailAddress.parse(recipient)
+            except api.InvalidInput:
+                continue
+            senders |= {(TO, address.key): None, (TO_DOMAIN, address.domain): None}
+        if senders:
+            self._ledger.note(Seen(event.account, b"", self._clock.time(), list(senders)))
+
+    async def moved(self, event: api.Moved) -> None:
+        """A user put messages elsewhere."""
+        if event.account != event.source_account or not event.account:
+            return
+        with suppress(api.NotFound):
+            store = await self._store.existing_account(event.account)
+            filing = _filing(await _role(store, event.source), await _role(store, event.mailbox))
+            if filing:
+                await self._file(store, event, filing)
+
+    async def flagged(self, event: api.FlagsChanged) -> None:
+        """A user, or the mail program, says by a keyword what it thinks of messages."""
+        if event.how is api.FlagChange.REMOVE or not event.account:
+            return
+        said = [filing for flag in event.flags if (filing := _KEYWORDS.get(flag.lower()))]
+        if len(set(said)) != 1:
+            return
+        with suppress(api.NotFound):
+            await self._file(await self._store.existing_account(event.account), event, said[0])
+
+    async def _file(self, store: api.AccountStore, event: api.Moved | api.FlagsChanged, filing: str) -> None:
+        async with store.open(event.mailbox) as mailbox:
+            uids = list(islice(event.uids, _MOST_MOVED))
+            if filing == "unread":
+                seen = mailbox.flag_table.having("\\Seen")
+                table = mailbox.table
+                uids = [uid for uid in uids if (at := table.find(uid)) >= 0 and table.flags[at] not in seen]
+            async for batch in mailbox.read_many(uids, header_only=True):
+                for _, head in batch:
+                    self._ledger.note(Filing(event.account, message_key(head), self._clock.time(), filing))
+
+
+def _filing(source: str, target: str) -> str:
+    """What it means that a message goes from a mailbox of one role to one of another; "" for nothing."""
+    junk, trash = api.SpecialUse.JUNK.name, api.SpecialUse.TRASH.name
+    if target == junk:
+        return "" if source in (junk, trash) else "junk"
+    if source in (junk, _REJECTS):
+        return "" if target in (trash, _REJECTS) else "wanted"
+    if target == trash:
+        return "" if source == trash else "unread"
+    return "kept" if source == _INBOX and target in (_OTHER, api.SpecialUse.ARCHIVE.name) else ""
+
+
+async def _role(store: api.AccountStore, name: str) -> str:
+    """Raises NotFound."""
+    uses = (await store.find(name)).special_use
+    if uses:
+        return min(use.name for use in uses)
+    if name == "INBOX":
+        return _INBOX
+    return _REJECTS if name == "Rejects" else _OTHER
