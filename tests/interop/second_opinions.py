@@ -44,7 +44,7 @@ def validate(text):
         return "fail"
 print(json.dumps([[verify(text), validate(text)] for text in given["messages"]]))
 """
-_TOLD = re.compile(r"^opendkim: (\S+\.eml): (.*)$", re.MULTILINE)
+_TOLD = re.compile(r"^opendkim: \S*?(\d+)\.eml: (.*)$", re.MULTILINE)
 _AT_ONCE = 250
 
 
@@ -72,10 +72,10 @@ def opendkim(home: Path, records: Mapping[str, str], messages: Sequence[bytes]) 
             paths.append(str(path))
         # What it says besides goes to standard error, and would end up in the middle of lines.
         done = run(["sh", "-c", 'opendkim -x "$0" -v -t "$1" 2>/dev/null', config, ",".join(paths)], home)
-        for path_told, words in _TOLD.findall(done.output):
-            told[Path(path_told).stem] = told.get(Path(path_told).stem, "") + words
-        for path in paths:
-            Path(path).unlink()
+        for name, words in _TOLD.findall(done.output):
+            told[name] = told.get(name, "") + words
+        for each in paths:
+            Path(each).unlink()
     return ["succeeded" in told.get(str(number), "") for number in range(len(messages))]
 
 
