@@ -54,6 +54,8 @@ from mailserver.mime.dkim.signing import signing_domains as dkim_signers
 from mailserver.mime.dkim.verifying import Verification as DkimVerification
 from mailserver.mime.dsn import MAX_OCTETS as MAX_REPORT
 from mailserver.mime.dsn import DeliveryStatus, ReportedAddress, read_report
+from mailserver.mime.features import Features as MailFeatures
+from mailserver.mime.features import features as mail_features
 from mailserver.mime.headers import fields as header_fields
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
@@ -216,6 +218,7 @@ __all__ = [
     "MailContext",
     "MailError",
     "MailExchanger",
+    "MailFeatures",
     "MailQueue",
     "MailStore",
     "Mailbox",
@@ -318,6 +321,7 @@ __all__ = [
     "is_role",
     "is_spf",
     "join_parts",
+    "mail_features",
     "make_attachment",
     "make_part",
     "named_in",

@@ -19,7 +19,7 @@ _LONGEST = 400
 _ASCII = re.compile(r"[\x00-\x7f]")
 
 
-def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
+def normalized(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
     """The text in this form. More than two hundred characters beyond ASCII in a row may be left as they came where a
     piece ends."""
     if len(text) <= _LONGEST:

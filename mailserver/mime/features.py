@@ -1,0 +1,224 @@
+"""What a message is told by, for a classifier: its words in the order of reading, and marks of how it is made.
+
+One pass over what is bounded beforehand: octets of text, words, parts, links, fields. Text that HTML hides gives no
+words, but its links count. Of dates, and of the addresses that a message goes to, nothing is taken: they say when it
+came and to whom. Nothing raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from mailserver.mime.headers import field_value, unfold
+from mailserver.mime.html_text import html_text
+from mailserver.mime.normal import normalized
+from mailserver.mime.structure import Message, Part, parse
+from mailserver.mime.text import part_text
+from mailserver.mime.words import decode_words
+
+__all__ = ["Features", "features"]
+
+#: Octets of text parts, as they are encoded, and characters of what is read of one of them.
+_SOURCE = 128 << 10
+_PART_SOURCE = 64 << 10
+_TEXT = 32 << 10
+#: Words of all text parts, and of one header field.
+_WORDS = 3000
+_FIELD_WORDS = 60
+_FIELD = 2000
+_PARTS = 40
+_LINKS = 60
+_LINK_WORDS = 6
+_HOPS = 4
+_LONGEST = 24
+
+# Ideographs and syllables have no spaces between words, so each stands alone and its neighbours say the rest.
+_WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_WIDE}]|(?:[^\W_{_WIDE}]|[$€£%])(?:[^\W{_WIDE}]|[!%]|['’$€£-](?=[\w!$%]))*+")
+_ASCII_WORD = re.compile(r"[a-z0-9$%](?:[a-z0-9_!%]|['$-](?=[a-z0-9_!$%]))*+")
+#: Characters without a shape, put into words so that they are not recognised.
+_UNSEEN = re.compile("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
+_LINK = re.compile(
+    r"""(?:https?|ftp)://(?:[^\s"'<>/@]{0,80}@)?+([\w.-]{1,120})([^\s"'<>]{0,120})"""
+    r"""|mailto:[^\s"'<>@]{1,80}@([\w.-]{1,120})""",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(rb"([^\s<>\"@,;:()]{1,80})@([A-Za-z0-9.-]{1,120})")
+_RECEIVED_FROM = re.compile(rb"[ \t]*+from[ \t]++([A-Za-z0-9._-]{1,120}+)", re.IGNORECASE)
+_IPV4 = re.compile(rb"\[(\d{1,3}\.\d{1,3})(\.\d{1,3})\.\d{1,3}\]")
+_IPV6 = re.compile(rb"\[IPv6:([0-9a-f]{1,4}:[0-9a-f]{1,4}):", re.IGNORECASE)
+_TOKEN = re.compile(r"[a-z][a-z0-9.+_-]{1,40}")
+_SHAPE = re.compile(rb"([0-9]+)|([a-z]+)|[A-Z]+")
+#: What programs say of themselves.
+_PROGRAM = frozenset({b"x-mailer", b"user-agent", b"x-mimeole"})
+#: Fields of which it counts that they are there.
+_PRESENT = frozenset(
+    b"in-reply-to references list-unsubscribe list-unsubscribe-post auto-submitted dkim-signature x-priority"
+    b" x-msmail-priority organization feedback-id mime-version message-id date cc to".split()
+)
+_EXPECTED = ("message-id", "date", "to")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """`texts`: words by where they stand ("subject", "from", and "" for the body), each list in the order of reading.
+    `marks`: all else, such as `link example.org`."""
+
+    texts: tuple[tuple[str, list[str]], ...]
+    marks: frozenset[str]
+
+
+def features(buf: bytes, root: Message | None = None) -> Features:
+    """The features of a message: at most some 3,200 words and 1,200 marks."""
+    root = parse(buf) if root is None else root
+    marks: set[str] = set()
+    subject: list[str] = []
+    author: list[str] = []
+    hops = 0
+    for name, start, end in root.fields:
+        if name in _PRESENT:
+            marks.add(f"has {name.decode()}")
+        if name == b"subject":
+            subject = subject or _words(decode_words(_value(buf, start, end)), _FIELD_WORDS)
+        elif name == b"from":
+            author = author or _author(_value(buf, start, end), marks)
+        elif name == b"received" and hops < _HOPS:
+            hops += 1
+            marks.update(_hop(_value(buf, start, end)))
+        elif name in _MARKS:
+            marks.update(_MARKS[name](_value(buf, start, end)))
+    marks.update(f"without {name}" for name in _EXPECTED if f"has {name}" not in marks)
+    return Features((("subject", subject), ("from", author), ("", _body(buf, root, marks))), frozenset(marks))
+
+
+# -- header ------------------------------------------------------------------------------------------------------------
+
+
+def _value(buf: bytes, start: int, end: int) -> bytes:
+    return unfold(field_value(buf, start, min(end, start + _FIELD)))
+
+
+def _addresses(value: bytes) -> list[tuple[str, str]]:
+    found = islice(_ADDRESS.finditer(value), 5)
+    return [(match[1].decode("latin-1").lower(), match[2].decode().lower()) for match in found]
+
+
+def _author(value: bytes, marks: set[str]) -> list[str]:
+    for local, host in _addresses(value):
+        marks.add(f"from {local}@{host}")
+        marks.update(f"from {name}" for name in _domains(host))
+    return _words(decode_words(_ADDRESS.sub(b" ", value)), _FIELD_WORDS)
+
+
+def _domains(host: str) -> list[str]:
+    """The host, and the domain that it is likely to be of."""
+    labels = host.strip(".").split(".")
+    return [".".join(labels[-4:]), ".".join(labels[-2:])] if len(labels) > 2 else [".".join(labels)]
+
+
+def _hop(value: bytes) -> Iterator[str]:
+    """Whom a server had it from, as far as it is the same for many messages: domains and networks."""
+    match = _RECEIVED_FROM.match(value)
+    if match is not None:
+        yield from (f"relay {name}" for name in _domains(match[1].decode().lower()))
+    for match in islice(_IPV4.finditer(value), 2):
+        yield f"relay {match[1].decode()}"
+        yield f"relay {(match[1] + match[2]).decode()}"
+    match = _IPV6.search(value)
+    if match is not None:
+        yield f"relay {match[1].decode().lower()}"
+
+
+def _reply_to(value: bytes) -> list[str]:
+    return [f"reply-to {host}" for _, host in _addresses(value)]
+
+
+def _program(value: bytes) -> list[str]:
+    return [f"program {word}" for word in islice(_TOKEN.findall(value[:200].decode("latin-1").lower()), 12)]
+
+
+def _list(value: bytes) -> list[str]:
+    return ["list " + value[-60:].decode("latin-1").lower()]
+
+
+def _id(value: bytes) -> list[str]:
+    return ["id " + _shape(value.partition(b"@")[0])]
+
+
+def _shape(value: bytes) -> str:
+    """What kinds of characters follow one another: how a program makes its ids."""
+    kinds = _SHAPE.sub(lambda match: b"9" if match[1] else b"a" if match[2] else b"A", value[:80])
+    return kinds[:30].decode("latin-1")
+
+
+_MARKS = {b"reply-to": _reply_to, b"list-id": _list, b"message-id": _id, **dict.fromkeys(_PROGRAM, _program)}
+
+
+# -- body --------------------------------------------------------------------------------------------------------------
+
+
+def _body(buf: bytes, root: Message, marks: set[str]) -> list[str]:
+    words: list[str] = []
+    links: set[str] = set()
+    room = _SOURCE
+    for part in islice(root.walk(), _PARTS):
+        kind = part.media_type[:60]
+        marks.update(_made(part, kind))
+        if kind.startswith("text/") and not part.children and room > 0 and len(words) < _WORDS:
+            text = part_text(buf, part, min(room, _PART_SOURCE))
+            room -= part.end - part.body
+            _links(text, links, marks)
+            if kind == "text/html":
+                own, quoted = html_text(text, _TEXT)
+                text = f"{own}\n{quoted}"
+            words += _words(text, _WORDS - len(words))
+    return words
+
+
+def _made(part: Part, kind: str) -> Iterator[str]:
+    """How a part is made."""
+    yield f"part {kind}"
+    if part.boundary is not None:
+        yield "boundary " + _shape(part.boundary)
+    if part.is_multipart or part.is_message:
+        return
+    if part.encoding:
+        yield f"part {kind} {part.encoding[:20].decode('latin-1').lower()}"
+    name = part.file_name
+    if name is not None:
+        yield "file " + name.rpartition(".")[2][-8:].lower()
+    if kind.startswith("text/"):
+        yield "charset " + part.charset[:20].decode("latin-1").lower()
+
+
+def _links(text: str, links: set[str], marks: set[str]) -> None:
+    """Where links lead: hosts with their domains, words of paths."""
+    for match in _LINK.finditer(text):
+        if len(links) >= _LINKS:
+            return
+        host = (match[1] or match[3]).lower()
+        if match[0].lower() in links:
+            continue
+        links.add(match[0].lower())
+        marks.update(f"link {name}" for name in _domains(host))
+        if host.replace(".", "").isdigit():
+            marks.add("link to an address")
+        if match[2]:
+            marks.update(f"link word {word}" for word in islice(_TOKEN.findall(match[2].lower()), _LINK_WORDS))
+
+
+def _words(text: str, most: int) -> list[str]:
+    text = text[:_TEXT]
+    if text.isascii():
+        found = _ASCII_WORD.finditer(text.lower())
+    else:
+        found = _WORD.finditer(normalized("NFKC", _UNSEEN.sub("", text)).lower())
+    return [_short(match[0]) for match in islice(found, most)]
+
+
+def _short(word: str) -> str:
+    # What is longer is seldom there twice: that it is there, and how it begins, is what it says.
+    return word if len(word) <= _LONGEST else f"{word[:2]}… {len(word) // 10}"
