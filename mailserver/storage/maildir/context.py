@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from mailserver.model.errors import NotFound
 from mailserver.model.ids import AccountId
 from mailserver.net.faults import Faults
 from mailserver.net.workers import Workers
@@ -90,11 +91,14 @@ class Context:
         return task
 
     def background(self, operation: Callable[[], Awaitable[None]], what: str) -> None:
-        """Start something that nobody waits for; what goes wrong is logged."""
+        """Start something that nobody waits for; what goes wrong is logged, but for that its mailbox is gone."""
 
         async def guarded() -> None:
             try:
                 await operation()
+            except NotFound:
+                # Removed meanwhile, and with it what there was to do.
+                pass
             except Exception:
                 _log.exception("storage.background_failed", what=what)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailserver.model.errors import MailError, NotFound, StorageFailure
 from mailserver.model.flags import FLAGGED, SEEN, FlagChange
@@ -472,3 +473,18 @@ async def test_io_errors_of_the_index_count(store: MaildirStore) -> None:
         with pytest.raises(StorageFailure):
             account.upkeep.index.run(broken)
     assert store.faults.broken
+
+
+async def test_a_mailbox_that_is_deleted_while_its_messages_move_to_cur(store: MaildirStore) -> None:
+    account = await store.open_account(ANNA)
+    await account.create("Gone")
+
+    async def opened() -> None:
+        async with account.open("Gone"):
+            pass
+
+    with capture_logs() as logs:
+        # The move waits for its turn behind the deletion, and there is nothing left to move by then.
+        await asyncio.gather(opened(), account.delete("Gone"))
+        await store.context.drain()
+    assert logs == []
