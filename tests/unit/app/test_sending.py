@@ -71,7 +71,7 @@ async def test_a_stranger_who_writes_as_one_of_us_does_not_get_the_login_of_that
     deliverer = MailDeliverer(
         Hooks([]), Directory(), config, local=nobody, outbound=nobody,  # type: ignore[arg-type]
     )  # fmt: skip
-    forwarded = envelope_for("bob@remote.test", sender="anna@example.test")
+    forwarded = replace(envelope_for("bob@remote.test", sender="anna@example.test"), account=None)
 
     async def through(envelope: MailEnvelope) -> str | None:
         found = await deliverer.destination(envelope, envelope.recipients[0])
