@@ -62,6 +62,7 @@ from mailserver.mime.headers import value as header_value
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
 from mailserver.mime.preview import preview as first_words
+from mailserver.mime.sole_author import SoleAuthor, sole_author
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
@@ -93,6 +94,7 @@ from mailserver.model.events import (
     Attempted,
     Bounced,
     Delivered,
+    DmarcEvaluated,
     Dropped,
     Event,
     FlagsChanged,
@@ -134,6 +136,9 @@ from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
 from mailserver.ports.web import WebAnswer, WebClient, WebFailed
+from mailserver.wire.dmarc import DmarcRecord, organizational_domain, walk_targets
+from mailserver.wire.dmarc import Request as DmarcRequest
+from mailserver.wire.dmarc import find_record as find_dmarc
 from mailserver.wire.refusal import Cause, cause_of
 from mailserver.wire.spf import BadSpf, SpfRecord, is_spf, parse_spf
 from mailserver.wire.spf import Directive as SpfDirective
@@ -189,6 +194,9 @@ __all__ = [
     "DkimBodyHash",
     "DkimSignable",
     "DkimVerification",
+    "DmarcEvaluated",
+    "DmarcRecord",
+    "DmarcRequest",
     "Domain",
     "Dropped",
     "DsnReturn",
@@ -279,6 +287,7 @@ __all__ = [
     "Setup",
     "Size",
     "SlidingCounter",
+    "SoleAuthor",
     "SpecialUse",
     "SpfDirective",
     "SpfMacroString",
@@ -310,6 +319,7 @@ __all__ = [
     "dkim_record",
     "dkim_signers",
     "find_address",
+    "find_dmarc",
     "find_part",
     "first_words",
     "format_date",
@@ -330,6 +340,7 @@ __all__ = [
     "normalize_domain",
     "open_kept_database",
     "open_side_database",
+    "organizational_domain",
     "parse_ip",
     "parse_spf",
     "parse_spf_explanation",
@@ -339,9 +350,11 @@ __all__ = [
     "read_file",
     "read_report",
     "role_target",
+    "sole_author",
     "spf_target_name",
     "transaction",
     "usable_tlsa",
+    "walk_targets",
     "write_durably",
     "written_tlsa",
 ]  # fmt: skip

@@ -92,13 +92,15 @@ class RcptContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContext:
-    """The whole message, before 250. `content` is what the client sent, without the trace fields that we add."""
+    """The whole message, before 250. `content` is what the client sent, without the trace fields that we add.
+    `forwarded`: a recipient's copy goes on to an address elsewhere."""
 
     session: Session
     queue_id: QueueId
     envelope: Envelope
     content: Content
     findings: Findings = NOTHING
+    forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

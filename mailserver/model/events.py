@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailserver.model.delivery import Result
-from mailserver.model.findings import Findings
+from mailserver.model.findings import AuthResult, Findings
 from mailserver.model.flags import FlagChange
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.numset import NumSet
 from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
-    "Accepted", "Appended", "Attempted", "Bounced", "Delivered", "Dropped", "Event", "FlagsChanged", "Judged",
-    "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited", "SessionClosed",
-    "SessionOpened", "Suppressed", "TlsAttempted",
+    "Accepted", "Appended", "Attempted", "Bounced", "Delivered", "DmarcEvaluated", "Dropped", "Event", "FlagsChanged",
+    "Judged", "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited",
+    "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -138,6 +138,41 @@ class FlagsChanged:
     uids: NumSet
     how: FlagChange
     flags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DmarcEvaluated:
+    """DMARC of a message from outside was evaluated, for an author whose domain has a policy: a row of the aggregate
+    report that the domain may ask for (RFC 9990 §3.1).
+
+    `author` is the domain in From; `sender` that of MAIL FROM ("": a bounce, which has `helo` instead) and `recipients`
+    those of RCPT, each once. From `p` to `ruf` it is the record at `policy_domain`. `disposition` is what DMARC wanted
+    done here: "none", "quarantine" or "reject"; `overrides` (kind, comment) say why that is not what the policy says.
+    `results` are those of DKIM and SPF, as they were found.
+    """
+
+    queue_id: QueueId
+    peer: str
+    author: str
+    helo: str
+    sender: str
+    recipients: tuple[str, ...]
+    policy_domain: str
+    p: str
+    sp: str
+    np: str
+    strict_dkim: bool
+    strict_spf: bool
+    fo: str
+    testing: bool
+    rua: tuple[str, ...]
+    ruf: tuple[str, ...]
+    passed: bool
+    disposition: str
+    dkim_aligned: bool
+    spf_aligned: bool
+    overrides: tuple[tuple[str, str], ...] = ()
+    results: tuple[AuthResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +318,7 @@ Event = (
     | Delivered
     | Judged
     | Appended
+    | DmarcEvaluated
     | Moved
     | FlagsChanged
     | Queued

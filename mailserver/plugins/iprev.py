@@ -15,6 +15,11 @@ from mailserver import api
 
 __all__ = ["plugin"]
 
+#: Addresses of which the world's DNS knows no names.
+_LOCAL = api.NetworkSet((
+    "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::1/128",
+    "fc00::/7", "fe80::/10",
+))  # fmt: skip
 _MOST_NAMES = 10
 _MAX_SECONDS = 15.0
 _REASONS = {
@@ -35,7 +40,7 @@ class _Iprev:
         if not session.from_stranger:
             return None
         ip = api.parse_ip(session.peer)
-        return None if ip is None else self._mail(ip)
+        return None if ip is None or session.peer in _LOCAL else self._mail(ip)
 
     async def _mail(self, ip: Any) -> api.Verdict:
         try:

@@ -52,6 +52,7 @@ class Pipeline:
             MessageContext(
                 session=message.session, queue_id=message.queue_id, envelope=message.envelope,
                 content=message.content, findings=message.findings,
+                forwarded=any(destination.forwarded for destination in message.destinations),
             )
         )  # fmt: skip
         findings = message.findings + verdict.findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -38,9 +39,14 @@ def inbox(daemon: Daemon, mailbox: str = "", count: int = 1) -> list[bytes]:
         folders = [folder / sub for sub in ("new", "cur") if (folder / sub).is_dir()]
         files: list[Path] = [file for found in folders for file in found.iterdir()]
         if len(files) >= count:
-            return [file.read_bytes() for file in sorted(files, key=lambda file: file.name)]
+            return [file.read_bytes() for file in sorted(files, key=_uid)]
         time.sleep(0.05)
     raise AssertionError(f"{mailbox or 'INBOX'} has {len(files)} messages, not {count}:\n{daemon.log_text()[-3000:]}")
+
+
+def _uid(file: Path) -> int:
+    match = re.search(r",U=([0-9]+)", file.name)
+    return int(match[1]) if match else 0
 
 
 def results(message: bytes) -> str:

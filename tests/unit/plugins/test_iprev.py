@@ -56,6 +56,9 @@ async def test_ipv6() -> None:
     assert await judge(zones, peer=SIX) == ("pass", "mx.far.test", 0.0)
 
 
-@pytest.mark.parametrize("fields", [{"trusted": True}, {"service": "submission"}, {"peer": "uid:33"}])
+@pytest.mark.parametrize("fields", [
+    {"trusted": True}, {"service": "submission"}, {"peer": "uid:33"}, {"peer": "192.168.1.5"}, {"peer": "::1"},
+    {"peer": "fd00::1"}, {"peer": "127.0.0.1"},
+])  # fmt: skip
 async def test_our_own_are_not_asked_about(fields: dict[str, Any]) -> None:
     assert await judge({}, **fields) == ("", "", 0.0)

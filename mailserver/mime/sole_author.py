@@ -1,0 +1,92 @@
+"""The one domain in whose name a message is written, as every program that shows it must see it (RFC 9989 §5.3.1).
+
+What two programs could read in two ways has no author: several From fields or addresses, routes, groups, encoded words
+and comments within an address, fields that only some take for From (ATTACKS L01, L02, D09, D10).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mailserver.mime.addresses import read_addresses
+from mailserver.mime.headers import field_value, fields, header_block_end, unfold
+from mailserver.model.address import normalize_domain
+from mailserver.model.errors import InvalidInput
+
+__all__ = ["SoleAuthor", "sole_author"]
+
+# Also with white space or a line end before the colon.
+_FROM = re.compile(rb"^from[ \t]*+((?:\r?\n[ \t]++)*+):", re.IGNORECASE | re.MULTILINE)
+#: RFC 5322 §3.6: one at most. A second one is what was put over a signed message.
+_ONCE = {
+    name.lower().encode(): name for name in ("Sender", "Reply-To", "Date", "Subject", "To", "Cc")
+}  # fmt: skip
+_LONGEST = 64 << 10
+_ENCODED = re.compile(rb"=\?[^?]*\?[BbQq]\?")
+_LDH = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
+
+
+class SoleAuthor(NamedTuple):
+    """`domain` is in A-labels, or an address literal; "" when there is no author, and `fault` says why, to the one who
+    sent the message."""
+
+    domain: str
+    fault: str = ""
+
+
+def sole_author(head: bytes) -> SoleAuthor:
+    """Of the message that begins with `head`, which has the whole header."""
+    names = [name for name, _, _ in fields(head)]
+    found = _FROM.findall(head, 0, header_block_end(head))
+    if not found:
+        return SoleAuthor("", "it has no From field")
+    if len(found) > 1 or names.count(b"from") != 1 or any(found):
+        return SoleAuthor("", "it must have exactly one From field, in its plain form")
+    for name, written in _ONCE.items():
+        if names.count(name) > 1:
+            return SoleAuthor("", f"it has more than one {written} field")
+    start, stop = next((start, stop) for name, start, stop in fields(head) if name == b"from")
+    return _read(unfold(field_value(head, start, stop)))
+
+
+def _read(value: bytes) -> SoleAuthor:
+    if len(value) > _LONGEST:
+        return SoleAuthor("", "its From field is too long")
+    entries, complete = read_addresses(value)
+    if len(entries) > 1 and complete and all(entry.is_mailbox for entry in entries):
+        return SoleAuthor("", f"its From field has {len(entries)} addresses instead of one")
+    if len(entries) != 1 or not complete or not entries[0].is_mailbox:
+        return SoleAuthor("", "its From field has no address that can be read without doubt")
+    _, route, mailbox, domain, _ = entries[0]
+    mailbox, domain = mailbox or b"", domain or b""
+    if route is not None or _ENCODED.search(mailbox) or _ENCODED.search(domain):
+        return SoleAuthor("", "the address in its From field is written in an obsolete or encoded form")
+    # A comment or a space between the parts of the address is passed over by some, and by others is its end.
+    if not _stands_plainly(value, mailbox, domain):
+        return SoleAuthor("", "the address in its From field has comments or spaces in it")
+    normal = _normal(domain)
+    return SoleAuthor(normal) if normal else SoleAuthor("", "the address in its From field has no valid domain")
+
+
+def _stands_plainly(value: bytes, mailbox: bytes, domain: bytes) -> bool:
+    quoted = b'"' + re.sub(rb'(["\\])', rb"\\\1", mailbox) + b'"'
+    if b"<" not in value:
+        # Alone, or with a name in a comment.
+        return any(value.strip(b" \t").partition(b"(")[0].rstrip(b" \t,") == local + b"@" + domain
+                   for local in (mailbox, quoted))  # fmt: skip
+    inner = value[value.rindex(b"<") + 1 :].partition(b">")[0].strip(b" \t")
+    return inner in (mailbox + b"@" + domain, quoted + b"@" + domain)
+
+
+def _normal(domain: bytes) -> str:
+    try:
+        text = domain.decode()
+    except UnicodeDecodeError:
+        return ""
+    try:
+        return normalize_domain(text)
+    except InvalidInput:
+        # A-labels that only the older or only the newer IDNA knows are names in DNS all the same.
+        lowered = text.lower()
+        return lowered if text.isascii() and len(lowered) <= 253 and _LDH.fullmatch(lowered) else ""

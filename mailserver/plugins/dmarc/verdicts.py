@@ -1,0 +1,90 @@
+"""What DMARC's findings mean for a message: the verdict, the result for Authentication-Results, and plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailserver import api
+from mailserver.plugins.dmarc.evaluation import Evaluation
+from mailserver.plugins.dmarc.exceptions import Override
+
+__all__ = ["Disposition", "accepted", "no_author", "not_known", "unproved"]
+
+Disposition = api.DmarcRequest
+
+_POINTS = {"none": 1.0, "quarantine": 3.0, "reject": 12.0}
+#: Where a policy is not applied, what the domain wants still says something.
+_NOT_APPLIED = {"none": 1.0, "quarantine": 3.0, "reject": 4.0}
+_OWN = 3.0
+_ADVICE = "Whoever wrote it can be somebody else. If you expected it, ask the sender by another way."
+
+
+def accepted(found: Evaluation) -> api.Verdict:
+    """A pass; or a domain that says nothing."""
+    return api.Accept(findings=api.Findings((_result(found),)))
+
+
+def no_author(fault: str, *, refuse: bool) -> api.Verdict:
+    """A message that programs could show under different names."""
+    result = api.AuthResult(method="dmarc", result="permerror", reason=fault)
+    reason = api.Reason("dmarc", 4.0, f"It is written so that programs may disagree who its author is: {fault}")
+    findings = api.Findings((result,), (reason,))
+    if not refuse:
+        return api.Accept(findings=findings)
+    reply = api.Reply(550, "5.6.0", f"The message cannot be taken: {fault} (RFC 5322)")
+    return api.Reject(reply, "no single author", findings=findings)
+
+
+def not_known(found: Evaluation, *, defer: bool) -> api.Verdict:
+    """Neither pass nor fail (RFC 9989 §5.3.6)."""
+    findings = api.Findings((_result(found),))
+    if not defer:
+        return api.Accept(findings=findings)
+    reply = api.Reply(451, "4.4.3", f"DMARC of {found.author} cannot be examined now, try again later")
+    return api.Defer(reply, "dmarc temperror", findings=findings)
+
+
+def unproved(
+    found: Evaluation, applied: Disposition, *, own: bool, wanted: Disposition = "none",
+    overrides: Sequence[Override] = (),
+) -> api.Verdict:  # fmt: skip
+    """Nothing proves the author. `own`: his domain is served here."""
+    findings = api.Findings((_result(found, wanted),), _reasons(found, applied, wanted, overrides, own=own))
+    if applied == "reject":
+        if own and wanted != "reject":
+            words = f"Mail in the name of {found.author}, which is served here, is not forwarded: nothing proves it"
+        else:
+            words = f"Refused, as DMARC of {found.author} asks: neither SPF nor DKIM proves that it is from there"
+        return api.Reject(api.Reply(550, "5.7.1", words), "dmarc fail", findings=findings)
+    if applied == "quarantine":
+        return api.Quarantine("dmarc fail", findings=findings)
+    return api.Accept(findings=findings)
+
+
+def _result(found: Evaluation, wanted: str = "") -> api.AuthResult:
+    properties = [("header.from", found.author)]
+    if found.result == "fail":
+        properties.append(("policy.dmarc", wanted))
+    return api.AuthResult(method="dmarc", result=found.result, reason=found.problem, properties=tuple(properties))
+
+
+def _reasons(
+    found: Evaluation, applied: Disposition, wanted: Disposition, overrides: Sequence[Override], *, own: bool
+) -> tuple[api.Reason, ...]:
+    if any(override.kind == "trusted_forwarder" for override in overrides):
+        return tuple(api.Reason("dmarc", 0.0, override.text) for override in overrides if override.text)
+    reasons = []
+    if found.result == "fail":
+        text = f"Nothing proves that it is from {found.author} (DMARC)"
+        if wanted != "none":
+            wish = "be refused" if wanted == "reject" else "go to Junk"
+            text = f"Nothing proves that it is from {found.author}, which wants such mail to {wish} (DMARC)"
+        points = _POINTS[wanted] if applied == wanted else _NOT_APPLIED[wanted]
+        if any(override.kind == "mailing_list" for override in overrides):
+            points = 1.0
+        reasons.append(api.Reason("dmarc", points, text, _ADVICE))
+    if own:
+        text = f"It claims to be from {found.author}, which is served here, but came from outside and nothing proves it"
+        reasons.append(api.Reason("dmarc", _OWN, text, _ADVICE))
+    reasons += [api.Reason("dmarc", 0.0, override.text) for override in overrides if override.text]
+    return tuple(reasons)
