@@ -16,8 +16,10 @@ from mailserver.model.events import (
     Attempted,
     Bounced,
     Delivered,
+    Dropped,
     Event,
     FlagsChanged,
+    Handled,
     Judged,
     LoginFailed,
     LoginSucceeded,
@@ -114,6 +116,14 @@ def _attempted(event: Attempted) -> None:
         log.warning("failed", **facts)
 
 
+def _dropped(event: Dropped) -> None:
+    log.info("dropped by hand", id=event.queue_id, recipients=event.recipients, by=event.by)
+
+
+def _handled(event: Handled) -> None:
+    log.info("changed by hand", id=event.queue_id, action=event.action, until=event.until, by=event.by)
+
+
 def _reported(event: Reported) -> None:
     words = {"failed": "bounced", "delayed": "delay reported"}.get(event.action, "success reported")
     log.info(words, id=event.queue_id, report=event.report_id, to=event.to, recipients=event.recipients)
@@ -184,6 +194,8 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Moved: _untold,
     FlagsChanged: _untold,
     Queued: _queued,
+    Dropped: _dropped,
+    Handled: _handled,
     Attempted: _attempted,
     Reported: _reported,
     Bounced: _bounced,

@@ -12,7 +12,6 @@ from mailserver.app.application import Application
 from mailserver.app.arguments import Arguments, moment, texts
 from mailserver.app.waiting import describe_item
 from mailserver.model.errors import InvalidInput, NotFound
-from mailserver.model.events import Dropped
 from mailserver.model.ids import QueueId
 from mailserver.queue.control import Filter, QueueControl, Status
 from mailserver.queue.mirror import listed
@@ -21,7 +20,7 @@ from mailserver.queue.state import Item
 __all__ = ["queue_operations"]
 
 _Operation = Callable[[Arguments], Awaitable[Any]]
-_LONGEST_PATTERN = 1000
+_LONGEST_PATTERN, _LONGEST_NAME = 1000, 100
 
 
 def queue_operations(app: Application) -> dict[str, _Operation]:
@@ -44,7 +43,7 @@ class _Queue:
     """Arguments that choose messages: `from`, `to`, `domain`, `status`, `before`, `ids`; see `queue.control.Filter`.
 
     Those that change something want at least one of them, or `all`; they return the ids of what they `changed`, and of
-    what matched and stays as it is (`left`).
+    what matched and stays as it is (`left`). `by`: who wants it, for the history.
     """
 
     def __init__(self, app: Application) -> None:
@@ -80,17 +79,17 @@ class _Queue:
         """Until `until` (epoch seconds), or for good."""
         chosen = await self._chosen(arguments)
         until = moment(arguments, "until")
-        return _answer(chosen, await self._control.hold(chosen, until))
+        return _answer(chosen, await self._control.hold(chosen, until, by=_who(arguments)))
 
     async def release(self, arguments: Arguments) -> Any:
         """Hold them no longer, and try them now."""
         chosen = await self._chosen(arguments)
-        return _answer(chosen, await self._control.release(chosen))
+        return _answer(chosen, await self._control.release(chosen, by=_who(arguments)))
 
     async def retry(self, arguments: Arguments) -> Any:
         """Now; those that are held stay so."""
         chosen = await self._chosen(arguments)
-        return _answer(chosen, await self._control.retry(chosen))
+        return _answer(chosen, await self._control.retry(chosen, by=_who(arguments)))
 
     async def reschedule(self, arguments: Arguments) -> Any:
         """At `at` (epoch seconds); those that are held stay so."""
@@ -98,7 +97,7 @@ class _Queue:
         if at is None:
             raise InvalidInput("say when the next attempt is to be made")
         chosen = await self._chosen(arguments)
-        return _answer(chosen, await self._control.reschedule(chosen, at))
+        return _answer(chosen, await self._control.reschedule(chosen, at, by=_who(arguments)))
 
     async def flush(self, arguments: Arguments) -> Any:
         """Everything now that is not held."""
@@ -107,15 +106,8 @@ class _Queue:
 
     async def drop(self, arguments: Arguments) -> Any:
         """Throw them away; nobody is told."""
-        _check_chosen(arguments)
-        waiting = {
-            item.queue_id: tuple(str(item.envelope.recipients[position].address) for position in item.waiting)
-            async for item in self._matching(arguments)
-        }
-        changed = await self._control.drop(waiting)
-        for queue_id in changed:
-            self._app.hooks.emit(Dropped(queue_id=queue_id, recipients=waiting[queue_id]))
-        return _answer(list(waiting), changed)
+        chosen = await self._chosen(arguments)
+        return _answer(chosen, await self._control.drop(chosen, by=_who(arguments)))
 
     async def why(self, arguments: Arguments) -> Any:
         """The whole story of a message, or of the newest ones of a sender: what the history says, and what waits."""
@@ -165,6 +157,14 @@ class _Queue:
         await self._app.runner.survey()
         async for item in self._control.matching(wanted):
             yield item
+
+
+def _who(arguments: Arguments) -> str:
+    """Whoever may ask for this is believed who they are."""
+    by = arguments.get("by", "")
+    if not isinstance(by, str) or len(by) > _LONGEST_NAME:
+        raise InvalidInput(f"by must be a name of at most {_LONGEST_NAME} characters")
+    return by
 
 
 def _check_chosen(arguments: Arguments) -> None:

@@ -14,7 +14,11 @@ from mailserver.commands.telling import answered
 
 __all__ = ["command"]
 
-_STATUSES = ("accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped")
+_STATUSES = (
+    "accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped", "held", "released",
+    "retried", "rescheduled",
+)  # fmt: skip
+_BY_HAND = ("dropped", "held", "released", "retried", "rescheduled")
 
 
 @click.command("history")
@@ -57,4 +61,6 @@ def command(
 def _words(row: Mapping[str, Any]) -> str:
     if row["status"] == "reported":
         return f"{row['reply']}, by {row['report']}"
+    if row["status"] in _BY_HAND:
+        return f"by {row['report']}" if row["report"] else ""
     return answered(row) if row["reply"] else ""

@@ -10,6 +10,7 @@ import click
 
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import AFTER, BEFORE, ago, moment
+from mailserver.commands.operator import operator
 from mailserver.commands.options import Failed, config_option, json_option, printable, show, show_rows
 from mailserver.commands.telling import waiting_recipient
 
@@ -176,7 +177,7 @@ def _apply(
     done: dict[str, list[str]] = {"changed": [], "left": []}
     parts = [ids[at : at + _TOGETHER] for at in range(0, len(ids), _TOGETHER)] or [[]]
     for part in parts:
-        answer = perform(operation, {**wanted, **arguments, "ids": part})
+        answer = perform(operation, {**wanted, **arguments, "ids": part, "by": operator()})
         done["changed"] += answer["changed"]
         done["left"] += answer["left"]
     known = {*done["changed"], *done["left"]}

@@ -12,7 +12,12 @@ __all__ = ["answered", "protected", "story", "waiting_recipient"]
 
 Row = Mapping[str, Any]
 #: Events that are the same for all recipients as a rule, and how they are told.
-_TOGETHER = {"accepted": "accepted (250)", "queued": "put into the queue", "dropped": "dropped by hand"}
+_TOGETHER = {"accepted": "accepted (250)", "queued": "put into the queue"}
+#: What people did.
+_BY_HAND = {
+    "dropped": "dropped", "held": "held", "released": "released", "retried": "tried at once",
+    "rescheduled": "given another time",
+}  # fmt: skip
 #: Recipients that are named of many.
 _NAMED = 10
 #: `Result.policy`, as the reason why the connection was protected as it was.
@@ -22,6 +27,10 @@ _POLICIES = {
     "configuration": "as the configuration demands",
     "require-tls": "as the sender demanded (REQUIRETLS)",
     "opportunistic": "because the server offers it",
+}
+_DOUBTFUL = {
+    "delivered": "there may be two: an earlier attempt was cut off after all was sent, before the answer",
+    "deferred": "it may have arrived already: the connection was lost after all was sent",
 }
 _REPORTS = {
     "failed": "that it failed", "delayed": "that it is late", "delivered": "that it was delivered",
@@ -83,14 +92,30 @@ def story(events: Sequence[Row]) -> list[str]:
     """Events of one message, in their order; what is the same for several recipients is told once."""
     lines: list[str] = []
     for status, group in groupby(events, lambda event: event["status"]):
-        members = list(group)
         if status in _TOGETHER:
-            names = [event["recipient"] for event in members]
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            lines.append(f"{moment(members[0]['at'])}  {', '.join(names[:_NAMED])}{more}: {_TOGETHER[status]}")
+            lines.append(_together(list(group), _TOGETHER[status]))
+        elif status in _BY_HAND:
+            # What somebody did twice are two events.
+            for _, same in groupby(group, lambda event: (event["at"], event["report"], event["next_attempt"])):
+                members = list(same)
+                lines.append(_together(members, _by_hand(members[0])))
         else:
-            lines += [line for event in members for line in _event_lines(event)]
+            lines += [line for event in group for line in _event_lines(event)]
     return lines
+
+
+def _together(events: Sequence[Row], words: str) -> str:
+    names = [event["recipient"] for event in events]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{moment(events[0]['at'])}  {', '.join(names[:_NAMED])}{more}: {words}"
+
+
+def _by_hand(event: Row) -> str:
+    """What somebody did, who, and until when."""
+    words = f"{_BY_HAND[event['status']]} by {event['report'] or 'hand'}"
+    if event["status"] == "held":
+        return words + (f" until {ago(event['next_attempt'])}" if event["next_attempt"] else ", until it is released")
+    return words + (f", {ago(event['next_attempt'])}" if event["status"] == "rescheduled" else "")
 
 
 def _event_lines(event: Row) -> list[str]:
@@ -115,6 +140,8 @@ def _details(event: Row) -> list[str]:
     if event["destination"] == "local" and not event["attempt"]:
         return []
     lines = [f"    {answered(event)}"]
+    if event["doubtful"]:
+        lines.append(f"    {_DOUBTFUL.get(event['status'], _DOUBTFUL['delivered'])}")
     if way := protected(event):
         lines.append(f"    {way}")
     if event["status"] == "deferred" and event["next_attempt"]:

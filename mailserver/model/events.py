@@ -13,7 +13,7 @@ from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
     "Accepted", "Appended", "Attempted", "Bounced", "Delivered", "DmarcEvaluated", "Dropped", "Event", "FlagsChanged",
-    "Judged", "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited",
+    "Handled", "Judged", "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited",
     "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
@@ -194,10 +194,27 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """A message was taken out of the queue by hand; these recipients will not get it from here."""
+    """A message was taken out of the queue by hand; these recipients will not get it from here. `by`: who, "" unknown.
+    """
 
     queue_id: QueueId
     recipients: tuple[str, ...]
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """Somebody changed when a queued message goes on to these recipients.
+
+    `action`: held, released, retried (now) or rescheduled. `until` (epoch seconds): until when it is held (None: for
+    good), or when it is tried next. `by`: who, "" unknown.
+    """
+
+    queue_id: QueueId
+    action: str
+    recipients: tuple[str, ...]
+    until: float | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +222,8 @@ class Attempted:
     """An attempt for one recipient of a queued message has ended, and the queue has it in writing.
 
     `account` is who submitted it, "" for mail of strangers and our own; `next_attempt` is None when there is none.
+    `doubtful`: all of it was sent before, or in this attempt, and no answer came: the recipient may have it already, so
+    there may be two (RFC 1047).
     """
 
     queue_id: QueueId
@@ -218,6 +237,7 @@ class Attempted:
     destination: str
     result: Result
     next_attempt: float | None = None
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +343,7 @@ Event = (
     | FlagsChanged
     | Queued
     | Dropped
+    | Handled
     | Attempted
     | Reported
     | Bounced

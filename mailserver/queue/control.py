@@ -12,6 +12,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 
 from mailserver.model.errors import NotFound
+from mailserver.model.events import Dropped, Handled
 from mailserver.model.ids import QueueId
 from mailserver.ports.clock import Clock
 from mailserver.ports.reports import Action
@@ -57,7 +58,8 @@ class Filter:
 
 
 class QueueControl:
-    """Operations on the queue of a running server. Each returns the messages that it changed."""
+    """Operations on the queue of a running server. Each returns the messages that it changed, and tells observers; `by`
+    is who wants it so."""
 
     def __init__(self, queue: DiskQueue, runner: QueueRunner, clock: Clock) -> None:
         self._queue = queue
@@ -103,7 +105,7 @@ class QueueControl:
         """The messages that match."""
         return [item.queue_id async for item in self.matching(wanted)]
 
-    async def hold(self, ids: Iterable[QueueId], until: float | None = None) -> list[QueueId]:
+    async def hold(self, ids: Iterable[QueueId], until: float | None = None, *, by: str = "") -> list[QueueId]:
         """Make no attempt before `until` (epoch seconds), or before they are released."""
         due = None if until is None else self._runner.timetable.held(until)
 
@@ -112,14 +114,16 @@ class QueueControl:
             if due is not None:
                 self._count_from(queue_id, due)
             await self._keep(queue_id, Hold(at=self._clock.time(), until=until))
+            self._tell(queue_id, "held", until, by)
 
         return await self._each(ids, one)
 
-    async def release(self, ids: Iterable[QueueId]) -> list[QueueId]:
+    async def release(self, ids: Iterable[QueueId], *, by: str = "") -> list[QueueId]:
         """Hold them no longer, and try them now; `queue.max_age` begins anew."""
 
         async def one(queue_id: QueueId) -> None:
             now = self._clock.time()
+            self._tell(queue_id, "released", now, by)
             # In one step with the records in memory: whoever holds it next holds it here and there.
             self._schedule.release(queue_id, self._clock.monotonic())
             self._count_from(queue_id, self._clock.monotonic())
@@ -135,12 +139,15 @@ class QueueControl:
             notice = timetable.delay_notice(unit.expires)
             self._schedule.remind_about(queue_id, unit.expires if notice is None else notice)
 
-    async def retry(self, ids: Iterable[QueueId]) -> list[QueueId]:
+    async def retry(self, ids: Iterable[QueueId], *, by: str = "") -> list[QueueId]:
         """Try them now, also where their destination is left alone."""
-        return await self.reschedule(ids, self._clock.time())
+        return await self._at(ids, self._clock.time(), "retried", by)
 
-    async def reschedule(self, ids: Iterable[QueueId], at: float) -> list[QueueId]:
+    async def reschedule(self, ids: Iterable[QueueId], at: float, *, by: str = "") -> list[QueueId]:
         """Try them at a time (epoch seconds)."""
+        return await self._at(ids, at, "rescheduled", by)
+
+    async def _at(self, ids: Iterable[QueueId], at: float, action: str = "", by: str = "") -> list[QueueId]:
         now = self._clock.monotonic()
         due = now + max(0.0, at - self._clock.time())
 
@@ -148,21 +155,30 @@ class QueueControl:
             for unit in self._schedule.units(queue_id):
                 if due <= now and unit.lane is not None and unit.stage is Stage.LANE:
                     self._schedule.open_lane(unit.lane.destination)
+            if action:
+                self._tell(queue_id, action, at, by)
             self._schedule.reschedule(queue_id, due)
             await self._queue.record(queue_id, Plan(at=self._clock.time(), next_attempt=at), durable=False)
 
         return await self._each([i for i in ids if not self._schedule.held(i)], one)
 
     async def flush(self) -> list[QueueId]:
-        """Try everything now that is not held, whatever is known of its destination."""
+        """Try everything now that is not held, whatever is known of its destination. Observers are not told, since that
+        is about no message."""
         await self._queue.recovered()
         for lane in list(self._schedule.lanes()):
             self._schedule.open_lane(lane.destination)
-        return await self.retry(self._queue.ids())
+        return await self._at(self._queue.ids(), self._clock.time())
 
-    async def drop(self, ids: Iterable[QueueId]) -> list[QueueId]:
-        """Throw them away; nobody is told. Recipients of an attempt in hand may still get the message."""
-        return await self._each(ids, self._drop)
+    async def drop(self, ids: Iterable[QueueId], *, by: str = "") -> list[QueueId]:
+        """Throw them away; no report is made. Recipients of an attempt in hand may still get the message."""
+
+        async def one(queue_id: QueueId) -> None:
+            recipients = self._waiting(queue_id)
+            await self._drop(queue_id)
+            self._runner.emit(Dropped(queue_id=queue_id, recipients=recipients, by=by))
+
+        return await self._each(ids, one)
 
     async def _drop(self, queue_id: QueueId) -> None:
         waiting = set(self._queue.item(queue_id).waiting)
@@ -181,6 +197,15 @@ class QueueControl:
             at = self._clock.time()
             told = reporting.told(dict.fromkeys(rest, Action.FAILED), at, None)
             await self._keep(queue_id, Fail(at=at, recipients=rest, result=DROPPED), *told)
+
+    def _tell(self, queue_id: QueueId, action: str, until: float | None, by: str) -> None:
+        recipients = self._waiting(queue_id)
+        self._runner.emit(Handled(queue_id=queue_id, action=action, recipients=recipients, until=until, by=by))
+
+    def _waiting(self, queue_id: QueueId) -> tuple[str, ...]:
+        """Who still waits. Raises NotFound."""
+        item = self._queue.item(queue_id)
+        return tuple(str(item.envelope.recipients[position].address) for position in item.waiting)
 
     async def _keep(self, queue_id: QueueId, *records: Record) -> None:
         await self._runner.settler.keep(queue_id, records)

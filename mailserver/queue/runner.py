@@ -66,7 +66,7 @@ class QueueRunner:
         self._queue = queue
         self.deliverer = deliverer
         self._clock = clock
-        self._emit = emit
+        self.emit = emit
         self._max_age = settings.max_age
         self.timetable = Timetable(settings, clock, chance)
         self.schedule = Schedule(
@@ -291,13 +291,14 @@ class QueueRunner:
         now, at = self._clock.monotonic(), self._clock.time()
         unit.attempts += 1
         due = min(now + self.timetable.wait_after(unit.attempts), max(unit.expires, now))
+        doubtful = self._in_doubt(unit, item, report, reached)
         ended = Ended.of(
             unit.positions, report, at=at, next_attempt=at + due - now, give_up=self._giving_up(unit, now),
-            doubtful=self._in_doubt(unit, item, report, reached),
+            doubtful=doubtful,
         )  # fmt: skip
         dropped = [position for position, result in ended.results if result is DROPPED]
         open_ends = await self.settler.settle(unit.queue_id, [*ended.records, *_told_to_nobody(dropped, at)])
-        self._tell(unit, item, ended, at, destination)
+        self._tell(unit, item, ended, at, destination, doubtful)
         if ended.deferred and unit.queue_id in self.dropped:
             # Somebody dropped it while its result was being written down.
             last = Fail(at=at, recipients=ended.deferred, result=DROPPED)
@@ -330,15 +331,18 @@ class QueueRunner:
         }
         return frozenset(now | {p for p in unit.positions if item.recipients[p].doubtful})
 
-    def _tell(self, unit: Unit, item: Item, ended: Ended, at: float, destination: str) -> None:
+    def _tell(
+        self, unit: Unit, item: Item, ended: Ended, at: float, destination: str, doubtful: frozenset[int]
+    ) -> None:
         envelope = item.envelope
         for position, result in ended.results:
-            self._emit(
+            self.emit(
                 Attempted(
                     queue_id=item.queue_id, at=at, arrived=item.new.arrived, sender=str(envelope.sender or ""),
                     account=envelope.account or "", recipient=str(envelope.recipients[position].address),
                     attempt=unit.attempts, size=item.new.size, destination=destination, result=result,
                     next_attempt=ended.next_attempt if result.outcome is Outcome.DEFERRED else None,
+                    doubtful=position in doubtful,
                 )
             )  # fmt: skip
 

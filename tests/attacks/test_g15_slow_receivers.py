@@ -15,7 +15,8 @@ CONNECTIONS = 8
 
 
 def strangers_mail(daemon: Daemon, count: int) -> None:
-    """Mail that asks to be told of its arrival, each with a return path in another domain."""
+    """Mail that asks to be told of its arrival, each with a return path in another domain; by a client that we trust
+    enough to tell it."""
     with Smtp(daemon.ports["smtp"]) as smtp:
         smtp.ehlo()
         for number in range(count):

@@ -34,7 +34,8 @@ _SCHEMA = (
         queue_id TEXT NOT NULL, at REAL NOT NULL, status TEXT NOT NULL, recipient TEXT NOT NULL COLLATE NOCASE,
         destination TEXT NOT NULL COLLATE NOCASE, attempt INTEGER NOT NULL, code INTEGER NOT NULL,
         enhanced TEXT NOT NULL, reply TEXT NOT NULL, remote TEXT NOT NULL, address TEXT NOT NULL, tls TEXT NOT NULL,
-        policy TEXT NOT NULL, success TEXT NOT NULL, next_attempt REAL, report TEXT NOT NULL
+        policy TEXT NOT NULL, success TEXT NOT NULL, next_attempt REAL, report TEXT NOT NULL,
+        doubtful INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX event_at ON event (at)",
     "CREATE INDEX event_queue_id ON event (queue_id)",
@@ -91,6 +92,8 @@ def open_database(path: Path) -> sqlite3.Connection:
         with api.transaction(db):
             for statement in _ADDED:
                 db.execute(statement)
+            if all(row[1] != "doubtful" for row in db.execute("PRAGMA table_info(event)")):
+                db.execute("ALTER TABLE event ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0")
     except BaseException:
         db.close()
         raise

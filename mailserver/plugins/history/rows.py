@@ -38,8 +38,8 @@ class MessageRow:
 class EventRow:
     """One recipient, one event.
 
-    `status`: accepted, queued, delivered, deferred, failed, reported, bounced, dropped. `report` is the message that
-    reports, or for bounced who said so.
+    `status` is one of EVENTS. `report` is the message that reports, for bounced who said so, for what was done by hand
+    who did it. `next_attempt` is also until when it is held. `doubtful` is 1 where there may be two copies.
     """
 
     queue_id: str
@@ -58,6 +58,7 @@ class EventRow:
     success: str = ""
     next_attempt: float | None = None
     report: str = ""
+    doubtful: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,7 +105,10 @@ class Rows:
 
 
 #: Words of `EventRow.status`, for those who search.
-EVENTS = ("accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped")
+EVENTS = (
+    "accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped", "held", "released",
+    "retried", "rescheduled",
+)  # fmt: skip
 _LOCAL = "local"
 #: Of one message and account: reasons, results, properties of a result, characters of each text.
 _MOST_FINDINGS, _MOST_PROPERTIES, _LONGEST = 50, 10, 500
@@ -190,7 +194,7 @@ def _attempted(at: float, event: api.Attempted, rows: Rows) -> None:
             destination=event.destination, attempt=event.attempt, code=result.code, enhanced=result.status,
             reply=result.reply, remote=result.remote, address=result.address, tls=result.tls, policy=result.policy,
             success=result.success.value if result.outcome is api.Outcome.DELIVERED else "",
-            next_attempt=event.next_attempt,
+            next_attempt=event.next_attempt, doubtful=int(event.doubtful),
         )
     )  # fmt: skip
 
@@ -223,12 +227,19 @@ def _bounced(at: float, event: api.Bounced, rows: Rows) -> None:
 
 def _dropped(at: float, event: api.Dropped, rows: Rows) -> None:
     rows.add(MessageRow(queue_id=event.queue_id, at=at))
-    rows.events += _each(event.recipients, at, event.queue_id, "dropped")
+    rows.events += _each(event.recipients, at, event.queue_id, "dropped", report=event.by)
 
 
-def _each(recipients: tuple[str, ...], at: float, queue_id: str, status: str) -> Iterator[EventRow]:
+def _handled(at: float, event: api.Handled, rows: Rows) -> None:
+    rows.add(MessageRow(queue_id=event.queue_id, at=at))
+    rows.events += _each(
+        event.recipients, at, event.queue_id, event.action, report=event.by, next_attempt=event.until
+    )
+
+
+def _each(recipients: tuple[str, ...], at: float, queue_id: str, status: str, **more: Any) -> Iterator[EventRow]:
     for recipient in recipients:
-        yield EventRow(queue_id=queue_id, at=at, status=status, recipient=recipient)
+        yield EventRow(queue_id=queue_id, at=at, status=status, recipient=recipient, **more)
 
 
 _MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
@@ -240,6 +251,7 @@ _MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
     api.Reported: _reported,
     api.Bounced: _bounced,
     api.Dropped: _dropped,
+    api.Handled: _handled,
 }
 #: The classes of events that `rows_of` knows.
 KNOWN = frozenset(_MAKERS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +19,8 @@ from click.testing import CliRunner
 from mailserver.commands.group import cli
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
-from tests.helpers.receiver import Receiver
-from tests.helpers.submitting import ANNA, submit
+from tests.helpers.receiver import SILENCE, Receiver
+from tests.helpers.submitting import ANNA, arrived, submit
 
 BEN = f"ben@{DOMAIN}"
 
@@ -183,6 +185,49 @@ def choices(daemon: Daemon) -> None:
     assert "1 message dropped" in told and f"no message {missing} waits" in told
     assert "2 messages dropped" in run(daemon, "queue", "drop", "--from", ANNA, "--yes")
     assert run(daemon, "queue", "list") == "the queue is empty\n"
+
+    # Who did what is remembered; a flush was about none of them.
+    me = pwd.getpwuid(os.getuid()).pw_name
+    events = run_json(daemon, "history", "--id", first)
+    assert [(row["status"], row["report"]) for row in reversed(events) if row["report"]] == [
+        ("held", me), ("released", me), ("dropped", me),
+    ]  # fmt: skip
+    (row,) = run_json(daemon, "history", "--id", third, "--status", "rescheduled")
+    assert row["next_attempt"] == planned
+    assert [row["queue_id"] for row in run_json(daemon, "history", "--status", "retried")] == [third]
+    told = run(daemon, "why", first)
+    for words in ("held by", "released by", "dropped by"):
+        assert f"late@far.test: {words} {me}" in told
+    assert f"by {me}" in run(daemon, "history", "--status", "dropped") and "changed by hand" in daemon.log_text()
+
+
+async def test_a_second_copy_after_a_crash_is_told(make_daemon: DaemonMaker) -> None:
+    """RFC 1047: killed between the end of the message and its answer, the server sends it again, and says so."""
+    async with Receiver(answers={"END": [SILENCE, None]}) as mx:
+        settings = {"queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true\nretry = ["1h"]'}
+        daemon = await asyncio.to_thread(make_daemon, settings=settings)
+        await asyncio.to_thread(daemon.start)
+        queue_id = await asyncio.to_thread(submit, daemon, "bob@far.test", name="twice")
+        async with asyncio.timeout(20):
+            while "END" not in mx._used:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await asyncio.to_thread(daemon.kill9)
+        await asyncio.to_thread(daemon.start)
+        told = await asyncio.to_thread(run, daemon, "why", queue_id)
+        assert "it may have arrived already" in told
+        await asyncio.to_thread(run, daemon, "queue", "retry", queue_id)
+        await arrived(mx, 1)
+        told = await asyncio.to_thread(until, lambda: delivered(daemon, queue_id))
+        assert "bob@far.test: tried at once by" in told and "there may be two: an earlier attempt was cut off" in told
+        (row,) = await asyncio.to_thread(run_json, daemon, "history", "--id", queue_id, "--status", "delivered")
+        assert row["doubtful"] == 1
+        await asyncio.to_thread(daemon.stop)
+
+
+def delivered(daemon: Daemon, queue_id: str) -> str:
+    """What `why` says, once it is."""
+    told = run(daemon, "why", queue_id)
+    return told if "It is delivered" in told else ""
 
 
 def test_send_later_from_the_command_line(make_daemon: DaemonMaker, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def event(**fields: Any) -> dict[str, Any]:
     given = {
         "at": 1_800_000_000.0, "status": "deferred", "recipient": "bob@far.test", "destination": "far.test",
         "attempt": 2, "enhanced": "4.7.1", "code": 451, "reply": "later", "remote": "", "address": "", "tls": "",
-        "policy": "", "next_attempt": None, "report": "",
+        "policy": "", "next_attempt": None, "report": "", "doubtful": 0,
     }  # fmt: skip
     return given | fields
 
@@ -83,6 +83,30 @@ def test_events_of_many_recipients_are_told_once() -> None:
     assert line.endswith("r9@far.test and 2 more: accepted (250)")
     (one, two) = story([event(status="accepted"), event(status="dropped")])
     assert one.endswith("bob@far.test: accepted (250)") and two.endswith("bob@far.test: dropped by hand")
+
+
+def test_what_people_did_is_told_with_who_did_it() -> None:
+    until = time.time() + 7230
+    both = [event(status="held", recipient=f"{name}@x.test", report="anna", next_attempt=until) for name in "ab"]
+    (line,) = story(both)
+    assert "a@x.test, b@x.test: held by anna until " in line and line.endswith("(in 2 hours)")
+    told: list[tuple[dict[str, Any], str]] = [
+        ({"status": "held"}, "bob@far.test: held by hand, until it is released"),
+        ({"status": "released", "report": "root"}, "bob@far.test: released by root"),
+        ({"status": "retried", "report": "root", "next_attempt": until}, "bob@far.test: tried at once by root"),
+        ({"status": "rescheduled", "report": "root", "next_attempt": until}, "(in 2 hours)"),
+        ({"status": "dropped", "report": "root"}, "bob@far.test: dropped by root"),
+    ]
+    for fields, words in told:
+        assert story([event(**fields)])[0].endswith(words)
+    assert len(story([event(status="held", at=1.0), event(status="held", at=2.0)])) == 2
+
+
+@pytest.mark.parametrize("status", ["delivered", "deferred", "failed"])
+def test_a_possible_duplicate_is_told(status: str) -> None:
+    told = "\n".join(story([event(status=status, doubtful=1)]))
+    assert ("it may have arrived already" if status == "deferred" else "there may be two") in told
+    assert "may" not in "\n".join(story([event(status=status)]))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,18 @@ import pytest
 from mailserver.mime.message_ids import own_message_id
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.errors import InvalidInput, LimitReached
-from mailserver.model.events import Accepted, Attempted, Bounced, Delivered, Dropped, Event, Judged, Queued, Reported
+from mailserver.model.events import (
+    Accepted,
+    Attempted,
+    Bounced,
+    Delivered,
+    Dropped,
+    Event,
+    Handled,
+    Judged,
+    Queued,
+    Reported,
+)
 from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.plugins.history import database
@@ -111,7 +122,8 @@ async def test_the_story_of_a_message_has_what_was_made_of_it(tmp_path: Path, cl
         )
         recorder.observe(Reported(queue_id=ONE, report_id=report, to=ANNA, action="failed", recipients=(BOB,)))
         recorder.observe(Delivered(queue_id=report, account=AccountId(ANNA), mailbox="INBOX", uid=1, size=3000))
-        recorder.observe(Dropped(queue_id=copy, recipients=("x@y.test",)))
+        recorder.observe(Handled(queue_id=copy, action="held", recipients=("x@y.test",), until=9.0, by="carl"))
+        recorder.observe(Dropped(queue_id=copy, recipients=("x@y.test",), by="carl"))
         recorder.observe(
             Bounced(
                 queue_id=ONE, account=AccountId(ANNA), recipient=BOB, status="5.1.1", reply="no",
@@ -124,7 +136,9 @@ async def test_the_story_of_a_message_has_what_was_made_of_it(tmp_path: Path, cl
             events = {row["queue_id"]: [event["status"] for event in row["events"]] for row in story}
             assert events[ONE] == ["accepted", "failed", "reported", "bounced"]
             assert events[report] == ["delivered"]
-            assert events[copy] == ["queued", "dropped"]
+            assert events[copy] == ["queued", "held", "dropped"]
+            by_hand = [event for row in story for event in row["events"] if event["report"] == "carl"]
+            assert [(event["status"], event["next_attempt"]) for event in by_hand] == [("held", 9.0), ("dropped", None)]
         (one,) = [row for row in story if row["queue_id"] == ONE]
         assert (one["service"], one["peer"], one["sender"], one["held_until"], one["size"]) == (
             "submission", "192.0.2.1", ANNA, 7.0, 1000,
@@ -153,6 +167,18 @@ async def test_it_survives_a_restart_and_forgets_in_time(tmp_path: Path, clock: 
     with sqlite3.connect(tmp_path / "history.db") as db:
         assert [row[0] for row in db.execute("SELECT queue_id FROM message")] == [TWO]
     db.close()
+
+
+async def test_a_history_from_before_there_was_doubt_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(attempted(Outcome.DELIVERED))
+    with sqlite3.connect(tmp_path / "history.db") as db:
+        db.execute("ALTER TABLE event DROP COLUMN doubtful")
+    db.close()
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(attempted(Outcome.DELIVERED, TWO, doubtful=True))
+        rows = await recorder.find("", [], 10)
+    assert {row["queue_id"]: row["doubtful"] for row in rows} == {ONE: 0, TWO: 1}
 
 
 async def test_it_is_bounded_in_size(tmp_path: Path, clock: FakeClock) -> None:
