@@ -28,7 +28,8 @@ DOMAIN = "example.test"
 #: Every account of a test has it. It must never be seen in a log, a process list or an error (ATTACKS N03).
 PASSWORD = "pass-canary-9c2e7a"
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "http")
-_START, _STOP = 20.0, 40.0
+# Seconds. A busy machine may take long over the import of a server alone.
+_START, _STOP = 60.0, 40.0
 _random = random.Random()
 #: The interpreter's own words, or a line of a stack as our log has it.
 _STACK = re.compile(r'Traceback \(most recent call last\)| File "[^"\n]+", line \d+, in ')
