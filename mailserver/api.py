@@ -125,6 +125,7 @@ from mailserver.net.batches import Batches
 from mailserver.net.database_thread import DatabaseThread, database_thread
 from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
 from mailserver.net.files import fsync_dir, read_file, write_durably
+from mailserver.net.mirrored_database import MirroredDatabase
 from mailserver.net.networks import NetworkSet, parse_ip, public_domain
 from mailserver.net.rates import SlidingCounter, network_keys
 from mailserver.net.signed_mail import check_signed_header, digest_body
@@ -238,6 +239,7 @@ __all__ = [
     "MessageContext",
     "MessagesChanged",
     "MetadataChanged",
+    "MirroredDatabase",
     "Moved",
     "NetworkSet",
     "NotFound",

@@ -15,7 +15,7 @@ from mailserver import api
 from mailserver.plugins.junk.wishes import Sender, Thresholds
 
 __all__ = [
-    "Contents", "Mark", "change_senders", "data_version", "first_time", "forget_account", "forget_refused", "hit",
+    "Contents", "Mark", "change_senders", "first_time", "forget_account", "forget_refused", "hit",
     "note_rejects", "open_database", "read", "rejecting", "set_thresholds",
 ]  # fmt: skip
 
@@ -60,12 +60,6 @@ class Contents:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open or make it."""
     return api.open_side_database(path, _VERSION, _SCHEMA)
-
-
-def data_version(db: sqlite3.Connection) -> int:
-    """A number that another one follows when somebody else has changed the file."""
-    (version,) = db.execute("PRAGMA data_version").fetchone()
-    return int(version)
 
 
 def read(db: sqlite3.Connection) -> Contents:

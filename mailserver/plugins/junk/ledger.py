@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mailserver import api
 from mailserver.plugins.junk import database
@@ -21,26 +21,23 @@ _T = TypeVar("_T")
 class Ledger:
     """Look-ups are in memory; changes are on disk on return, and raise StorageFailure.
 
-    While the plugin is loaded anew there are two ledgers for a moment: what the old one still writes, the new one sees
-    with its next operation. What an account wished for counts only if it was there already: an address that was given
+    What an account wished for counts only if it was there already: an address that was given
     to another person starts without wishes.
     """
 
     def __init__(self, db: api.DatabaseThread, directory: api.Directory) -> None:
-        self._db = db
+        self._db = api.MirroredDatabase(db, database.read, Contents({}, {}, {}))
         self._directory = directory
-        self._version = -1
-        self._contents = Contents({}, {}, {})
         self._rejecting: set[api.AccountId] = set()
 
     def thresholds(self, account: api.AccountId) -> Thresholds | None:
         """An account's own numbers; None: it has none."""
-        found = self._contents.thresholds.get(account)
+        found = self._db.contents.thresholds.get(account)
         return found[1] if found is not None and found[0] >= self._created(account) else None
 
     def senders(self, account: api.AccountId) -> dict[str, Sender]:
         """An account's list, by patterns."""
-        found = self._contents.senders.get(account)
+        found = self._db.contents.senders.get(account)
         if not found:
             return {}
         created = self._created(account)
@@ -48,7 +45,7 @@ class Ledger:
 
     def sender(self, account: api.AccountId, patterns: Sequence[str]) -> Sender | None:
         """The entry for the first of these patterns that has one."""
-        found = self._contents.senders.get(account)
+        found = self._db.contents.senders.get(account)
         if not found:
             return None
         entry = next((found[pattern] for pattern in patterns if pattern in found), None)
@@ -56,65 +53,65 @@ class Ledger:
 
     def has_senders(self, account: api.AccountId) -> bool:
         """Whether there is a list at all."""
-        return account in self._contents.senders
+        return account in self._db.contents.senders
 
     def accounts(self) -> list[api.AccountId]:
         """Those that have wished for anything."""
-        return sorted({*self._contents.thresholds, *self._contents.senders})
+        return sorted({*self._db.contents.thresholds, *self._db.contents.senders})
 
     def mark(self, kind: str, value: str, since: float) -> Mark | None:
         """Whether a honeypot knows somebody, from after `since`."""
-        found = self._contents.marks.get((kind, value))
+        found = self._db.contents.marks.get((kind, value))
         return found if found is not None and found.at >= since else None
 
     async def refresh(self) -> None:
         """See what is on disk."""
-        self._rejecting = set(await self._run(database.rejecting))
+        self._rejecting = set(await self._db.run(database.rejecting))
 
     async def set_thresholds(self, account: api.AccountId, since: float, thresholds: Thresholds | None) -> None:
         """An account's own numbers; None: no more."""
-        await self._run(database.set_thresholds, account, since, thresholds)
-        self._contents.thresholds.pop(account, None)
+        await self._db.run(database.set_thresholds, account, since, thresholds)
+        self._db.contents.thresholds.pop(account, None)
         if thresholds is not None:
-            self._contents.thresholds[account] = (since, thresholds)
+            self._db.contents.thresholds[account] = (since, thresholds)
 
     async def put_sender(self, sender: Sender, remove: Sequence[Sender] = ()) -> None:
         """Add or replace an entry of a list."""
-        await self._run(database.change_senders, [sender], remove)
+        await self._db.run(database.change_senders, [sender], remove)
         self._forget(remove)
-        self._contents.senders.setdefault(sender.account, {})[sender.pattern] = sender
+        self._db.contents.senders.setdefault(sender.account, {})[sender.pattern] = sender
 
     async def remove_senders(self, senders: Sequence[Sender]) -> None:
         """Take entries off their lists."""
-        await self._run(database.change_senders, [], senders)
+        await self._db.run(database.change_senders, [], senders)
         self._forget(senders)
 
     def _forget(self, senders: Sequence[Sender]) -> None:
         for sender in senders:
-            known = self._contents.senders.get(sender.account, {})
+            known = self._db.contents.senders.get(sender.account, {})
             known.pop(sender.pattern, None)
             if not known:
-                self._contents.senders.pop(sender.account, None)
+                self._db.contents.senders.pop(sender.account, None)
 
     async def forget_account(self, account: api.AccountId) -> None:
         """All about it."""
-        await self._run(database.forget_account, account)
-        self._contents.thresholds.pop(account, None)
-        self._contents.senders.pop(account, None)
+        await self._db.run(database.forget_account, account)
+        self._db.contents.thresholds.pop(account, None)
+        self._db.contents.senders.pop(account, None)
         self._rejecting.discard(account)
 
     async def first_time(self, account: api.AccountId, digest: bytes, now: float, since: float) -> bool:
         """Note that a message is refused; False: it was already, after `since`."""
-        return await self._run(database.first_time, account, digest, now, since)
+        return await self._db.run(database.first_time, account, digest, now, since)
 
     async def forget_refused(self, since: float) -> None:
         """What was refused before that."""
-        await self._run(database.forget_refused, since)
+        await self._db.run(database.forget_refused, since)
 
     async def note_rejects(self, account: api.AccountId, *, has: bool) -> None:
         """Whether there is something in an account's Rejects."""
         if has != (account in self._rejecting):
-            await self._run(_note_rejects, account, has)
+            await self._db.run(_note_rejects, account, has)
             (self._rejecting.add if has else self._rejecting.discard)(account)
 
     def rejecting(self) -> list[api.AccountId]:
@@ -123,40 +120,18 @@ class Ledger:
 
     async def hit(self, keys: Sequence[tuple[str, str]], now: float, since: float) -> None:
         """They wrote to a honeypot."""
-        for mark in await self._run(database.hit, keys, now, since):
-            self._contents.marks[mark.kind, mark.value] = mark
-        if len(self._contents.marks) > _MOST_MARKS:
-            await self._reload()
-
-    async def _reload(self) -> None:
-        self._version = -1
-        await self._run(_nothing)
+        for mark in await self._db.run(database.hit, keys, now, since):
+            self._db.contents.marks[mark.kind, mark.value] = mark
+        if len(self._db.contents.marks) > _MOST_MARKS:
+            await self._db.reload()
 
     def _created(self, account: api.AccountId) -> float:
         known = self._directory.account(account)
         return known.created if known is not None else 0.0
 
-    async def _run(self, work: Callable[..., _T], *args: Any) -> _T:
-        result, version, contents = await self._db.run(_perform, self._version, work, args)
-        if contents is not None:
-            self._version, self._contents = version, contents
-        return result
-
 
 #: Above it what is forgotten on disk is forgotten in memory, too.
 _MOST_MARKS = 30_000
-
-
-def _perform(
-    db: sqlite3.Connection, known: int, work: Callable[..., _T], args: Sequence[Any]
-) -> tuple[_T, int, Contents | None]:
-    """Do the work; with it comes all that is on disk, if that is not the known version."""
-    result, version = work(db, *args), database.data_version(db)
-    return result, version, database.read(db) if version != known else None
-
-
-def _nothing(db: sqlite3.Connection) -> None:
-    """For the sake of what comes with it."""
 
 
 def _note_rejects(db: sqlite3.Connection, account: str, has: bool) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from mailserver import api
 
 __all__ = [
-    "Entry", "Sent", "change", "data_version", "find_sent", "forget_sent", "key", "open_database",
-    "read_entries", "write_sent",
+    "Entry", "Lists", "Sent", "change", "find_sent", "forget_sent", "key", "open_database",
+    "read_lists", "write_sent",
 ]  # fmt: skip
 
 _VERSION = 1
@@ -53,6 +53,10 @@ class Entry:
         return not self.until or now < self.until
 
 
+#: Account → address → entry.
+Lists = dict[api.AccountId, dict[str, Entry]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """A message that a server took for a recipient: `host` and `peer` are its name and IP address."""
@@ -77,16 +81,13 @@ def key(db: sqlite3.Connection) -> bytes:
     return bytes(found)
 
 
-def data_version(db: sqlite3.Connection) -> int:
-    """A number that another one follows when somebody else has changed the file."""
-    (version,) = db.execute("PRAGMA data_version").fetchone()
-    return int(version)
-
-
-def read_entries(db: sqlite3.Connection) -> list[Entry]:
-    """The whole list."""
-    rows = db.execute("SELECT account, address, since, until, times, status, reason, source FROM suppressed")
-    return [_entry(*row) for row in rows]
+def read_lists(db: sqlite3.Connection) -> Lists:
+    """The lists of all accounts."""
+    lists: Lists = {}
+    for row in db.execute("SELECT account, address, since, until, times, status, reason, source FROM suppressed"):
+        entry = _entry(*row)
+        lists.setdefault(entry.account, {})[entry.address] = entry
+    return lists
 
 
 def _entry(
