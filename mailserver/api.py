@@ -59,10 +59,16 @@ from mailserver.mime.features import features as mail_features
 from mailserver.mime.headers import fields as header_fields
 from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
+from mailserver.mime.html_links import Link as HtmlLink
+from mailserver.mime.html_links import html_links, shown_host
+from mailserver.mime.lookalikes import base_domain, looks_like, mixes_alphabets, readable_domain, skeleton, tricks
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
 from mailserver.mime.preview import preview as first_words
 from mailserver.mime.sole_author import SoleAuthor, sole_author
+from mailserver.mime.structure import parse as parse_message
+from mailserver.mime.text import part_text
+from mailserver.mime.words import decode_words
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
 from mailserver.model.changes import (
@@ -216,6 +222,7 @@ __all__ = [
     "HeaderField",
     "HeloContext",
     "Host",
+    "HtmlLink",
     "ImapCommand",
     "ImapContext",
     "ImapReply",
@@ -313,11 +320,13 @@ __all__ = [
     "WebFailed",
     "Workers",
     "author_domain",
+    "base_domain",
     "cause_of",
     "check_signed_header",
     "compose_message",
     "database_thread",
     "decode_unitext",
+    "decode_words",
     "derived_queue_id",
     "digest_body",
     "dkim_record",
@@ -331,13 +340,16 @@ __all__ = [
     "header_block_end",
     "header_fields",
     "header_value",
+    "html_links",
     "is_freemail",
     "is_role",
     "is_spf",
     "join_parts",
+    "looks_like",
     "mail_features",
     "make_attachment",
     "make_part",
+    "mixes_alphabets",
     "named_in",
     "network_keys",
     "new_queue_id",
@@ -346,17 +358,23 @@ __all__ = [
     "open_side_database",
     "organizational_domain",
     "parse_ip",
+    "parse_message",
     "parse_spf",
     "parse_spf_explanation",
+    "part_text",
     "phrase",
     "public_domain",
     "put_aside",
     "read_file",
     "read_report",
+    "readable_domain",
     "role_target",
+    "shown_host",
+    "skeleton",
     "sole_author",
     "spf_target_name",
     "transaction",
+    "tricks",
     "usable_tlsa",
     "walk_targets",
     "write_durably",

@@ -59,7 +59,9 @@ class Contents:
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open or make it."""
-    return api.open_side_database(path, _VERSION, _SCHEMA)
+    db = api.open_kept_database(path, _VERSION, _SCHEMA)
+    db.execute("PRAGMA synchronous=NORMAL")
+    return db
 
 
 def read(db: sqlite3.Connection) -> Contents:

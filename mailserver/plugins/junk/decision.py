@@ -10,17 +10,12 @@ from mailserver.plugins.junk.refused import digest
 from mailserver.plugins.junk.settings import JunkSettings
 from mailserver.plugins.junk.wishes import ALLOW, BLOCK, Sender, Thresholds, patterns_of
 
-__all__ = ["Decision", "is_judged"]
+__all__ = ["Decision"]
 
 _log = structlog.get_logger()
 CHECK = "junk"
 _BLOCKED = "The recipient does not take mail from this sender"
 _REFUSED = "The recipient's filter takes this message for junk"
-
-
-def is_judged(session: api.Session) -> bool:
-    """Whether mail of this connection is a stranger's."""
-    return session.from_stranger
 
 
 class Decision:
@@ -33,7 +28,7 @@ class Decision:
 
     async def delivery(self, ctx: api.DeliveryContext) -> api.Verdict | None:
         """Deliver, Junk, or refuse."""
-        if not is_judged(ctx.session):
+        if not ctx.session.from_stranger:
             return None
         found: tuple[api.Reason, ...] = ()
         entry = self._entry(ctx) if self._ledger.has_senders(ctx.account) else None

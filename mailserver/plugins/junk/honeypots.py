@@ -9,7 +9,6 @@ from __future__ import annotations
 import structlog
 
 from mailserver import api
-from mailserver.plugins.junk.decision import is_judged
 from mailserver.plugins.junk.ledger import Ledger
 from mailserver.plugins.junk.settings import JunkSettings
 
@@ -35,13 +34,13 @@ class Honeypots:
 
     async def rcpt(self, ctx: api.RcptContext) -> None:
         """Whoever names a honeypot is remembered, whether that address takes mail or not."""
-        if not self._addresses or not is_judged(ctx.session) or ctx.recipient.address.key not in self._addresses:
+        if not self._addresses or not ctx.session.from_stranger or ctx.recipient.address.key not in self._addresses:
             return
         await self._hit(ctx.session, _identities(ctx.session, ctx.findings))
 
     async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
         """What is known of those who stand behind a message."""
-        if not self._addresses or not is_judged(ctx.session):
+        if not self._addresses or not ctx.session.from_stranger:
             return None
         identities = _identities(ctx.session, ctx.findings)
         if any(recipient.address.key in self._addresses for recipient in ctx.envelope.recipients):

@@ -33,8 +33,7 @@ class _Reputation:
 
     async def delivery(self, ctx: api.DeliveryContext) -> api.Verdict | None:
         """What the account knows of those who stand behind the message."""
-        session = ctx.session
-        if session.service != "smtp" or session.account is not None or session.trusted:
+        if not ctx.session.from_stranger:
             return None
         who = identities.of(ctx)
         self._learning.coming(ctx, who)

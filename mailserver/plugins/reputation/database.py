@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from mailserver import api
-from mailserver.plugins.reputation.identities import DOMAIN, Key
+from mailserver.plugins.reputation.identities import DOMAIN, TO_DOMAIN, Key
 from mailserver.plugins.reputation.judging import History, Known
 
 __all__ = ["ANYBODY", "Filing", "Seen", "open_database", "prune", "recall", "write"]
@@ -34,6 +34,8 @@ _SCHEMA = (
 #: Stands for all accounts together.
 ANYBODY = ""
 _AT_ONCE = 5_000
+#: Domains of an account that are compared with one that it does not know.
+_MOST_CONTACTS = 500
 #: What goes first when there is too much: table, the time that counts, which rows.
 _LESS_AND_LESS = (
     ("mail", "at", "filing = ''"), ("sender", "last", "good + bad + unread < 0.1 AND kind NOT LIKE 'to%'"),
@@ -89,7 +91,17 @@ def recall(
     anybody = db.execute(
         "SELECT 1 FROM sender WHERE account = ? AND kind = ? AND value = ?", (ANYBODY, DOMAIN, domain)
     ).fetchone()
-    return History(known, anybody is not None)
+    like = "" if not domain or (TO_DOMAIN, domain) in known else _looks_like(db, account, domain)
+    return History(known, anybody is not None, like)
+
+
+def _looks_like(db: sqlite3.Connection, account: str, domain: str) -> str:
+    """The domain of somebody the account wrote to that this one is made to look like, the likest one; "" for none."""
+    rows = db.execute(
+        "SELECT value FROM sender WHERE account = ? AND kind = ? LIMIT ?", (account, TO_DOMAIN, _MOST_CONTACTS)
+    )
+    likenesses = [(how != "same", known) for (known,) in rows if (how := api.looks_like(domain, known))]
+    return min(likenesses, default=(True, ""))[1]
 
 
 def write(db: sqlite3.Connection, events: Iterable[Seen | Filing], half_life: float) -> None:

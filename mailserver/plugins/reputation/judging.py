@@ -49,10 +49,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the account knows, and whether anybody here has had (proved) mail from the domain."""
+    """What the account knows, and whether anybody here has had (proved) mail from the domain. `like` is the domain of
+    somebody it wrote to that the sender's is made to look like, "" for none."""
 
     known: Mapping[Key, Known]
     anybody: bool
+    like: str = ""
 
     def get(self, kind: str, value: str) -> Known | None:
         """What is known of it."""
@@ -69,10 +71,12 @@ def wanted_keys(who: Identities) -> list[Key]:
 
 
 def judge(who: Identities, history: History, now: float) -> list[api.Reason]:
-    """The reasons, at most four."""
+    """The reasons, at most five."""
     if not who.author:
         return _by_way(who, history)
     reasons, decided = _proved_author(who, history, now) if who.proof else _claimed_author(who, history)
+    if not decided:
+        reasons += _lookalike(who, history)
     if not decided and who.proof:
         found, decided = _domain(who, history)
         reasons += found
@@ -111,6 +115,17 @@ def _claimed_author(who: Identities, history: History) -> tuple[list[api.Reason]
     if claimed is None and proved is None:
         return [_reason(0.5, f"You have never had mail from {author}, and nothing proves that this is")], False
     return [], False
+
+
+def _lookalike(who: Identities, history: History) -> list[api.Reason]:
+    how = api.looks_like(who.domain, history.like) if history.like else ""
+    if not how:
+        return []
+    shown = api.readable_domain(who.domain)
+    name = who.domain if shown == who.domain else f"{shown} ({who.domain})"
+    words = {"same": "looks the same as", "letter": "is one letter away from", "inside": "begins like"}[how]
+    text = f"The sender's domain {name} {words} {history.like}, to which you have written, and is another"
+    return [_reason(3.0 if how == "same" else 1.5, text, "Ask by another way than an answer before you believe it")]
 
 
 def _domain(who: Identities, history: History) -> tuple[list[api.Reason], bool]:

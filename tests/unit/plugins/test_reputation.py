@@ -204,6 +204,24 @@ async def test_an_address_that_the_account_wrote_to(tmp_path: Path, monkeypatch:
         assert await it.score("carl@else.test", dmarc("else.test")) == 1.0
 
 
+async def test_domains_that_look_like_those_of_correspondents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path, monkeypatch) as it:
+        await it.write("clerk@goodbank.test", "x@else.test")
+        for domain, points in (
+            ("g00dbank.test", 3.0), ("goodbamk.test", 1.5), ("goodbank.test.evil.test", 1.5), ("badbank.test", 0.0),
+        ):  # fmt: skip
+            assert await it.score(f"clerk@{domain}", dmarc(domain)) == points + 1.0, domain
+            assert await it.score(f"clerk@{domain}") == points + 0.5, domain
+            assert await it.score(f"clerk@{domain}", dmarc(domain), to=BEN) == 1.0, domain
+        # To whom the account wrote, that one is no copy of another.
+        await it.write("clerk@goodbamk.test")
+        assert await it.score("chief@goodbamk.test", dmarc("goodbamk.test")) == -1.5
+        # It is said in words.
+        ctx = delivering(text("clerk@g00dbank.test"))
+        reasons = (await it.server.hooks.delivery(ctx)).findings.reasons
+        assert "g00dbank.test looks the same as goodbank.test, to which you have written" in reasons[1].text
+
+
 async def test_what_is_done_with_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proof = dmarc("far.test")
     async with world(tmp_path, monkeypatch) as it:
