@@ -14,6 +14,7 @@ from tests.helpers.signing import seal, signer
 
 RSA = signer()
 ED = signer("ed25519", domain="list.test")
+FORGER = signer("ed25519", domain="forger.test")
 MAIL = b"From: anna@signer.test\r\nTo: b@example.test\r\nSubject: h\r\nDate: x\r\n\r\nHello\r\n"
 
 
@@ -78,3 +79,25 @@ def test_l12_an_unknown_sealer_is_not_heard(make_daemon: DaemonMaker, names: Dns
         assert "policy." not in unknown.partition("arc=")[2]
         assert "policy.sealer=list.test policy.dmarc=pass policy.dmarc-from=signer.test" in known
         assert 'arc=fail reason="message signature: the body is not as it was signed" smtp.remote-ip=' in wrong
+
+
+def test_l12_only_a_listed_sealer_lifts_a_failure_of_dmarc(make_daemon: DaemonMaker, names: DnsServer) -> None:
+    names.add("_dmarc.signer.test", "TXT", '"v=DMARC1; p=reject"')
+    names.add("s._domainkey.forger.test", "TXT", f'"{FORGER.record}"')
+    settings = {
+        "smtp": PROXY, "dns": f'servers = ["{names.endpoint}"]', "plugins.arc": 'trusted_sealers = ["list.test"]',
+    }  # fmt: skip
+    changed = RSA.sign(MAIL).replace(b"Subject: h", b"Subject: [list] h")
+    claim = "dkim=pass header.d=signer.test; dmarc=pass header.from=signer.test"
+    listed = seal(changed, ED, 1, results=claim)
+    with make_daemon(settings=settings) as daemon:
+        assert deliver(daemon, changed).code == 550
+        assert deliver(daemon, seal(changed, FORGER, 1, results=claim)).code == 550
+        # Of another author, found wanting by the list itself, or altered since.
+        for results_of_list in (claim.replace("from=signer", "from=other"), claim.replace("dmarc=pass", "dmarc=fail")):
+            assert deliver(daemon, seal(changed, ED, 1, results=results_of_list)).code == 550
+        assert deliver(daemon, listed.replace(b"Hello", b"Hullo")).code == 550
+        assert deliver(daemon, seal(seal(changed, FORGER, 1, results=claim), ED, 2, results="dmarc=fail")).code == 550
+        assert deliver(daemon, listed).code == 250
+        (stored,) = inbox(daemon)
+        assert "dkim=fail" in results(stored) and "arc=pass" in results(stored)
