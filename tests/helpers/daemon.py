@@ -32,7 +32,7 @@ _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "http")
 _START, _STOP = 60.0, 40.0
 _random = random.Random()
 #: The interpreter's own words, or a line of a stack as our log has it.
-_STACK = re.compile(r'Traceback \(most recent call last\)| File "[^"\n]+", line \d+, in ')
+_STACK = re.compile(r'Traceback \(most recent call last\)| File \\?"[^"\n]+", line \d+, in ')
 
 
 _reserved: list[socket.socket] = []

@@ -15,6 +15,7 @@ from mailserver.app.eventlog import log_event
 from mailserver.model import events
 from mailserver.model.errors import StorageFailure
 from mailserver.model.ids import AccountId, QueueId, SessionId
+from tests.helpers.daemon import Daemon
 
 OPEN: list[int] = []
 
@@ -51,6 +52,22 @@ def test_one_line_with_the_id_first(tmp_path: Path) -> None:
     structlog.get_logger().info("accepted", id="01j", size=5, sender="a@b", recipients=("x@y", "z@y"), note="two words")
     (line,) = log.lines()
     assert line[24:] == ' info    01j accepted size=5 sender=a@b recipients=x@y,z@y note="two words"'
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_stack_is_what_the_log_of_a_server_under_test_may_not_have(tmp_path: Path, form: str) -> None:
+    log = Log(tmp_path, form=form)
+    daemon = Daemon(tmp_path)
+    structlog.get_logger().error("trouble", file="/some/where.db", error='File "x"')
+    log.lines()
+    daemon.check_log()
+    try:
+        _ = 1 // 0
+    except ZeroDivisionError:
+        structlog.get_logger().exception("trouble")
+    log.lines()
+    with pytest.raises(AssertionError, match="trouble"):
+        daemon.check_log()
 
 
 def test_n04_nothing_that_a_peer_chose_makes_a_line_or_commands_a_terminal(tmp_path: Path) -> None:
