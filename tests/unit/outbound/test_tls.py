@@ -360,6 +360,28 @@ async def test_requiretls_with_a_certificate_of_nobody_knows_whom(leaf: Issued, 
         assert (result.outcome, result.status, mx.messages) == (Outcome.FAILED, "5.7.10", [])
 
 
+@pytest.mark.parametrize(
+    ("greetings", "outcome"),
+    [
+        # Both addresses of the host have no TLS, or one of them may have it tomorrow.
+        (({}, {}), Outcome.FAILED), (({"GREETING": b"421 4.3.2 Later\r\n"}, {}), Outcome.DEFERRED),
+        (({}, {"GREETING": b"421 4.3.2 Later\r\n"}), Outcome.DEFERRED),
+    ],
+)  # fmt: skip
+async def test_requiretls_where_only_some_addresses_of_a_host_have_no_tls(
+    greetings: tuple[dict[str, Any], dict[str, Any]], outcome: Outcome
+) -> None:
+    made = Sender(SendingSettings(), Events().hooks, "mail.example.test", Exchangers(_TwoAddresses()))
+    async with (
+        Receiver(answers=greetings[0]) as first,
+        Receiver(answers=greetings[1], host="127.0.0.2", port=first.port) as second,
+    ):
+        result = await deliver(made, first, require_tls=True)
+    assert result.outcome is outcome
+    assert first.connections == second.connections == 1
+    assert first.messages == second.messages == []
+
+
 async def test_requiretls_to_a_host_that_nobody_vouches_for(leaf: Issued, tmp_path: Path) -> None:
     """RFC 8689 §4.2.1: neither DNSSEC nor MTA-STS says that this is the domain's server."""
     async with Receiver(tls_features=("REQUIRETLS",), tls=leaf.server_context(tmp_path)) as mx:
