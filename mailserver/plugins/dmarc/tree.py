@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver import api
 
@@ -35,18 +35,25 @@ class Tree:
         self._walks: dict[str, list[tuple[str, api.DmarcRecord]]] = {}
 
     async def policy(self, author: str) -> Policy | None:
-        """§4.10.1: that of the author domain itself, of its organizational domain, or of its public suffix."""
+        """§4.10.1: that of the author domain itself, of its organizational domain, or of its public suffix. It is the
+        one for an author that exists, until `settled`."""
+        own = await self._record(author)
+        if own is not None:
+            return Policy(author, own, own.p)
         found = await self._walk(author)
         if not found:
             return None
-        at, record = found[0]
-        if at != author:
-            organizational = api.organizational_domain(author, found)
-            # Without a record of its own it has that of the public suffix right above it, where the walk stopped.
-            at, record = next((pair for pair in found if pair[0] == organizational), found[-1])
-        below = at != author
-        exists = not (below and record.np) or await self._exists(author)
-        return Policy(at, record, record.published(below=below, exists=exists))
+        organizational = api.organizational_domain(author, found)
+        # Without a record of its own it has that of the public suffix right above it, where the walk stopped.
+        at, record = next((pair for pair in found if pair[0] == organizational), found[-1])
+        return Policy(at, record, record.published(below=True, exists=True))
+
+    async def settled(self, policy: Policy, author: str) -> Policy:
+        """With what is published for authors that do not exist, if this one does not."""
+        otherwise = policy.record.published(below=policy.domain != author, exists=False)
+        if otherwise == policy.published or await self._exists(author):
+            return policy
+        return replace(policy, published=otherwise)
 
     async def organizational(self, domain: str) -> str:
         """§4.10.2."""
@@ -72,5 +79,6 @@ class Tree:
         return self._records[domain]
 
     async def _exists(self, domain: str) -> bool:
-        """§3.2.13: only NXDOMAIN says that it does not."""
-        return (await self._resolver.query(domain, "A")).exists
+        """§3.2.13: only NXDOMAIN says that it does not; of an alias it is the target that may not exist (RFC 6604)."""
+        answer = await self._resolver.query(domain, "A")
+        return answer.exists or answer.name.lower() != domain
