@@ -44,7 +44,7 @@ async def setup(registry, settings, host):
 plugin = Plugin(name="bad", setup=setup)
 """
 MESSAGE = MessageContext(
-    session=make_session(), queue_id=QueueId("q"), envelope=Envelope(sender=None),
+    session=make_session(trusted=True), queue_id=QueueId("q"), envelope=Envelope(sender=None),
     content=BytesContent(b"Subject: canary\r\n\r\n"),
 )  # fmt: skip
 ANNA = ResolveContext(address=EmailAddress("anna", "example.test"))
