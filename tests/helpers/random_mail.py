@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,9 +85,10 @@ def _change(chance: random.Random, signed: bytes) -> tuple[str, bytes]:
     elif kind == "case":
         fields[place] = name.swapcase() + b":" + value
     elif kind == "fold":
-        fields[place] = name + b":" + value.replace(b" ", b"\r\n ", 1)
-        if b"\n \r\n" in fields[place] or b"\n\t\r\n" in fields[place] or b":\r\n \r\n" in fields[place]:
-            fields[place] = name + b":" + value
+        folded = name + b":" + value.replace(b" ", b"\r\n ", 1)
+        # A line of nothing but white space is no part of a field any more.
+        if not re.search(rb"\n[ \t]*\r\n", folded):
+            fields[place] = folded
     elif kind == "spaces":
         fields[place] = name + b": " + value
     elif kind == "value":
