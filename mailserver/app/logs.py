@@ -18,6 +18,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 import traceback
 import unicodedata
 from collections.abc import Mapping, MutableMapping
@@ -121,14 +122,23 @@ class _TextRenderer:
         if self._journal:
             head = _PRIORITY.get(level, "<6>")
         else:
-            head = f"{datetime.now(UTC).isoformat(timespec='milliseconds')[:-6]}Z {level:7} "
+            now = time.time()
+            head = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z {level:7} "
         subject = next((name for name in _SUBJECTS if facts.get(name)), None)
-        parts = [safe_text(str(facts.pop(subject))) if subject else "-", safe_text(str(facts.pop("event", "")))]
-        parts.extend(f"{name}={_shown(value)}" for name, value in facts.items())
-        line = head + " ".join(parts)
+        about = safe_text(str(facts.pop(subject))) if subject else "-"
+        line = f"{head}{about} {safe_text(str(facts.pop('event', '')))}"
+        for name, value in facts.items():
+            # Nearly all values are such: no call for them.
+            plain = type(value) is str and len(value) <= MAX_VALUE and _PLAIN.fullmatch(value)
+            line += f" {name}={value if plain else _shown(value)}"
         if stack:
             line += "".join(f"\n{head}    {safe_text(row)}" for row in stack.splitlines())
         return line
+
+
+@functools.lru_cache(2)
+def _second(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _render_json(logger: Any, method: str, facts: MutableMapping[str, Any]) -> str:
@@ -162,15 +172,15 @@ def _shown(value: Any) -> str:
 
 
 def _redact(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name in facts:
-        if _is_secret(name):
-            facts[name] = "[secret]"
+    for name in _secrets(tuple(facts)):
+        facts[name] = "[secret]"
     return facts
 
 
 @functools.lru_cache(1000)
-def _is_secret(name: str) -> bool:
-    return SECRET.search(name) is not None
+def _secrets(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are; the lines of a server have few sets of names."""
+    return tuple(name for name in names if SECRET.search(name))
 
 
 def _traceback(logger: Any, method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import CoroutineType
 from typing import Any
 
 import structlog
@@ -71,6 +72,11 @@ class HookCall:
         Raises:
             HookFailed: it raised, took longer than its timeout, or answered with a wrong type.
         """
+        answer = self.begin(ctx)
+        return await answer if isinstance(answer, CoroutineType) else answer
+
+    def begin(self, ctx: Any) -> Any:
+        """As a call, but a coroutine (of ours, to be awaited at once) only where there is something to wait for."""
         try:
             answer = self.fn(ctx)
         # A plain function cannot be cancelled, so CancelledError and SystemExit are its own doing as well.
@@ -78,8 +84,12 @@ class HookCall:
             raise self._failed(place_of_error(error)) from None
         if answer is None:
             return None
-        if hasattr(answer, "__await__"):
-            answer = await self._wait(answer)
+        return self._awaited(answer) if hasattr(answer, "__await__") else self._checked(answer)
+
+    async def _awaited(self, answer: Awaitable[Any]) -> Any:
+        return self._checked(await self._wait(answer))
+
+    def _checked(self, answer: Any) -> Any:
         if answer is not None and not isinstance(answer, self.expected):
             raise self._failed(f"wrong answer of type {type(answer).__name__}")
         return answer

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import CoroutineType
 from typing import Any
 
 from mailserver.hooks.calling import HookCall, HookFailed, log_failure, place_of_error
@@ -298,7 +299,9 @@ async def _decide(
         if call.options.domains is not None and not call.options.covers(subjects(ctx)):
             continue
         try:
-            verdict: Verdict | None = await call(ctx)
+            verdict: Any = call.begin(ctx)
+            if isinstance(verdict, CoroutineType):
+                verdict = await verdict
         except HookFailed as error:
             if call.options.on_error is OnError.SKIP:
                 continue
@@ -325,7 +328,9 @@ async def _next(
         if call.options.domains is not None and not call.options.covers(subjects(ctx)):
             continue
         try:
-            answer = await call(ctx)
+            answer = call.begin(ctx)
+            if isinstance(answer, CoroutineType):
+                answer = await answer
         except HookFailed:
             if call.options.on_error is OnError.SKIP:
                 continue

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Collection
 
 from mailserver.mime.dates import format_date
-from mailserver.mime.headers import fields
 
 __all__ = ["message", "missing_fields", "phrase", "unstructured"]
 
@@ -17,12 +17,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9 .!#$%&'*+/?^_`{|}~-]*")
 _WORD_OCTETS = 45
 
 
-def missing_fields(header: bytes, *, epoch: float, message_id: str) -> bytes:
-    """Date and Message-ID for a header that lacks them, as lines to put on top (RFC 6409 §8.2, §8.3); else b"".
+def missing_fields(names: Collection[bytes], *, epoch: float, message_id: str) -> bytes:
+    """Date and Message-ID, as lines to put on top of a header that lacks them (RFC 6409 §8.2, §8.3); else b"".
 
-    `message_id` comes without its angle brackets. Date is the moment of submission.
+    `names` are those of its fields, in lower case. `message_id` comes without its angle brackets. Date is the moment of submission.
     """
-    names = {name for name, _, _ in fields(header)}
     lines = []
     if b"date" not in names:
         lines.append(f"Date: {format_date(epoch)}\r\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 
 __all__ = [
     "LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "field_value", "fields", "header_block_end", "select", "unfold",
@@ -33,6 +34,7 @@ LISTED_FIELDS = frozenset(
 
 # A field with all its continuation lines, or lines that are no field. Consecutive matches leave nothing out.
 _FIELD = re.compile(rb"([^:\n]*+):[^\n]*+(?:\n[ \t][^\n]*+)*+\n?|[^\n]++(?:\n[ \t][^\n]*+)*+\n?|\n")
+_NAME = itemgetter(1)
 _FOLD = re.compile(rb"[\r\n](?![^ \t\r\n])")
 _BREAK = re.compile(rb"[\r\n]")
 
@@ -54,14 +56,12 @@ def header_block_end(buf: bytes, start: int = 0, end: int | None = None) -> int:
 def fields(buf: bytes, start: int = 0, end: int | None = None) -> list[tuple[bytes, int, int]]:
     """The fields of the header block in `buf[start:end]`, in order: name in lower case, and where the field with its
     line ends begins and ends. Lines that are no field are passed over; `start` is the start of a line."""
-    return list(_fields(buf, start, end))
+    return [(match[1].rstrip(b" \t").lower(), *match.span()) for match in _named(buf, start, end)]
 
 
-def _fields(buf: bytes, start: int, end: int | None) -> Iterator[tuple[bytes, int, int]]:
+def _named(buf: bytes, start: int, end: int | None) -> Iterator[re.Match[bytes]]:
     stop = min(header_block_end(buf, start, end), start + MAX_HEADER)
-    named = (match for match in _FIELD.finditer(buf, start, stop) if match[1])
-    for match in islice(named, MAX_FIELDS):
-        yield match[1].rstrip(b" \t").lower(), match.start(), match.end()
+    return islice(filter(_NAME, _FIELD.finditer(buf, start, stop)), MAX_FIELDS)
 
 
 def field_value(buf: bytes, start: int, end: int) -> bytes:
@@ -82,9 +82,9 @@ def unfold(raw: bytes) -> bytes:
 
 def value(buf: bytes, name: bytes) -> bytes | None:
     """The value, on one line and without outer white space, of the first field of this (lower-case) name."""
-    for found, start, end in _fields(buf, 0, None):
-        if found == name:
-            return unfold(field_value(buf, start, end)).strip(b" \t")
+    for match in _named(buf, 0, None):
+        if match[1].rstrip(b" \t").lower() == name:
+            return unfold(field_value(buf, *match.span())).strip(b" \t")
     return None
 
 

@@ -93,6 +93,9 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     The first Reject or Defer is the answer. Otherwise headers add up, and one Quarantine makes the whole a Quarantine
     (with the first one's reason). What was found adds up in any case.
     """
+    verdicts = tuple(verdicts)
+    if len(verdicts) == 1:
+        return verdicts[0]
     total: Accept | Quarantine = ACCEPT
     for verdict in verdicts:
         findings = total.findings + verdict.findings

@@ -40,6 +40,7 @@ __all__ = ["Sender"]
 _log = structlog.get_logger()
 #: A header line is folded before this many characters, where it has a space (RFC 5322 §2.1.1).
 _WIDTH = 78
+_WORDS = re.compile(" *[^ ]+| +")
 _NOT_VOUCHED = (
     "The message may only be sent encrypted (REQUIRETLS), and neither DNSSEC nor MTA-STS vouches for {} as the server"
     " of this domain"
@@ -214,7 +215,7 @@ def _field(header: HeaderField) -> bytes:
     if len(line) <= _WIDTH:
         return f"{line}\r\n".encode("utf-8", "replace")
     lines, width = [], 0
-    for number, word in enumerate(re.split("(?<=[^ ])(?= )", line)):
+    for number, word in enumerate(_WORDS.findall(line)):
         if width and width + len(word) > _WIDTH and number > 1:
             lines.append("\r\n")
             width = 0

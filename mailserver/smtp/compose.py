@@ -37,7 +37,7 @@ class HeaderCompletion:
         domain = self._hostname if domain.startswith("[") else domain
         # Where there is one already, the system call is spared.
         message_id = "" if b"message-id" in present else f"{secrets.token_hex(16)}@{domain}"
-        added = missing_fields(header, epoch=self._now, message_id=message_id)
+        added = missing_fields(present, epoch=self._now, message_id=message_id)
         if b"from" not in present and not _FROM.search(header) and self._sender is not None:
             added += f"From: {self._sender}\r\n".encode()
         if not added:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ async def signed(root: Path, messages: Sequence[bytes]) -> tuple[list[bytes], di
             context = BeforeSendContext(
                 queue_id=QueueId("0123456789abcdef"), envelope=envelope, content=BytesContent(message)
             )
-            verdict: Any = await sign(context)
+            answer = sign(context)
+            verdict: Any = await answer if isawaitable(answer) else answer
             assert isinstance(verdict, Accept)
             fields = "".join(f"{f.name}: {f.value}\r\n".replace(" ", "\r\n ") for f in verdict.headers)
             fields = fields.replace("DKIM-Signature:\r\n ", "DKIM-Signature: ")

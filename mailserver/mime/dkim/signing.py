@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 
 from mailserver.mime.addresses import read_addresses
 from mailserver.mime.dkim.canonical import relaxed_field
@@ -15,20 +16,20 @@ from mailserver.mime.headers import field_value, fields, unfold
 __all__ = ["Signable", "author_domain", "public_record", "signing_domains"]
 
 #: What is signed where it is there, as often as it is there.
-_SIGNED = (
+_SIGNED = dict.fromkeys((
     b"from", b"reply-to", b"subject", b"date", b"to", b"cc", b"message-id", b"in-reply-to", b"references",
     b"mime-version", b"content-type", b"content-transfer-encoding", b"content-disposition", b"content-id",
     b"content-description", b"sender", b"resent-date", b"resent-from", b"resent-sender", b"resent-to", b"resent-cc",
     b"resent-message-id", b"list-id", b"list-help", b"list-unsubscribe", b"list-unsubscribe-post", b"list-subscribe",
     b"list-post", b"list-owner", b"list-archive", b"auto-submitted", b"require-recipient-valid-since", b"tls-required",
     b"tls-report-domain", b"tls-report-submitter",
-)  # fmt: skip
+))  # fmt: skip
 #: Once more than they are there: nobody can put in another one that readers would see (RFC 6376 §8.15).
-_OVERSIGNED = (
+_OVERSIGNED = frozenset((
     b"from", b"reply-to", b"subject", b"date", b"to", b"cc", b"message-id", b"in-reply-to", b"references",
     b"mime-version", b"content-type", b"content-transfer-encoding", b"sender", b"list-unsubscribe",
     b"list-unsubscribe-post",
-)  # fmt: skip
+))  # fmt: skip
 #: Of one field: a message with more than this many of them is signed over the last ones only.
 _MOST = 10
 _B64_LINE = 72
@@ -48,12 +49,16 @@ class Signable:
         names: list[bytes] = []
         covered: list[bytes] = []
         for name in _SIGNED:
+            if name not in present:
+                if name in _OVERSIGNED:
+                    names.append(name)
+                continue
             # RFC 6376 §5.4.2: several fields of one name are taken from the bottom up.
-            found = present.get(name, [])[: -_MOST - 1 : -1]
+            found = present[name][: -_MOST - 1 : -1]
             once_more = name in _OVERSIGNED and len(found) < _MOST
             names += [name] * (len(found) + once_more)
             covered += found
-        self._names = b":".join(names).decode("ascii")
+        self._names = _spaced(b":".join(names).decode("ascii"))
         self._covered = b"".join([line + b"\r\n" for line in covered])
 
     def unsigned(
@@ -65,7 +70,7 @@ class Signable:
         """
         value = (
             f"v=1; a={algorithm}; c=relaxed/relaxed; d={domain}; s={selector}; t={at}; x={expires};"
-            f" h={_spaced(self._names)}; bh={base64.b64encode(body_hash).decode('ascii')}; b="
+            f" h={self._names}; bh={base64.b64encode(body_hash).decode('ascii')}; b="
         )
         return value, self._covered + relaxed_field(b"dkim-signature", value.encode("ascii"))
 
@@ -76,6 +81,7 @@ class Signable:
         return value + " ".join(text[start : start + _B64_LINE] for start in range(0, len(text), _B64_LINE))
 
 
+@lru_cache(100)
 def _spaced(names: str) -> str:
     """Names separated by ":" with a space here and there, so that the line can be folded."""
     parts: list[str] = []

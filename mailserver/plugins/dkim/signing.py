@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from mailserver import api
 from mailserver.plugins.dkim.keys import Key, KeyState, KeyStore, Unusable
@@ -23,8 +23,12 @@ class Signer:
         self._clock = host.clock
         self._valid = settings.valid
 
-    async def sign(self, ctx: api.BeforeSendContext) -> api.Verdict | None:
-        """None: not ours to sign. A domain whose keys cannot be read sends nothing (ATTACKS G20)."""
+    def sign(self, ctx: api.BeforeSendContext) -> api.Verdict | Awaitable[api.Verdict] | None:
+        """None: not ours to sign. A domain whose keys cannot be read sends nothing (ATTACKS G20).
+
+        There is something to wait for only where keys or content have to be read: a task for each message costs more
+        than it takes to prepare it.
+        """
         # Mail of strangers that is only forwarded may claim to be from here; our signature would make that true.
         if ctx.envelope.account is None and not ctx.envelope.own:
             return None
@@ -34,14 +38,21 @@ class Signer:
         if domain is None:
             return None
         try:
+            keys = self._keys.known(domain)
+        except Unusable as error:
+            return _not_now(error)
+        if keys and len(head) == ctx.content.size:
+            body = api.DkimBodyHash()
+            body.feed(head[api.header_block_end(head) :])
+            return self._signed(head, body.digest(), domain, keys)
+        return self._sign_later(ctx.content, head, domain)
+
+    async def _sign_later(self, content: api.ReadableContent, head: bytes, domain: str) -> api.Verdict:
+        try:
             keys = self._keys.known(domain) or await self._keys.load(domain)
         except Unusable as error:
-            return api.Defer(_LATER, reason=f"DKIM: {error}")
-        signing = [key for key in keys if key.state is KeyState.SIGNING]
-        if not signing:
-            return api.Defer(_LATER, reason=f"DKIM: {domain} has no key that signs")
-        body_hash = await _hash_body(ctx.content, api.header_block_end(head))
-        return api.Accept(headers=self._signatures(head, body_hash, domain, signing))
+            return _not_now(error)
+        return self._signed(head, await _hash_body(content, api.header_block_end(head)), domain, keys)
 
     def _served(self, domain: str, *, parents: bool) -> str | None:
         """The served domain that `domain` is; or lies below, for reports that come from our host name."""
@@ -55,19 +66,24 @@ class Signer:
                 return None
         return name
 
-    def _signatures(
-        self, head: bytes, body_hash: bytes, domain: str, keys: Sequence[Key]
-    ) -> tuple[api.HeaderField, ...]:
+    def _signed(self, head: bytes, body_hash: bytes, domain: str, keys: Sequence[Key]) -> api.Verdict:
+        signing = [key for key in keys if key.state is KeyState.SIGNING]
+        if not signing:
+            return _not_now(f"{domain} has no key that signs")
         signable = api.DkimSignable(head)
         now = int(self._clock.time())
         found = []
-        for key in sorted(keys, key=lambda key: key.algorithm, reverse=True):  # some only look at the first: RSA
+        for key in sorted(signing, key=lambda key: key.algorithm, reverse=True):  # some only look at the first: RSA
             value, octets = signable.unsigned(
                 algorithm=f"{key.algorithm}-sha256", domain=domain, selector=key.selector, body_hash=body_hash, at=now,
                 expires=now + int(self._valid),
             )  # fmt: skip
             found.append(api.HeaderField("DKIM-Signature", signable.complete(value, key.sign(octets))))
-        return tuple(found)
+        return api.Accept(headers=tuple(found))
+
+
+def _not_now(why: object) -> api.Verdict:
+    return api.Defer(_LATER, reason=f"DKIM: {why}")
 
 
 async def _hash_body(content: api.ReadableContent, start: int) -> bytes:

@@ -8,7 +8,7 @@ with the process, and with a reload of the configuration; those of accounts are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from mailserver import api
@@ -56,13 +56,13 @@ class _RateLimit:
             return None
         return self._accounts.mail(session.account)
 
-    async def rcpt(self, ctx: api.RcptContext) -> api.Verdict | None:
+    def rcpt(self, ctx: api.RcptContext) -> api.Verdict | Awaitable[api.Verdict | None] | None:
         """One more recipient; unknown ones count against those who try out names."""
         session = ctx.session
         if session.trusted:
             return None
         if session.account is not None:
-            return await self._accounts.rcpt(session.account, ctx.recipient.address, local=ctx.local)
+            return self._accounts.rcpt(session.account, ctx.recipient.address, local=ctx.local)
         if ctx.local and not ctx.known:
             for network in api.network_keys(session.peer):
                 self._unknown.add(network)

@@ -50,8 +50,8 @@ def test_a_peer_cannot_begin_a_line(text: str, name: str) -> None:
 
 
 def test_missing_fields() -> None:
-    assert compose.missing_fields(b"Date: x\r\nMessage-ID: <y>\r\n\r\n", epoch=NOON, message_id="a@b") == b""
-    assert compose.missing_fields(b"Subject: x\r\n\r\nDate: y", epoch=NOON, message_id="a@b") == (
+    assert compose.missing_fields({b"date", b"message-id"}, epoch=NOON, message_id="a@b") == b""
+    assert compose.missing_fields({b"subject"}, epoch=NOON, message_id="a@b") == (
         b"Date: Fri, 20 Nov 2026 10:00:00 +0000\r\nMessage-ID: <a@b>\r\n"
     )
 

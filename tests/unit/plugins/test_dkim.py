@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,10 @@ class Server:
     async def send(self, message: bytes = MESSAGE, account: AccountId | None = ANNA, own: bool = False) -> Any:
         (sign,) = self.registry.hooks["before_send"]
         envelope = Envelope(sender=EmailAddress.parse("anna@example.test"), account=account, own=own)
-        return await sign(
+        answer = sign(
             BeforeSendContext(queue_id=QueueId("0123456789abcdef"), envelope=envelope, content=BytesContent(message))
         )
+        return await answer if isawaitable(answer) else answer
 
     async def ask(self, operation: str, **arguments: Any) -> Any:
         (found,) = [c.value for c in self.registry.contributions["operation"] if c.name == operation]
