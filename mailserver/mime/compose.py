@@ -20,7 +20,8 @@ _WORD_OCTETS = 45
 def missing_fields(names: Collection[bytes], *, epoch: float, message_id: str) -> bytes:
     """Date and Message-ID, as lines to put on top of a header that lacks them (RFC 6409 §8.2, §8.3); else b"".
 
-    `names` are those of its fields, in lower case. `message_id` comes without its angle brackets. Date is the moment of submission.
+    `names` are those of its fields, in lower case; `message_id` comes without its angle brackets. Date is the moment of
+    submission.
     """
     lines = []
     if b"date" not in names:

@@ -4,9 +4,10 @@ Threads write and sync the files of new items, many at once. Whoever has done so
 were written before, unless another thread is at it, which does it once more for those that came meanwhile. So a new
 item waits for no timer, for no removal, and for no second thread.
 
-Removals are done by a thread that is at work anyway, else by one that is woken for it. Once done, they wait a moment
-for a new item whose sync makes them durable too, so that where mail comes and goes a message costs one sync of the
-directory and not two.
+One thread removes what is finished, at once: a file that is removed while the one after it is synced takes 0.15 ms, but
+1.2 ms when that sync is over, since the file system has to wait for itself then. Once done, removals wait a moment for a
+new item whose sync makes them durable too, so that where mail comes and goes a message costs one sync of the directory
+and not two.
 
 A sync of the directory that failed is never repeated: the kernel reports an error once, and a second sync would say
 "fine" without making it so. Nobody knows then which names are on the disk, so nothing more is taken until the queue is
@@ -49,10 +50,7 @@ Results = list[tuple[Task, Exception | None]]
 
 
 class _LookRound(Task):
-    """Work of its own it is not: a thread is to look for what there is to do."""
-
-    def done(self, error: Exception | None) -> None:
-        """Nobody asked."""
+    """The thread that removes is to look whether something has waited for company long enough."""
 
 
 _LOOK_ROUND = _LookRound()
@@ -71,17 +69,17 @@ class Committer:
         self._drained: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._threads: list[threading.Thread] = []
-        self._work: SimpleQueue[Task | None] = SimpleQueue()
-        #: For what follows, which the loop and the threads share.
+        self._writing: SimpleQueue[Task | None] = SimpleQueue()
+        self._removing: SimpleQueue[Task | None] = SimpleQueue()
+        #: For what follows, which the threads share.
         self._lock = threading.Lock()
-        #: Threads that will look for removals before they wait for work again.
-        self._active = 0
-        self._to_remove: list[Task] = []
         #: Done, and not durable: new items, and removals.
         self._written: list[Task] = []
         self._removed: list[Task] = []
         self._in_sync = self._hurry = False
         self._syncs = 0
+        # Not among the writers: no new item waits for a removal.
+        self._start(self._removing)
 
     @property
     def failure(self) -> OSError | None:
@@ -91,21 +89,16 @@ class Committer:
     def write(self, task: Task) -> None:
         """A new item: `write` in one of many threads, sync, `done`."""
         self._unfinished += 1
-        with self._lock:
-            self._active += 1
-        self._wake(task)
+        if self._unfinished >= len(self._threads) - 1 < self._limit:
+            self._start(self._writing)
+        self._writing.put(task)
 
     def remove(self, task: Task) -> None:
-        """One that goes: `write` in a thread, sync, `done`."""
+        """One that goes: `write` in a thread of its own, sync, `done`."""
         self._unfinished += 1
         if self._timer is None and _PATIENCE:
             self._timer = self._loop.call_later(_PATIENCE, self._look_after, self._syncs)
-        with self._lock:
-            self._to_remove.append(task)
-            if self._active:
-                return
-            self._active = 1
-        self._wake(_LOOK_ROUND)
+        self._removing.put(task)
 
     async def close(self) -> None:
         """When all tasks are done, the threads end."""
@@ -115,20 +108,20 @@ class Committer:
             await self._drained.wait()
         if self._timer is not None:
             self._timer.cancel()
-        for _ in self._threads:
-            self._work.put(None)
+        self._removing.put(None)
+        for _ in self._threads[1:]:
+            self._writing.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
 
     # On the loop
 
-    def _wake(self, task: Task) -> None:
-        if self._unfinished >= len(self._threads) < self._limit:
-            thread = threading.Thread(target=self._run, name=f"queue-commit-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._work.put(task)
+    def _start(self, tasks: SimpleQueue[Task | None]) -> None:
+        name = f"queue-commit-{len(self._threads)}"
+        thread = threading.Thread(target=self._run, args=(tasks,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _look_after(self, syncs: int) -> None:
         """Of removals that no new item's sync made durable."""
@@ -140,10 +133,8 @@ class Committer:
         self._timer = self._loop.call_later(_PATIENCE, self._look_after, self._syncs)
 
     def _sync_soon(self) -> None:
-        with self._lock:
-            self._hurry = True
-            self._active += 1
-        self._wake(_LOOK_ROUND)
+        self._hurry = True
+        self._removing.put(_LOOK_ROUND)
 
     def _report(self, results: Results) -> None:
         for task, error in results:
@@ -158,14 +149,14 @@ class Committer:
 
     # In the threads
 
-    def _run(self) -> None:
-        while (task := self._work.get()) is not None:
+    def _run(self, tasks: SimpleQueue[Task | None]) -> None:
+        finished = self._removed if tasks is self._removing else self._written
+        while (task := tasks.get()) is not None:
             if task is not _LOOK_ROUND and self._did(task):
                 with self._lock:
-                    self._written.append(task)
+                    finished.append(task)
             del task
             self._sync_all()
-            self._remove_all()
 
     def _did(self, task: Task) -> bool:
         try:
@@ -188,25 +179,12 @@ class Committer:
                 # Whoever waits for an answer goes on before those who only tidy up.
                 batch = self._written[:_MAX_BATCH] + self._removed
                 del self._written[:_MAX_BATCH]
-                self._removed = []
+                self._removed.clear()
             results = self._commit(batch)
             with self._lock:
                 self._in_sync = False
                 self._syncs += 1
             self._loop.call_soon_threadsafe(self._report, results)
-
-    def _remove_all(self) -> None:
-        """Until nothing is to be removed; then this thread is not active any more."""
-        while True:
-            with self._lock:
-                tasks, self._to_remove = self._to_remove, []
-                if not tasks:
-                    self._active -= 1
-                    return
-            done = [task for task in tasks if self._did(task)]
-            with self._lock:
-                self._removed += done
-            self._sync_all()
 
     def _commit(self, batch: list[Task]) -> Results:
         if self._failure is None:

@@ -29,8 +29,8 @@ from mailserver.queue.spool import Spool, write_at
 __all__ = ["Tails"]
 
 _MAX_OPEN = 128
-#: A disk that once kept us waiting for so long (seconds) is written to by threads only, for a while.
-_SLOW, _FOR_A_WHILE = 0.02, 60.0
+#: A disk that keeps the loop waiting for so long, twice in a second, is written to by threads only for a while.
+_SLOW, _SOON, _FOR_A_WHILE = 0.02, 1.0, 10.0
 _TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -90,8 +90,8 @@ class Tails:
         self._loop = asyncio.get_running_loop()
         self._tails: dict[QueueId, _Tail] = {}
         self._ready: list[tuple[QueueId, _Tail]] = []
-        #: Monotonic time before which the loop writes nothing itself.
-        self._threads_until = 0.0
+        #: Monotonic times: before this one the loop writes nothing itself; when it last had to wait.
+        self._threads_until = self._waited_at = 0.0
 
     def keep(self, queue_id: QueueId, entry: Entry, fd: int) -> None:
         """This item was just made; `fd` belongs to the tails from now on."""
@@ -154,7 +154,9 @@ class Tails:
             return False
         tail.entry.end += len(data)
         if time.monotonic() - begun > _SLOW:
-            self._threads_until = begun + _FOR_A_WHILE
+            if begun - self._waited_at < _SOON:
+                self._threads_until = begun + _FOR_A_WHILE
+            self._waited_at = begun
         return True
 
     def _get_ready(self, queue_id: QueueId, tail: _Tail) -> None:
