@@ -25,13 +25,13 @@ class _Change(Task):
 
     def done(self, error: Exception | None) -> None:
         """See Task."""
+        # Whoever waits for the answer goes on before what the books set in motion.
+        if not self.future.done():
+            if error is None:
+                self.future.set_result(None)
+            else:
+                self.future.set_exception(self._failure(error))
         self.ended(error)
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(self._failure(error))
 
     def ended(self, error: Exception | None) -> None:
         """On the loop: for the books, whether or not anyone still waits."""

@@ -51,6 +51,11 @@ class DataCommands(CommandBase):
     _intake: Intake | None = None
 
     @abstractmethod
+    async def handle_exception(self, error: Exception) -> str:
+        """Log a fault of ours; the reply that tells of it."""
+        ...
+
+    @abstractmethod
     def now(self) -> float:
         """Monotonic seconds."""
         ...
@@ -144,11 +149,24 @@ class DataCommands(CommandBase):
             await intake.content.__aexit__(None, None, None)
 
     async def _finish(self, transaction: Transaction, intake: Intake) -> bytes:
+        answered = False
+
+        def answer(reply: Reply) -> None:
+            nonlocal answered
+            answered = True
+            self.stream.say(reply.encode())
+
         try:
-            reply = await self.receiver.finish(self.session, transaction, intake, lambda: self.stream.lost)
+            reply = await self.receiver.finish(self.session, transaction, intake, lambda: self.stream.lost, answer)
         except ClientGone:
             raise ConnectionEnded from None
+        except Exception as error:
+            if not answered:
+                raise
+            # It is kept, whatever went wrong afterwards.
+            await self.handle_exception(error)
+            return b""
         if reply.code == 250:
             self.session.made_progress()
         self.closing = self.closing or reply.code == 421
-        return reply.encode()
+        return b"" if answered else reply.encode()

@@ -64,6 +64,8 @@ class Message:
     content: Content
     #: True once the client can no longer hear a reply.
     client_gone: Callable[[], bool]
+    #: Called with the reply as soon as the message is kept: the client need not wait until everyone has been told.
+    answer: Callable[[Reply], None]
     #: By the hooks up to RCPT.
     findings: Findings = NOTHING
 
@@ -106,10 +108,18 @@ class Keeper:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
                 raise NotKept(reply_to(error), error.detail or error.text)
             items.append(_Item(b"", tuple(self._retry(place) for place, _ in failed)))
-        if items:
-            await self._enqueue(message, items, fields, stored)
+        queued: list[Queued] = []
+        try:
+            await self._enqueue(message, items, fields, queued)
+        except NotKept:
+            await self._take_back(message.queue_id, stored)
+            self._tell_queued(queued)
+            raise
+        reply = Reply(250, "2.0.0", f"Kept as {message.queue_id}")
+        message.answer(reply)
+        self._tell_queued(queued)
         self._tell(message, stored)
-        return Reply(250, "2.0.0", f"Kept as {message.queue_id}")
+        return reply
 
     async def keep_refused(self, message: Message, places: list[LocalPlace], fields: Fields) -> None:
         """Put copies of a message that will be refused where their accounts can look at them, if that can be done."""
@@ -129,8 +139,9 @@ class Keeper:
             return [error] * len(places)
 
     async def _enqueue(
-        self, message: Message, items: list[_Item], fields: Fields, stored: list[Stored]
+        self, message: Message, items: list[_Item], fields: Fields, queued: list[Queued]
     ) -> None:
+        """What is in the queue comes into `queued`. Raises NotKept: the others are not."""
         for number, item in enumerate(items):
             queue_id = new_queue_id() if number else message.queue_id
             recipients = item.recipients
@@ -141,11 +152,10 @@ class Keeper:
                     envelope = replace(envelope, sender=sender)
                 await self._queue.inject(queue_id, envelope, message.content, item.header + fields.transit)
             except MailError as error:
-                await self._take_back(message.queue_id, stored)
                 raise NotKept(
                     Reply(451, "4.3.0", "The message could not be kept, try again later"), error.detail or error.text
                 ) from error
-            self._hooks.emit(
+            queued.append(
                 Queued(
                     queue_id=queue_id, sender=str(envelope.sender or ""),
                     recipients=tuple(str(recipient.address) for recipient in recipients), size=message.content.size,
@@ -164,6 +174,10 @@ class Keeper:
                     await mailbox.expunge([place.uid])
             except MailError as error:
                 log.error("a copy could not be taken back", queue_id=queue_id, error=error.detail or error.text)
+
+    def _tell_queued(self, queued: Sequence[Queued]) -> None:
+        for event in queued:
+            self._hooks.emit(event)
 
     def _tell(self, message: Message, stored: list[Stored]) -> None:
         session, size = message.session, message.content.size

@@ -178,16 +178,20 @@ class Receiver(ABC):
         return None
 
     async def finish(
-        self, session: SmtpSession, transaction: Transaction, intake: Intake, client_gone: Callable[[], bool]
-    ) -> Reply:
-        """The message is complete: check it and keep it. Raises ClientGone."""
+        self, session: SmtpSession, transaction: Transaction, intake: Intake, client_gone: Callable[[], bool],
+        answer: Callable[[Reply], None] = lambda reply: None,
+    ) -> Reply:  # fmt: skip
+        """The message is complete: check it and keep it; `answer` gets the reply early if it is kept.
+
+        Raises ClientGone.
+        """
         refusal = await intake.finish() or await self.check_message(session, transaction, intake)
         if refusal is not None:
             self.refuse(session, "message", refusal, transaction.arguments.sender)
             return refusal
         message = Message(
             session=session.facts, queue_id=new_queue_id(), envelope=transaction.envelope(),
-            destinations=transaction.destinations, content=intake.content, client_gone=client_gone,
+            destinations=transaction.destinations, content=intake.content, client_gone=client_gone, answer=answer,
             findings=transaction.findings,
         )  # fmt: skip
         return await self.parts.pipeline.deliver(message)

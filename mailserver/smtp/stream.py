@@ -117,8 +117,15 @@ class Stream:
 
     def push(self, reply: bytes) -> None:
         """Gather octets to send."""
-        self._out.append(reply)
-        self._out_size += len(reply)
+        if reply:
+            self._out.append(reply)
+            self._out_size += len(reply)
+
+    def say(self, reply: bytes) -> None:
+        """Send at once, with what waits to be sent; a client that does not read gets it later."""
+        self.push(reply)
+        if not self._write_full:
+            self._write()
 
     @property
     def full(self) -> bool:

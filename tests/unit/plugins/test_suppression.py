@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -45,8 +46,8 @@ class World:
         """Until every observer has what was emitted."""
         for group in self.server.hooks._observers.values():
             for observer in group:
-                while observer._task is not None:
-                    await observer._task
+                while observer._busy:
+                    await asyncio.sleep(0.001)
 
     async def attempt(self, to: str = BOB, account: str = ANNA, queue_id: str = "", **fields: Any) -> QueueId:
         """An attempt has ended; refused as unknown unless `fields` say otherwise."""
