@@ -46,7 +46,7 @@ class World:
         """Until every observer has what was emitted."""
         for group in self.server.hooks._observers.values():
             for observer in group:
-                while observer._busy:
+                while observer._busy:  # noqa: ASYNC110  (there is no event for it)
                     await asyncio.sleep(0.001)
 
     async def attempt(self, to: str = BOB, account: str = ANNA, queue_id: str = "", **fields: Any) -> QueueId:
