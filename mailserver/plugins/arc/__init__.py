@@ -7,7 +7,7 @@ for true, and may then stand in for what forwarding broke.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -46,11 +46,11 @@ class _Validator:
         self._workers = workers
         self._trusted = frozenset(settings.trusted_sealers)
 
-    async def check(self, ctx: api.MessageContext) -> api.Verdict | None:
+    def check(self, ctx: api.MessageContext) -> Awaitable[api.Verdict | None] | None:
         """The result of the chain, if there is one."""
-        session = ctx.session
-        if not session.from_stranger:
-            return None
+        return self._check(ctx) if ctx.session.from_stranger else None
+
+    async def _check(self, ctx: api.MessageContext) -> api.Verdict | None:
         head = ctx.content.head()
         start = api.header_block_end(head)
         chain = api.ArcChain(head, self._clock.time())
@@ -61,7 +61,7 @@ class _Validator:
             await api.digest_body(ctx.content, start, digests, self._workers)
         result = chain.result(digests, self._trusted)
         # RFC 8617 §10.2: which client it was that the chain passed, or did not pass, with.
-        properties = (*result.properties, ("smtp.remote-ip", session.peer))
+        properties = (*result.properties, ("smtp.remote-ip", ctx.session.peer))
         return api.Accept(findings=api.Findings((replace(result, properties=properties),)))
 
 

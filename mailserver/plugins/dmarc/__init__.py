@@ -6,7 +6,7 @@ break proofs, `verdicts.py` says what follows. In `plugin_order` it stands behin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 from mailserver import api
@@ -28,11 +28,12 @@ class _Dmarc:
         self._host = host
         self._exceptions = Exceptions(settings)
 
-    async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
+    def message(self, ctx: api.MessageContext) -> Awaitable[api.Verdict] | None:
         """Mail of strangers on port 25."""
+        return self._judge(ctx) if ctx.session.from_stranger else None
+
+    async def _judge(self, ctx: api.MessageContext) -> api.Verdict:
         session = ctx.session
-        if not session.from_stranger:
-            return None
         author = api.sole_author(ctx.content.head())
         if author.fault:
             return no_author(author.fault, refuse=self._settings.enforce)

@@ -6,6 +6,8 @@ provider's mail with him.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import structlog
 
 from mailserver import api
@@ -32,16 +34,17 @@ class Honeypots:
         self._remember = settings.remember
         self._ledger = ledger
 
-    async def rcpt(self, ctx: api.RcptContext) -> None:
+    def rcpt(self, ctx: api.RcptContext) -> Awaitable[None] | None:
         """Whoever names a honeypot is remembered, whether that address takes mail or not."""
         if not self._addresses or not ctx.session.from_stranger or ctx.recipient.address.key not in self._addresses:
-            return
-        await self._hit(ctx.session, _identities(ctx.session, ctx.findings))
-
-    async def message(self, ctx: api.MessageContext) -> api.Verdict | None:
-        """What is known of those who stand behind a message."""
-        if not self._addresses or not ctx.session.from_stranger:
             return None
+        return self._hit(ctx.session, _identities(ctx.session, ctx.findings))
+
+    def message(self, ctx: api.MessageContext) -> Awaitable[api.Verdict | None] | None:
+        """What is known of those who stand behind a message."""
+        return self._known(ctx) if self._addresses and ctx.session.from_stranger else None
+
+    async def _known(self, ctx: api.MessageContext) -> api.Verdict | None:
         identities = _identities(ctx.session, ctx.findings)
         if any(recipient.address.key in self._addresses for recipient in ctx.envelope.recipients):
             # Signatures were not known at RCPT; who is marked already since then is not counted twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,13 @@ async def check(message: bytes, sealers: list[str] | None = None, **session: Any
     host = make_host(data_dir=Path("/nonexistent"), resolver=Keys())
     async with plugin.setup(registry, ArcSettings(trusted_sealers=sealers or []), host):
         (hook,) = registry.hooks["on_message"]
-        verdict = await hook(
+        answer = hook(
             MessageContext(
                 session=make_session("192.0.2.9", **session), queue_id=QueueId("0" * 16),
                 envelope=Envelope(sender=None), content=BytesContent(message),
             )
         )  # fmt: skip
+        verdict = await answer if isawaitable(answer) else answer
     if verdict is None:
         return None
     assert not verdict.findings.reasons

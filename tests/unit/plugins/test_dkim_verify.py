@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ class Running:
             sender=EmailAddress.parse("a@signer.test"),
             recipients=tuple(Recipient(address=EmailAddress.parse(f"r{n}@example.test")) for n in range(recipients)),
         )
-        verdict = await self._check(
+        answer = self._check(
             MessageContext(
                 session=make_session(**session), queue_id=queue_id, envelope=envelope, content=BytesContent(message)
             )
         )
+        verdict = await answer if isawaitable(answer) else answer
         if verdict is None:
             return None
         assert isinstance(verdict, Accept) and not verdict.headers
