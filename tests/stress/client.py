@@ -81,6 +81,8 @@ class Client:
     def __init__(self, world: World, who: str, port: int, level: str) -> None:
         self.world, self.who, self.level = world, who, level
         self.view: View | None = None
+        #: What was selected when another mailbox was asked for, until that is answered: its end may be told first.
+        self._left: View | None = None
         #: By UIDVALIDITY, for QRESYNC.
         self.saved: dict[int, Saved] = {}
         self.log: deque[tuple[int, str, bytes]] = deque(maxlen=4000)
@@ -112,7 +114,7 @@ class Client:
         """Hang up, without a word."""
         if self._writer is not None:
             self._writer.transport.abort()
-        self._reader = self._writer = self.view = None
+        self._reader = self._writer = self.view = self._left = None
 
     def write(self, data: bytes) -> None:
         """Send."""
@@ -121,9 +123,9 @@ class Client:
             self._writer.write(data)
 
     def _ended(self, why: str) -> Exception:
-        view, self.view = self.view, None
+        selected = (self.view, self._left)
         self.drop()
-        if self.world.killing or (view is not None and view.box.doomed):
+        if self.world.killing or any(view is not None and view.box.doomed for view in selected):
             return Gone(why)
         return Fault(f"the connection ended: {why}")
 
@@ -171,10 +173,11 @@ class Client:
         outcome = Outcome(sent)
         command.begin(sent)
         if command.opens is not None:
-            self.view = command.opens
+            self._left, self.view = self.view, command.opens
         while True:
             async with asyncio.timeout(_TIMEOUT):
                 response = await self._response()
+            self._left = None
             if isinstance(response, Continuation):
                 raise Fault(f"a continuation that nobody waits for: {response.text!r}")
             if isinstance(response, Tagged):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from mailserver.imap.commands.append import Refused, receive, refusal
-from mailserver.imap.replies import GONE, Completion, Responses, no, ok
+from mailserver.imap.replies import GONE, Completion, Responses, from_error, no, ok
 from mailserver.imap.session import Session
 from mailserver.model.errors import MailError
 from mailserver.model.events import Appended
@@ -35,7 +35,7 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         try:
             stored = await session.services.store.replace(view.mailbox, old, content, target)
         except MailError as error:
-            yield GONE if view.mailbox.table.find(old) < 0 else refusal(session, command, error)
+            yield _refusal(session, command, old, error)
             return
     session.brought(target.account, target.mailbox, [stored.uid])
     session.services.hooks.emit(
@@ -50,6 +50,14 @@ async def replace(session: Session, command: AppendStarted) -> Responses:
         yield piece
     # RFC 8508 §4.5, RFC 7162 §3.2.7
     yield ok("REPLACE completed", f"HIGHESTMODSEQ {view.mailbox.highest_modseq}" if session.qresync else "")
+
+
+def _refusal(session: Session, command: AppendStarted, old: int, error: MailError) -> Completion:
+    mailbox = session.view.mailbox
+    if mailbox.deleted:
+        # Not the destination is lacking.
+        return from_error(error)
+    return GONE if mailbox.table.find(old) < 0 else refusal(session, command, error)
 
 
 def _old_message(session: Session, command: AppendStarted) -> int | Completion:

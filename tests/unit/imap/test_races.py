@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mailserver.storage.memory import MemoryStore
 from mailserver.storage.memory_mailbox import MemoryMailbox
 from tests.helpers.imap_service import ANNA, ImapHarness
 
@@ -90,6 +91,24 @@ async def test_copy_from_a_mailbox_that_is_deleted_meanwhile(monkeypatch: pytest
 
         monkeypatch.setattr(MemoryMailbox, "copy", late)
         response = await imap.command("COPY 1 INBOX")
+        assert response.status == "NO" and response.code("NONEXISTENT") == ""
+
+
+async def test_replace_in_a_mailbox_that_is_deleted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the destination that should be made."""
+    original = MemoryStore.replace
+    async with ImapHarness() as server, server.client() as imap:
+        await imap.ok("CREATE box")
+        await server.deliver(*MESSAGES, mailbox="box")
+        await imap.ok("SELECT box")
+        account = await server.store.open_account(ANNA)
+
+        async def late(self: MemoryStore, *arguments: Any, **more: Any) -> Any:
+            await account.delete("box")
+            return await original(self, *arguments, **more)
+
+        monkeypatch.setattr(MemoryStore, "replace", late)
+        response = await imap.command("REPLACE 1 INBOX {17+}\r\nSubject: x\r\n\r\nx\r\n")
         assert response.status == "NO" and response.code("NONEXISTENT") == ""
 
 
