@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,10 @@ def pyspf() -> Any:
     spec = importlib.util.spec_from_file_location("spf", _FILE)
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # Where it was not compiled before, Python finds fault with its strings.
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     module.MAX_VOID_LOOKUPS = 1000
     return module
 
