@@ -16,6 +16,7 @@ from mailserver.model.events import (
     Attempted,
     Bounced,
     Delivered,
+    DmarcEvaluated,
     Dropped,
     Event,
     FlagsChanged,
@@ -85,6 +86,14 @@ def _judged(event: Judged) -> None:
         mailbox=event.mailbox, refused=event.refused, reason=event.reason, score=round(event.findings.score, 1),
         points={check: round(sum_, 1) for check, sum_ in points.items()},
         results=[f"{result.method}={result.result}" for result in event.findings.results[:_MOST_RESULTS]],
+    )  # fmt: skip
+
+
+def _dmarc(event: DmarcEvaluated) -> None:
+    """What SPF and DKIM found stands in the line of the verdict, too."""
+    (log.debug if event.passed else log.info)(
+        "dmarc passed" if event.passed else "dmarc failed", id=event.queue_id, author=event.author, peer=event.peer,
+        policy=event.policy_domain, disposition=event.disposition, because=[kind for kind, _ in event.overrides],
     )  # fmt: skip
 
 
@@ -190,6 +199,7 @@ _LINES: dict[type, Callable[[Any], None]] = {
     Accepted: _accepted,
     Delivered: _delivered,
     Judged: _judged,
+    DmarcEvaluated: _dmarc,
     Appended: _untold,
     Moved: _untold,
     FlagsChanged: _untold,

@@ -16,8 +16,8 @@ from mailserver.model.errors import InvalidInput
 
 __all__ = ["SoleAuthor", "sole_author"]
 
-# Also with white space or a line end before the colon.
-_FROM = re.compile(rb"^from[ \t]*+((?:\r?\n[ \t]++)*+):", re.IGNORECASE | re.MULTILINE)
+# What may stand before the colon: white space, and line ends that some program passes over.
+_COLON = re.compile(rb"[ \t]*+((?:\r?\n[ \t]++)*+):")
 #: RFC 5322 §3.6: one at most. A second one is what was put over a signed message.
 _ONCE = {
     name.lower().encode(): name for name in ("Sender", "Reply-To", "Date", "Subject", "To", "Cc")
@@ -37,17 +37,30 @@ class SoleAuthor(NamedTuple):
 
 def sole_author(head: bytes) -> SoleAuthor:
     """Of the message that begins with `head`, which has the whole header."""
-    names = [name for name, _, _ in fields(head)]
-    found = _FROM.findall(head, 0, header_block_end(head))
+    named = fields(head)
+    found = _froms(head[: header_block_end(head)])
     if not found:
         return SoleAuthor("", "it has no From field")
-    if len(found) > 1 or names.count(b"from") != 1 or any(found):
+    spans = [(start, stop) for name, start, stop in named if name == b"from"]
+    if len(found) > 1 or len(spans) != 1 or any(found):
         return SoleAuthor("", "it must have exactly one From field, in its plain form")
-    for name, written in _ONCE.items():
-        if names.count(name) > 1:
-            return SoleAuthor("", f"it has more than one {written} field")
-    start, stop = next((start, stop) for name, start, stop in fields(head) if name == b"from")
-    return _read(unfold(field_value(head, start, stop)))
+    once = [name for name, _, _ in named if name in _ONCE]
+    if len(once) > len(set(once)):
+        twice = next(name for name in once if once.count(name) > 1)
+        return SoleAuthor("", f"it has more than one {_ONCE[twice]} field")
+    return _read(unfold(field_value(head, *spans[0])))
+
+
+def _froms(header: bytes) -> list[bytes]:
+    """For each line that some program takes for the beginning of From, the line ends before its colon."""
+    lowered = b"\n" + header.lower()
+    found, at = [], lowered.find(b"\nfrom")
+    while at >= 0:
+        match = _COLON.match(lowered, at + 5)
+        if match is not None:
+            found.append(match[1])
+        at = lowered.find(b"\nfrom", at + 5)
+    return found
 
 
 def _read(value: bytes) -> SoleAuthor:

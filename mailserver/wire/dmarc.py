@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 __all__ = ["DmarcRecord", "Request", "find_record", "organizational_domain", "parse_dmarc", "walk_targets"]
@@ -63,6 +64,7 @@ def find_record(texts: Sequence[bytes]) -> DmarcRecord | None:
     return parse_dmarc(found[0]) if len(found) == 1 else None
 
 
+@lru_cache(maxsize=512)
 def parse_dmarc(text: bytes) -> DmarcRecord | None:
     """None: not a record of DMARC, of this version."""
     if not _VERSION.match(text) or len(text) > _MAX_RECORD:

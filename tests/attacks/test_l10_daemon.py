@@ -75,7 +75,7 @@ def test_l15_forged_mail_of_ours_is_not_forwarded(daemon: Daemon) -> None:
     assert deliver(daemon, mail("a@bank.test"), recipient="team@example.test").code == 550
     assert daemon.command_json("queue", "list") == []
     # Where it stays here it counts against itself; mail of others is sent on.
-    assert deliver(daemon, mail("boss@example.test")).code == 250
+    assert deliver(daemon, b"Message-ID: <boss@attack.test>\r\n" + mail("boss@example.test")).code == 250
+    assert "It claims to be from example.test, which is served here" in daemon.command("why", "<boss@attack.test>")
     assert deliver(daemon, mail("a@other.test"), recipient="team@example.test").code == 250
     assert len(daemon.command_json("queue", "list")) == 1
-    assert "dmarc=none header.from=example.test" in results(inbox(daemon, count=2)[0])
