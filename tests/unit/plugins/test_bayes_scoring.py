@@ -7,6 +7,7 @@ import random
 import pytest
 
 from mailserver import api
+from mailserver.plugins.bayes import scoring
 from mailserver.plugins.bayes.scoring import Clue, Row, Totals, judge, weigh
 from mailserver.plugins.bayes.tokens import Hasher, Tokens
 
@@ -91,7 +92,8 @@ def test_a_pair_counts_instead_of_its_words_and_not_beside_them() -> None:
     assert clues[0].probability < 0.1
 
 
-def test_only_the_strongest_count() -> None:
+def test_only_the_strongest_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "_MOST_CLUES", 1000)
     learned = Learned()
     learned.learn(" ".join(f"a{i}" for i in range(400)), junk=True, times=5)
     learned.learn(" ".join(f"b{i}" for i in range(50)), junk=False, times=5)

@@ -1,0 +1,70 @@
+"""An opinion in points, and in words for the person who gets the mail. No I/O.
+
+The words are those of this very message: what others wrote never shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from mailserver import api
+from mailserver.plugins.bayes.model import Opinion
+from mailserver.plugins.bayes.settings import BayesSettings
+from mailserver.plugins.bayes.tokens import MARK
+
+__all__ = ["reason_of"]
+
+_CHECK = "bayes"
+#: With less than this part of `enough` there is no opinion.
+_LEAST_PART = 0.1
+#: Powers of ten of the odds: 0.95 is 9 to 1, below which it says nothing, 2 is 99 to 1.
+_SOME, _SURE, _MOST = 0.95, 2.0, 2.4
+_MOST_WORDS = 4
+_ADVICE = "If it is wanted, move it out of Junk: the server learns from that"
+
+
+def reason_of(opinion: Opinion, settings: BayesSettings) -> api.Reason | None:
+    """None: nothing can be said."""
+    weight = min(1.0, opinion.learned / settings.enough)
+    odds = _odds(opinion.score)
+    if weight < _LEAST_PART or abs(odds) < _SOME:
+        return None
+    if odds > 0:
+        points = round(weight * settings.junk_points * min(odds, _MOST) / _SURE, 1)
+        said = _words(clue.words for clue in opinion.clues if clue.probability > 0.5)
+        text = f"It reads like mail that was filed as junk{said}"
+        return api.Reason(_CHECK, points, text, _ADVICE) if points else None
+    points = round(weight * settings.good_points * max(odds, -_SURE) / _SURE, 1)
+    said = _words(clue.words for clue in opinion.clues if clue.probability < 0.5)
+    return api.Reason(_CHECK, points, f"It reads like mail that was wanted{said}") if points else None
+
+
+def _odds(score: float) -> float:
+    """As a power of ten, the scores that the settings name exactly so."""
+    if score <= 0.0 or score >= 1.0:
+        return math.copysign(_MOST, score - 0.5)
+    odds = math.log10(score / (1 - score))
+    # 0.99 is 99 to 1, a hundredth less than two powers of ten.
+    return odds * _SURE / math.log10(99)
+
+
+def _words(clues: Iterable[tuple[str, ...]]) -> str:
+    said: list[str] = []
+    for clue in clues:
+        words = _shown(clue)
+        if words and words not in said:
+            said.append(words)
+            if len(said) == _MOST_WORDS:
+                break
+    return f", most of all by {', '.join(said)}" if said else ""
+
+
+def _shown(clue: tuple[str, ...]) -> str:
+    """What a person can make something of; "" for the rest."""
+    if clue[0].startswith(MARK):
+        kind, _, name = clue[0][1:].partition(" ")
+        shown = {"link": f"a link to {name}", "from": f"the sender {name}"}.get(kind, "")
+        return "" if name.startswith(("word ", "to ")) or not name.isprintable() else shown
+    words = " ".join(word.removeprefix("subject:").removeprefix("from:") for word in clue)
+    return f"“{words}”" if words.isprintable() else ""

@@ -1,0 +1,168 @@
+"""What was learned, as the database's thread works with it: judging a message and learning from one."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from mailserver import api
+from mailserver.plugins.bayes import database
+from mailserver.plugins.bayes.database import EVERYBODY, Learned, Owner
+from mailserver.plugins.bayes.scoring import Clue, Row, Totals, judge, weigh
+from mailserver.plugins.bayes.tokens import Hasher, Tokens
+
+__all__ = ["MOST_OCTETS", "Lesson", "Model", "Opinion"]
+
+#: Octets of a message that are looked at.
+MOST_OCTETS = 256 << 10
+#: Counts of tokens that are kept in memory, some 15 MB.
+_MOST_KEPT = 80_000
+#: Messages whose tokens are kept for their next recipient.
+_MOST_JUDGED = 8
+#: What an author writes above a message; it is the same in each copy.
+_TOLD = frozenset((b"from", b"to", b"subject", b"date", b"message-id"))
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """`learned` are the messages of the kind of which fewer are known: the weight of it all."""
+
+    score: float
+    clues: list[Clue]
+    learned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What somebody says of a message: junk or not. `account` "" teaches everybody and nobody in particular;
+    `created` is when the account was made, `everybody` whether others learn from it."""
+
+    account: str
+    created: float
+    octets: bytes
+    junk: bool
+    everybody: bool
+    at: float
+
+
+class Model:
+    """For one database, and only in its thread. `shared`: what accounts learn, everybody learns."""
+
+    def __init__(self, db: sqlite3.Connection, *, shared: bool) -> None:
+        self._shared = shared
+        self._hasher = Hasher(database.key_of(db))
+        self._owners: dict[str, Owner] = {}
+        #: Counts by the owner's id.
+        self._kept: dict[int, dict[int, Row]] = {}
+        self._judged: OrderedDict[str, Tokens] = OrderedDict()
+        self._version = -1
+
+    def judge(self, db: sqlite3.Connection, name: str, octets: bytes, account: str, created: float) -> Opinion:
+        """What a message is like. `name`: the same for each recipient of a message."""
+        self._refresh(db)
+        everybody, own = self._owners.get(EVERYBODY), self._owners.get(account)
+        if own is not None and own.since < created:
+            own = None
+        known = [owner.totals for owner in (everybody, own) if owner is not None]
+        learned = max((totals.least for totals in known), default=0)
+        if not learned:
+            return Opinion(0.5, [], 0)
+        tokens = self._tokens(name, octets)
+        numbers = list(tokens)
+        # Where one account taught all that everybody knows, its own counts say nothing else.
+        if own is not None and everybody is not None and own.totals == everybody.totals:
+            own = None
+        known_to_all, all_learned = self._find(db, everybody, numbers)
+        # Then nobody has tokens that not everybody has, but for what was learned under another setting.
+        known_here, own_learned = self._find(db, own, list(known_to_all) if self._shared else numbers)
+        probabilities = weigh(known_to_all, all_learned, known_here, own_learned)
+        score, clues = judge(tokens, probabilities, learned)
+        return Opinion(score, clues, learned)
+
+    def learn(self, db: sqlite3.Connection, lesson: Lesson) -> bool:
+        """Learn from a message; False: that was known. What it was taken for before is taken back."""
+        message = _message_key(lesson.octets)
+        tokens = self._hasher.tokens(api.mail_features(lesson.octets))
+        with api.transaction(db):
+            owner = database.owner_of(db, lesson.account, lesson.at)
+            if owner.since < lesson.created:
+                # The address was given to another person.
+                database.forget(db, owner, lesson.at)
+            everybody = owner if lesson.account == EVERYBODY else database.owner_of(db, EVERYBODY, lesson.at)
+            before = database.find_learned(db, owner.id, message) or Learned(lesson.junk)
+            after = Learned(
+                lesson.junk, own=True,
+                everybody=lesson.account != EVERYBODY and (lesson.everybody or before.everybody),
+            )  # fmt: skip
+            if before == after:
+                return False
+            counted = [(owner.id, before.own, after.own), (everybody.id, before.everybody, after.everybody)]
+            day = int(lesson.at) // _DAY
+            for number, was, is_now in counted:
+                if was and before.junk != after.junk:
+                    database.add(db, number, tokens, junk=-before.junk, good=-(not before.junk), day=day)
+                if is_now and (not was or before.junk != after.junk):
+                    database.add(db, number, tokens, junk=int(after.junk), good=int(not after.junk), day=day)
+            database.note_learned(db, owner.id, message, after, lesson.at)
+        self._owners = {}
+        for kept in self._kept.values():
+            for number in tokens:
+                kept.pop(number, None)
+        return True
+
+    def forget(self, db: sqlite3.Connection, account: str, now: float) -> bool:
+        """All that one owner learned; False: that was nothing."""
+        owner = next((owner for owner in database.owners(db) if owner.account == account), None)
+        if owner is None or owner.totals == Totals():
+            return False
+        with api.transaction(db):
+            database.forget(db, owner, now)
+        self.changed()
+        return True
+
+    def changed(self) -> None:
+        """What is kept in memory is not true any more."""
+        self._owners = {}
+        self._kept = {}
+
+    def _refresh(self, db: sqlite3.Connection) -> None:
+        # While the plugin is loaded anew there are two models for a moment, and the old one may still learn.
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self.changed()
+        if not self._owners:
+            self._owners = {owner.account: owner for owner in database.owners(db)}
+
+    def _tokens(self, name: str, octets: bytes) -> Tokens:
+        tokens = self._judged.get(name)
+        if tokens is None:
+            tokens = self._judged[name] = self._hasher.tokens(api.mail_features(octets))
+            if len(self._judged) > _MOST_JUDGED:
+                self._judged.popitem(last=False)
+        return tokens
+
+    def _find(self, db: sqlite3.Connection, owner: Owner | None, numbers: list[int]) -> tuple[dict[int, Row], Totals]:
+        if owner is None:
+            return {}, Totals()
+        if sum(map(len, self._kept.values())) > _MOST_KEPT:
+            self._kept = {}
+        kept = self._kept.setdefault(owner.id, {})
+        found = {number: kept[number] for number in numbers if number in kept}
+        more = database.find(db, owner.id, [number for number in numbers if number not in found])
+        kept.update(more)
+        found.update(more)
+        return found, owner.totals
+
+
+def _message_key(octets: bytes) -> bytes:
+    """How a message is known again, whichever copy of it: by what its author wrote."""
+    told = hashlib.blake2b(digest_size=16)
+    for name, start, end in api.header_fields(octets):
+        if name in _TOLD:
+            told.update(octets[start:end].rstrip(b"\r\n"))
+    told.update(octets[api.header_block_end(octets) :])
+    return told.digest()
