@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, BinaryIO
 
+import orjson
+
 from mailserver.app import logs
 from mailserver.app.build import build
 from mailserver.app.checks import environment_problems
@@ -57,4 +59,5 @@ def run(loaded: Loaded, operation: str, arguments: Mapping[str, Any], body: Bina
 async def _perform(loaded: Loaded, request: Request, body: _File) -> Any:
     async with AsyncExitStack() as stack:
         app = await build(loaded, stack)
-        return await Operations(app)(request, body)
+        # As it would come through the admin socket.
+        return orjson.loads(orjson.dumps(await Operations(app)(request, body)))

@@ -35,6 +35,8 @@ DRAIN_MARGIN = 5.0
 EXIT_GOOD, EXIT_FAILED = 0, 1
 #: The disk cannot be trusted; systemd starts the server again, since a new process may be luckier.
 EXIT_DISK = 70
+#: Seconds between two times at which the collector is told that what the queue found stays.
+_FREEZE = 0.5
 
 
 async def serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *, demo: bool) -> int:
@@ -67,6 +69,7 @@ async def serve(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *
             life.code = life.code or EXIT_FAILED
         finally:
             reloader.close()
+            life.close()
     log.info("stopped")
     return life.code
 
@@ -79,6 +82,7 @@ class _Life:
         self._notifier = notifier
         self._stop = stop
         self._loop = asyncio.get_running_loop()
+        self._recovering: asyncio.Task[None] | None = None
         self.code = EXIT_GOOD
 
     def ready(self) -> None:
@@ -90,6 +94,23 @@ class _Life:
         # What was built now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        self._recovering = self._loop.create_task(self._while_recovering(), name="queue-freeze")
+
+    async def _while_recovering(self) -> None:
+        """What waits in the queue is found after the start, and stays as well: a look of the collector at a hundred
+        thousand messages would hold everybody for a seventh of a second."""
+        recovered = asyncio.ensure_future(self._app.queue.recovered())
+        try:
+            while not recovered.done():
+                await asyncio.wait({recovered}, timeout=_FREEZE)
+                gc.freeze()
+        finally:
+            recovered.cancel()
+
+    def close(self) -> None:
+        """At the end."""
+        if self._recovering is not None:
+            self._recovering.cancel()
 
     def stopping(self) -> None:
         """The first phase of the end begins."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
+
+import orjson
 
 from mailserver.app.application import Application
 from mailserver.app.arguments import Arguments, moment, texts
 from mailserver.app.waiting import describe_item
 from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import QueueId
+from mailserver.ports.queue import QueuedMessage
 from mailserver.queue.control import Filter, QueueControl, Status
 from mailserver.queue.mirror import listed
 from mailserver.queue.state import Item
@@ -20,6 +23,7 @@ from mailserver.queue.state import Item
 __all__ = ["queue_operations"]
 
 _Operation = Callable[[Arguments], Awaitable[Any]]
+_LISTED = tuple(one.name for one in fields(QueuedMessage))
 _LONGEST_PATTERN, _LONGEST_NAME = 1000, 100
 
 
@@ -51,16 +55,20 @@ class _Queue:
         self._control = QueueControl(app.queue, app.runner, app.clock)
 
     async def listing(self, arguments: Arguments) -> Any:
-        """What matches, oldest first."""
-        found = []
-        async for item in self._matching(arguments):
-            status = self._control.status(item.queue_id)
-            row = {**asdict(listed(item)), "status": status.value, "account": item.envelope.account or ""}
-            held = row["held_until"] if status is Status.HELD else 0.0
-            row["held_until"] = None if math.isinf(held) else held
-            row["next_attempt"] = self._control.next_attempt(item)
-            found.append(row)
-        return sorted(found, key=lambda row: (row["arrived"], row["queue_id"]))
+        """What matches, oldest first. Each row is JSON already: encoding a hundred thousand at once, and having the
+        garbage collector look at them, would hold everybody else up."""
+        found = [(item.new.arrived, item.queue_id, self._row(item)) async for item in self._matching(arguments)]
+        return [orjson.Fragment(row) for _, _, row in sorted(found)]
+
+    def _row(self, item: Item) -> bytes:
+        message, status = listed(item), self._control.status(item.queue_id)
+        held = message.held_until if status is Status.HELD else 0.0
+        row = {name: getattr(message, name) for name in _LISTED} | {
+            "status": status.value, "account": item.envelope.account or "",
+            "held_until": None if math.isinf(held) else held, "next_attempt": self._control.next_attempt(item),
+        }  # fmt: skip
+        # A copy: what orjson returns keeps the room (1 KiB and more) in which it was made.
+        return memoryview(orjson.dumps(row)).tobytes()
 
     async def show(self, arguments: Arguments) -> Any:
         """One message, with what is known of each recipient."""

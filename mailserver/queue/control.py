@@ -28,7 +28,7 @@ from mailserver.queue.unit import Stage
 __all__ = ["Filter", "QueueControl", "Status"]
 
 #: Messages that are looked at in one turn of the loop, and that are written to at once.
-_SLICE, _TOGETHER = 200, 64
+_SLICE, _TOGETHER = 100, 64
 
 
 class Status(Enum):

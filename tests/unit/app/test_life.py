@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
 import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from mailserver.app import life
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.smtp import Smtp
 
@@ -54,6 +60,26 @@ def test_commands_ask_the_running_server(daemon: Daemon) -> None:
     assert [row["recipients"] for row in daemon.command_json("queue", "list")] == [["far@away.test"]]
     assert daemon.metric("mailserver_queue_messages") == 1
     assert daemon.metric("mailserver_messages_delivered_total") == 2
+
+
+async def test_what_the_queue_finds_after_the_start_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look of the collector at a hundred thousand messages would hold the loop."""
+    frozen: list[bool] = []
+    recovered = asyncio.Event()
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(recovered.is_set()))
+    monkeypatch.setattr(life, "_FREEZE", 0.001)
+    app = SimpleNamespace(
+        health=SimpleNamespace(serving=False), addresses=dict, queue=SimpleNamespace(recovered=recovered.wait)
+    )
+    one = life._Life(app, SimpleNamespace(send=print), SimpleNamespace())  # type: ignore[arg-type]
+    one.ready()
+    while len(frozen) < 4:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    recovered.set()
+    assert one._recovering is not None
+    await one._recovering
+    assert frozen.count(True) == 1 and frozen[-1]
+    one.close()
 
 
 def test_everything_that_is_written_is_private(daemon: Daemon) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,31 @@ async def test_what_waits_for_a_destination_that_is_left_alone_shows_its_time(tm
         rest = [queue_id for queue_id in parked if queue.control.status(queue_id) is Status.WAITING]
         assert len(rest) == 3
         assert {queue.control.next_attempt(queue.queue.item(queue_id)) for queue_id in rest} == {queue.clock.time()}
+
+
+async def test_others_have_their_turn_while_all_messages_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with QueueHarness(tmp_path).running() as queue:
+        queue.deliverer.gate.clear()
+        ids = [QueueId(f"{number:016d}") for number in range(500)]
+        envelope = envelope_for("x@remote.test")
+        await asyncio.gather(*(queue.queue.inject(one, envelope, BytesContent(MESSAGE)) for one in ids))
+        longest = seen = 0
+        looking = asyncio.create_task(queue.control.select(Filter()))
+        matches = queue.control._matches
+
+        def counted(*arguments: Any) -> bool:
+            nonlocal seen
+            seen += 1
+            return matches(*arguments)
+
+        monkeypatch.setattr(queue.control, "_matches", counted)
+        while not looking.done():
+            before = seen
+            await asyncio.sleep(0)
+            longest = max(longest, seen - before)
+        assert len(looking.result()) == seen == 500 and longest <= 100
 
 
 async def test_another_time(tmp_path: Path) -> None:
