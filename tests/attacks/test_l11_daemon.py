@@ -57,7 +57,8 @@ def test_l11_forged_fields_are_removed(make_daemon: DaemonMaker, tmp_path: Path)
 
 def test_l11_a_header_that_never_ends_and_one_of_nothing_else(make_daemon: DaemonMaker) -> None:
     with make_daemon(settings={"smtp": PROXY}) as daemon:
-        assert deliver(daemon, FORGED).code == 250
-        assert deliver(daemon, FORGED + b"\r\nbody\r\n").code == 250
+        author = b"From: a@attack.test\r\n"
+        assert deliver(daemon, FORGED + author).code == 250
+        assert deliver(daemon, author + FORGED + b"\r\nbody\r\n").code == 250
         for stored in inbox(daemon, count=2):
             assert b"dmarc=pass" not in stored
