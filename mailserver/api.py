@@ -61,7 +61,15 @@ from mailserver.mime.headers import header_block_end
 from mailserver.mime.headers import value as header_value
 from mailserver.mime.html_links import Link as HtmlLink
 from mailserver.mime.html_links import html_links, shown_host
-from mailserver.mime.lookalikes import base_domain, looks_like, mixes_alphabets, readable_domain, skeleton, tricks
+from mailserver.mime.lookalikes import (
+    KnownDomains,
+    Likeness,
+    base_domain,
+    looks_like,
+    mixes_alphabets,
+    readable_domain,
+    tricks,
+)
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
 from mailserver.mime.preview import preview as first_words
@@ -228,6 +236,8 @@ __all__ = [
     "ImapReply",
     "InvalidInput",
     "Judged",
+    "KnownDomains",
+    "Likeness",
     "LimitReached",
     "LocalMailbox",
     "LoginFailed",
@@ -370,7 +380,6 @@ __all__ = [
     "readable_domain",
     "role_target",
     "shown_host",
-    "skeleton",
     "sole_author",
     "spf_target_name",
     "transaction",

@@ -12,7 +12,7 @@ __all__ = ["Link", "html_links", "shown_host"]
 _MOST = 200
 _LONGEST_TAG, _LONGEST_TEXT = 4096, 1000
 _OPENS = re.compile(r"<a(?=[\s/])", re.IGNORECASE)
-_TAG = re.compile(r"""<a(?:[^<>"']|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
+_TAG = re.compile(r"""<a(?:[^<>"']++|"[^"]*+"|'[^']*+')*+>""", re.IGNORECASE)
 _TARGET = re.compile(r"""[\s"'/]href\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'>]++))""", re.IGNORECASE)
 _CLOSES = re.compile(r"</?a(?=[\s/>])", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^>]*+>")
@@ -60,13 +60,14 @@ def html_links(source: str) -> list[Link]:
         inner = source[at : closes.start() if closes is not None else at + _LONGEST_TEXT]
         host, user = _host(_unescape(target[1] or target[2] or target[3] or ""))
         if host:
-            found.append(Link(host, user, " ".join(_unescape(_MARKUP.sub(" ", inner)).split())))
+            text = _MARKUP.sub(" ", inner) if "<" in inner else inner
+            found.append(Link(host, user, " ".join(_unescape(text).split())))
     return found
 
 
 def shown_host(text: str) -> str:
     """The server that a shown text is the address of, in lower case; "" when it is no such text."""
-    shown = _SHOWN.fullmatch(text)
+    shown = _SHOWN.fullmatch(text) if "." in text and " " not in text else None
     if shown is None or (not shown[1] and not shown[4] and shown[3].lower() in _FILES):
         return ""
     return shown[2].lower()
@@ -84,4 +85,4 @@ def _host(address: str) -> tuple[str, str]:
 
 
 def _unescape(text: str) -> str:
-    return html.unescape(_ENDLESS_REFERENCE.sub(" ", text))
+    return html.unescape(_ENDLESS_REFERENCE.sub(" ", text)) if "&" in text else text

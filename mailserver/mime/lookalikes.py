@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-__all__ = ["base_domain", "looks_like", "mixes_alphabets", "readable_domain", "skeleton", "tricks"]
+__all__ = [
+    "KnownDomains", "Likeness", "base_domain", "looks_like", "mixes_alphabets", "readable_domain", "skeleton", "tricks",
+]  # fmt: skip
 
 _LONGEST = 255
 #: Pairs: what stands there, what it is taken for. Lower case, since it is looked at behind `casefold`.
@@ -33,6 +37,7 @@ _PAIRS = (
     "0o 1l il |l 5s \u2113l \u00d7x \u2044/ \u2215/ \u2024. \u3002. \u2010- \u2011- \u2012- \u2013- \u2212-"
 )
 _TABLE = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
+_ASCII_TABLE = {seen: meant for seen, meant in _TABLE.items() if seen < 128}
 #: What two letters side by side are taken for.
 _TOGETHER = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _ALPHABETS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
@@ -44,6 +49,7 @@ _UNSEEN = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff\u115f\u1160\u3164]|(?<=[A
 _SHARED = frozenset(("ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "gv", "ne", "net", "nom", "or", "org"))
 #: One letter makes a difference in short names all the time.
 _SHORT, _TINY = 6, 4
+_MOST_LABELS = 12
 
 
 def readable_domain(domain: str) -> str:
@@ -65,10 +71,12 @@ def _letters(label: str) -> str:
 def skeleton(name: str) -> str:
     """What is the same for all names that look like this one; of at most 255 characters."""
     text = readable_domain(name[:_LONGEST]).casefold()
-    if not text.isascii():
+    if text.isascii():
+        text = text.translate(_ASCII_TABLE)
+    else:
         taken_apart = unicodedata.normalize("NFKD", text.translate(_TABLE)).casefold()
         text = "".join(c for c in taken_apart if not unicodedata.combining(c) and not _UNSEEN.match(c))
-    text = text.translate(_TABLE)
+        text = text.translate(_TABLE)
     for pair, one in _TOGETHER:
         text = text.replace(pair, one)
     return text
@@ -81,18 +89,85 @@ def base_domain(domain: str) -> str:
     return ".".join(labels[-3:] if shared else labels[-2:])
 
 
+class Likeness(NamedTuple):
+    """That a domain is made to look like one that is known (`domain`): `same` to the eye, `letter` (one is different),
+    `inside` (it begins with all of the other)."""
+
+    how: str
+    domain: str
+
+
+class KnownDomains:
+    """Domains in A-labels to which others are compared, in a time that does not depend on how many they are."""
+
+    def __init__(self, domains: Iterable[str] = ()) -> None:
+        self._domains: set[str] = set()
+        self._bases: set[str] = set()
+        self._same: dict[str, str] = {}
+        #: By the beginning and the end of a name: one letter is not in both.
+        self._near: dict[str, list[tuple[str, str]]] = {}
+        for domain in domains:
+            self.add(domain)
+
+    def __len__(self) -> int:
+        return len(self._domains)
+
+    def add(self, domain: str) -> None:
+        """One more."""
+        if domain in self._domains or "." not in domain:
+            return
+        self._domains.add(domain)
+        base = base_domain(domain)
+        if base in self._bases:
+            return
+        self._bases.add(base)
+        name, shape = base.partition(".")[0], skeleton(base)
+        if len(name) >= _TINY:
+            self._same.setdefault(shape, domain)
+        if len(name) >= _SHORT:
+            for key in _ends(shape):
+                self._near.setdefault(key, []).append((shape, domain))
+
+    def like(self, domain: str) -> Likeness | None:
+        """What a domain is made to look like; None: nothing, or it is known itself or belongs to one that is."""
+        base = base_domain(domain)
+        if base in self._bases or not self._bases:
+            return None
+        shape = skeleton(base)
+        known = self._same.get(shape)
+        if known is not None:
+            return Likeness("same", known)
+        inside = next((part for part in _parts(domain) if part in self._domains), None)
+        if inside is not None:
+            return Likeness("inside", inside)
+        for key in _ends(shape):
+            for other, known in self._near.get(key, ()):
+                if _one_apart(shape, other):
+                    return Likeness("letter", known)
+        return None
+
+
 def looks_like(domain: str, known: str) -> str:
-    """How a domain is made to look like one that is known: `same` to the eye, `letter` (one is different), `inside` (it
-    begins with all of it); "" when it is not, or is that domain or one of it. Both in A-labels."""
-    if base_domain(domain) == base_domain(known) or "." not in known:
-        return ""
-    if domain.startswith((f"{known}.", f"{known}-")) or f".{known}." in domain:
-        return "inside"
-    own, other = base_domain(domain), base_domain(known)
-    name = other.partition(".")[0]
-    if len(name) >= _TINY and skeleton(own) == skeleton(other):
-        return "same"
-    return "letter" if len(name) >= _SHORT and _one_apart(skeleton(own), skeleton(other)) else ""
+    """How a domain is made to look like another one that is known; "" when it is not."""
+    likeness = KnownDomains((known,)).like(domain)
+    return "" if likeness is None else likeness.how
+
+
+def _ends(shape: str) -> tuple[str, str]:
+    """What two shapes share, one or the other, that are one letter apart."""
+    name, _, rest = shape.partition(".")
+    return name[:3], f"{name[-3:]}.{rest}"
+
+
+def _parts(domain: str) -> Iterator[str]:
+    """What stands between dots (or before a hyphen), and is not the end."""
+    labels = domain[:_LONGEST].split(".")[:_MOST_LABELS]
+    for start in range(len(labels)):
+        for end in range(start + 1, len(labels)):
+            yield ".".join(labels[start:end])
+            before, hyphen, _ = labels[end].partition("-")
+            if hyphen:
+                yield ".".join([*labels[start:end], before])
 
 
 def _one_apart(one: str, other: str) -> bool:

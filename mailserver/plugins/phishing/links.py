@@ -27,7 +27,7 @@ def link_signs(links: Sequence[api.HtmlLink], author: str, proved: bool) -> list
         if link.user and "." in link.user:
             text = f"A link begins with {link.user[:80]}, and leads to {link.host}"
             found.setdefault("user", _reason(1.5, text))
-        elif api.parse_ip(link.host.strip("[]")) is not None:
+        elif _is_number(link.host):
             found.setdefault("number", _reason(1.0, f"A link leads to a bare number in place of a name: {link.host}"))
         elif api.mixes_alphabets(link.host):
             text = f"A link leads to {api.readable_domain(link.host)}, which mixes letters of several alphabets"
@@ -37,6 +37,12 @@ def link_signs(links: Sequence[api.HtmlLink], author: str, proved: bool) -> list
             text = f"A link that shows {shown} leads to {link.host}"
             found.setdefault("shown", _reason(1.5 if not proved else 1.0, text))
     return list(found.values())
+
+
+def _is_number(host: str) -> bool:
+    """In any of the ways in which browsers read one: `192.0.2.1`, `3221225985`, `0xc0000201`, `[2001:db8::1]`."""
+    last = host.rpartition(".")[2]
+    return last.isdigit() or last.startswith(("0x", "["))
 
 
 def _misleads(shown: str, host: str) -> bool:

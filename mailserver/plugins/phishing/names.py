@@ -67,29 +67,22 @@ def _claim_signs(
         text = f"It claims to be from {domain}, where you are yourself, and nothing proves that"
         found.append(_reason(points, text, _BE_SURE))
     elif domain not in own:
-        for known in own:
-            sign = likeness(domain, known, f"your own {known}")
-            if sign is not None:
-                found.append(sign)
-                break
+        likeness = api.KnownDomains(own).like(domain)
+        found += [] if likeness is None else [_likeness_sign(domain, likeness)]
     if api.mixes_alphabets(domain):
         shown = api.readable_domain(domain)
         found.append(_reason(1.5, f"The sender's domain {shown} ({domain}) mixes letters of several alphabets"))
     return found
 
 
-def likeness(domain: str, known: str, words: str) -> api.Reason | None:
-    """That a domain is made to look like one that is known."""
-    how = api.looks_like(domain, known)
-    if not how:
-        return None
+def _likeness_sign(domain: str, likeness: api.Likeness) -> api.Reason:
     shown = domain if domain == api.readable_domain(domain) else f"{api.readable_domain(domain)} ({domain})"
     text = {
-        "same": f"The sender's domain {shown} is made to look like {words}, and is another",
-        "letter": f"The sender's domain {shown} is one letter away from {words}",
-        "inside": f"The sender's domain {shown} begins like {words}, and belongs to somebody else",
-    }[how]
-    return _reason(3.0 if how == "same" else 1.5, text, _BE_SURE)
+        "same": f"The sender's domain {shown} is made to look like your own {likeness.domain}, and is another",
+        "letter": f"The sender's domain {shown} is one letter away from your own {likeness.domain}",
+        "inside": f"The sender's domain {shown} begins like your own {likeness.domain}, and is somebody else's",
+    }[likeness.how]
+    return _reason(3.0 if likeness.how == "same" else 1.5, text, _BE_SURE)
 
 
 def _answer_signs(head: bytes, address: api.EmailAddress) -> list[api.Reason]:

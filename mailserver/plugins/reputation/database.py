@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 
 from mailserver import api
-from mailserver.plugins.reputation.identities import DOMAIN, TO_DOMAIN, Key
+from mailserver.plugins.reputation.correspondents import Correspondents
+from mailserver.plugins.reputation.identities import DOMAIN, Key
 from mailserver.plugins.reputation.judging import History, Known
 
 __all__ = ["ANYBODY", "Filing", "Seen", "open_database", "prune", "recall", "write"]
@@ -34,8 +35,6 @@ _SCHEMA = (
 #: Stands for all accounts together.
 ANYBODY = ""
 _AT_ONCE = 5_000
-#: Domains of an account that are compared with one that it does not know.
-_MOST_CONTACTS = 500
 #: What goes first when there is too much: table, the time that counts, which rows.
 _LESS_AND_LESS = (
     ("mail", "at", "filing = ''"), ("sender", "last", "good + bad + unread < 0.1 AND kind NOT LIKE 'to%'"),
@@ -74,9 +73,10 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def recall(
-    db: sqlite3.Connection, account: str, keys: Sequence[Key], domain: str, now: float, half_life: float
-) -> History:
-    """What an account knows of these senders; and whether anybody here knows the domain."""
+    db: sqlite3.Connection, correspondents: Correspondents, account: str, keys: Sequence[Key], domain: str, now: float,
+    half_life: float,
+) -> History:  # fmt: skip
+    """What an account knows of these senders; whether anybody here knows the domain, and what that looks like."""
     known: dict[Key, Known] = {}
     for kind, value in keys:
         row = db.execute(
@@ -91,25 +91,19 @@ def recall(
     anybody = db.execute(
         "SELECT 1 FROM sender WHERE account = ? AND kind = ? AND value = ?", (ANYBODY, DOMAIN, domain)
     ).fetchone()
-    like = "" if not domain or (TO_DOMAIN, domain) in known else _looks_like(db, account, domain)
+    like = correspondents.of(db, account).like(domain) if domain else None
     return History(known, anybody is not None, like)
 
 
-def _looks_like(db: sqlite3.Connection, account: str, domain: str) -> str:
-    """The domain of somebody the account wrote to that this one is made to look like, the likest one; "" for none."""
-    rows = db.execute(
-        "SELECT value FROM sender WHERE account = ? AND kind = ? LIMIT ?", (account, TO_DOMAIN, _MOST_CONTACTS)
-    )
-    likenesses = [(how != "same", known) for (known,) in rows if (how := api.looks_like(domain, known))]
-    return min(likenesses, default=(True, ""))[1]
-
-
-def write(db: sqlite3.Connection, events: Iterable[Seen | Filing], half_life: float) -> None:
+def write(
+    db: sqlite3.Connection, correspondents: Correspondents, events: Iterable[Seen | Filing], half_life: float
+) -> None:
     """What came, and what was done with it, in this order."""
     with api.transaction(db):
         for event in events:
             if isinstance(event, Seen):
                 _see(db, event)
+                correspondents.wrote(event.account, event.senders)
             else:
                 _file(db, event, half_life)
 

@@ -50,11 +50,11 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class History:
     """What the account knows, and whether anybody here has had (proved) mail from the domain. `like` is the domain of
-    somebody it wrote to that the sender's is made to look like, "" for none."""
+    somebody it wrote to that the sender's is made to look like."""
 
     known: Mapping[Key, Known]
     anybody: bool
-    like: str = ""
+    like: api.Likeness | None = None
 
     def get(self, kind: str, value: str) -> Known | None:
         """What is known of it."""
@@ -118,14 +118,15 @@ def _claimed_author(who: Identities, history: History) -> tuple[list[api.Reason]
 
 
 def _lookalike(who: Identities, history: History) -> list[api.Reason]:
-    how = api.looks_like(who.domain, history.like) if history.like else ""
-    if not how:
+    like = history.like
+    if like is None:
         return []
     shown = api.readable_domain(who.domain)
     name = who.domain if shown == who.domain else f"{shown} ({who.domain})"
-    words = {"same": "looks the same as", "letter": "is one letter away from", "inside": "begins like"}[how]
-    text = f"The sender's domain {name} {words} {history.like}, to which you have written, and is another"
-    return [_reason(3.0 if how == "same" else 1.5, text, "Ask by another way than an answer before you believe it")]
+    words = {"same": "looks the same as", "letter": "is one letter away from", "inside": "begins like"}[like.how]
+    text = f"The sender's domain {name} {words} {like.domain}, to which you have written, and is another"
+    points = 3.0 if like.how == "same" else 1.5
+    return [_reason(points, text, "Ask by another way than an answer before you believe it")]
 
 
 def _domain(who: Identities, history: History) -> tuple[list[api.Reason], bool]:

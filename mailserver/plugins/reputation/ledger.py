@@ -14,6 +14,7 @@ import structlog
 
 from mailserver import api
 from mailserver.plugins.reputation import database
+from mailserver.plugins.reputation.correspondents import Correspondents
 from mailserver.plugins.reputation.database import Filing, Seen
 from mailserver.plugins.reputation.identities import Identities
 from mailserver.plugins.reputation.judging import History, wanted_keys
@@ -35,6 +36,7 @@ class Ledger:
         self._db = db
         self._clock = clock
         self._settings = settings
+        self._correspondents = Correspondents()
         self._waiting: list[Seen | Filing] = []
         self._batches = api.Batches(self._write, lambda: bool(self._waiting), pause=_PAUSE, name="reputation")
         self._pruned = -_PRUNE
@@ -44,8 +46,9 @@ class Ledger:
     async def recall(self, account: api.AccountId, who: Identities) -> History:
         """What an account knows of those who stand behind a message. Raises StorageFailure."""
         return await self._db.run(
-            database.recall, account, wanted_keys(who), who.domain, self._clock.time(), self._settings.half_life
-        )
+            database.recall, self._correspondents, account, wanted_keys(who), who.domain, self._clock.time(),
+            self._settings.half_life,
+        )  # fmt: skip
 
     def note(self, event: Seen | Filing) -> None:
         """To be written soon."""
@@ -67,7 +70,7 @@ class Ledger:
             self._lose(len(events), error.for_operator)
 
     def _write_rows(self, db: sqlite3.Connection, events: list[Seen | Filing]) -> None:
-        database.write(db, events, self._settings.half_life)
+        database.write(db, self._correspondents, events, self._settings.half_life)
         now = self._clock.monotonic()
         if now - self._pruned >= _PRUNE:
             self._pruned = now

@@ -65,6 +65,8 @@ def attached(name: str) -> bytes:
         (html('<a href="https://evil.test">bank.test</a>'), (dmarc("far.test"),), 1.0, "shows bank.test leads to"),
         (html('<a href="https://bank.test@evil.test/">x</a>'), (), 1.5, "begins with bank.test, and leads"),
         (html('<a href="http://192.0.2.1/x">x</a>' * 5), (), 1.0, "a bare number"),
+        (html('<a href="http://3221225985/">x</a>'), (), 1.0, "a bare number in place of a name: 3221225985"),
+        (html('<a href="http://[2001:db8::1]:80/">x</a>'), (), 1.0, "a bare number in place of a name: [2001:db8::1]"),
         (html('<a href="https://xn--pypal-4ve.com">x</a>'), (), 1.0, "mixes letters of several alphabets"),
     ],
 )  # fmt: skip

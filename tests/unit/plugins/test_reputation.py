@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -113,8 +114,8 @@ class World:
         """Until all is learned, on disk."""
         for group in self.server.hooks._observers.values():
             for observer in group:
-                while observer._task is not None:
-                    await observer._task
+                while observer._busy:  # noqa: ASYNC110  (there is no event for it)
+                    await asyncio.sleep(0)
         await self.ledger.flush()
 
     async def score(self, author: str = BOB, *results: AuthResult, to: AccountId = ANNA, **session: Any) -> float:
