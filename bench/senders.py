@@ -105,7 +105,7 @@ async def replay(module: Any, resolver: DnsResolver) -> str:
     class Missing(BaseException):
         pass
 
-    class Query(module.query):
+    class Query(module.query):  # type: ignore[misc]
         def dns(self, name: str, kind: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:
             if (name, kind) not in answers:
                 raise Missing((name, kind))

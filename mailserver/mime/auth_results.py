@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mailserver.mime.headers import unfold
+from mailserver.mime.headers import header_block_end, unfold
 from mailserver.mime.tokens import Broken, Cursor
 from mailserver.model.findings import AuthResult
 
-__all__ = ["authentication_results", "without_claims"]
+__all__ = ["ClaimRemoval", "authentication_results"]
 
 _KEYWORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _PROPERTY = re.compile(r"[A-Za-z0-9-]+\.[A-Za-z0-9-]+")
@@ -27,11 +27,9 @@ _LONGEST_VALUE = 320
 _LONGEST_LINE = 78
 _MOST_RESULTS = 100
 
+_NAME = re.compile(rb"authentication-results(?=[ \t\r\n:])", re.IGNORECASE)
 # Also with white space and line ends before the colon, which some reader takes for the field (ATTACKS L01 a10, a11).
-_FIELD = re.compile(
-    rb"^authentication-results[ \t]*+(?:\r?\n[ \t]++)*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)",
-    re.IGNORECASE | re.MULTILINE,
-)
+_FIELD = re.compile(rb"[^:\s]++[ \t]*+(?:\r?\n[ \t]++)*+:(.*)", re.DOTALL)
 _COMMENT_OR_SPACE = re.compile(rb'\([^()]*+\)|[\s"\\]++')
 _MOST_NESTING = 10
 _QUOTE, _ZERO, _NINE, _SEMICOLON = b'"09;'
@@ -80,13 +78,79 @@ def _quoted(text: str) -> str:
     return f'"{clean.encode("utf-8", "replace")[: 2 * _LONGEST_VALUE].decode("utf-8", "ignore")}"'
 
 
-def without_claims(header: bytes, authserv_id: str) -> bytes:
-    """The header block without the fields that claim to be of this server (§5), all other octets as they are.
+class ClaimRemoval:
+    """Takes the fields that claim to be of this server (§5) out of a message while it comes; all other octets stay as
+    they are. Not more than one line is held back, and such a field.
 
     A field that cannot be read is taken out, too, when our name stands anywhere in it: some reader may see it there.
     """
-    ours = authserv_id.lower().encode()
-    return _FIELD.sub(lambda field: b"" if _claims(unfold(field[1]), ours) else field[0], header)
+
+    def __init__(self, authserv_id: str, longest: int) -> None:
+        """A field of more than `longest` octets is let through: the message will not be taken."""
+        self._ours = authserv_id.lower().encode()
+        self._longest = longest
+        self._line = bytearray()
+        self._field: list[bytes] = []
+        self._size = 0
+        self._in_header = True
+
+    def feed(self, piece: bytes) -> bytes:
+        """What of the message so far may go on, when this is its next piece."""
+        if not self._in_header:
+            return piece
+        if not self._line and not self._field:
+            # Nearly every message: its header comes at once, and has no such field.
+            stop = header_block_end(piece)
+            if stop < len(piece) and b"authentication-results" not in piece[:stop].lower():
+                self._in_header = False
+                return piece
+        searched = len(self._line)
+        self._line += piece
+        out: list[bytes] = []
+        start, end, going = 0, self._line.find(b"\n", searched) + 1, True
+        while end and going:
+            going = self._take(bytes(self._line[start:end]), out)
+            start, end = end, self._line.find(b"\n", end) + 1
+        if not going:
+            self._in_header = False
+            out.append(bytes(self._line[start:]))
+            start = len(self._line)
+        del self._line[:start]
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """The rest, when there is no more."""
+        out: list[bytes] = []
+        if self._line:
+            self._take(bytes(self._line), out)
+            self._line.clear()
+        self._end_field(out)
+        return b"".join(out)
+
+    def _take(self, line: bytes, out: list[bytes]) -> bool:
+        """Does the header go on behind this line?"""
+        if self._field and line.startswith((b" ", b"\t")):
+            self._field.append(line)
+            self._size += len(line)
+            if self._size > self._longest:
+                out += self._field
+                self._field.clear()
+            return True
+        self._end_field(out)
+        if _NAME.match(line):
+            self._field.append(line)
+            self._size = len(line)
+            return True
+        out.append(line)
+        return line not in (b"\r\n", b"\n")
+
+    def _end_field(self, out: list[bytes]) -> None:
+        if self._field:
+            field = b"".join(self._field)
+            match = _FIELD.match(field)
+            if match is None or not _claims(unfold(match[1].removesuffix(b"\n")), self._ours):
+                out.append(field)
+            self._field.clear()
 
 
 def _claims(value: bytes, ours: bytes) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mailserver.mime.auth_results import without_claims
+from mailserver.mime.auth_results import ClaimRemoval
 from mailserver.model.envelope import Recipient
 from mailserver.model.reply import Reply
 from mailserver.smtp.headercheck import check_header
-from mailserver.smtp.intake import HeaderEditor, Intake
+from mailserver.smtp.intake import ContentFilter, Intake
 from mailserver.smtp.receiver import Parts, Receiver
 from mailserver.smtp.session import SmtpSession
 from mailserver.smtp.settings import SmtpSettings
@@ -15,17 +15,6 @@ from mailserver.smtp.transaction import Destination, Transaction
 __all__ = ["Ingress"]
 
 _RELAY_DENIED = Reply(550, "5.7.1", "Relaying is denied: this server takes no mail for that domain")
-
-
-class _ClaimRemoval:
-    """Only we say what we found out (RFC 8601 §5, ATTACKS L11): what claims to be ours already is forged, or old."""
-
-    def __init__(self, hostname: str) -> None:
-        self._hostname = hostname
-
-    def edit(self, header: bytes) -> bytes:
-        """Without the forged fields."""
-        return without_claims(header, self._hostname)
 
 
 class Ingress(Receiver):
@@ -37,7 +26,6 @@ class Ingress(Receiver):
         super().__init__(parts)
         self.normalize = settings.bare_newline == "normalize"
         self.greet_delay = settings.greet_delay
-        self._removal = _ClaimRemoval(parts.hostname)
 
     def offers_dsn(self, session: SmtpSession) -> bool:
         """Not to strangers: with a forged return path they would have us write, in our name, to whom they please."""
@@ -47,9 +35,9 @@ class Ingress(Receiver):
         """Never."""
         return _RELAY_DENIED
 
-    def header_editor(self, session: SmtpSession, transaction: Transaction) -> HeaderEditor:
-        """Nobody else writes Authentication-Results in our name."""
-        return self._removal
+    def content_filter(self) -> ContentFilter:
+        """Only we say what we found out (RFC 8601 §5, ATTACKS L11): what claims to be ours now is forged, or old."""
+        return ClaimRemoval(self.parts.hostname, self.parts.limits.header_field)
 
     async def check_message(self, session: SmtpSession, transaction: Transaction, intake: Intake) -> Reply | None:
         """Loops and oversized headers."""

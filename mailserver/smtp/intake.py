@@ -14,7 +14,7 @@ from mailserver.ports.store import Content
 from mailserver.smtp.replies import reply_to
 from mailserver.wire.dotstuff import ContentCheck
 
-__all__ = ["HeaderEditor", "Intake"]
+__all__ = ["ContentFilter", "HeaderEditor", "Intake"]
 
 _TOO_BIG = Reply(552, "5.3.4", "The message is too large")
 _BARE = Reply(550, "5.5.2", "Bare CR, bare LF or NUL in the message: lines must end with CRLF")
@@ -30,18 +30,31 @@ class HeaderEditor(Protocol):
         ...
 
 
+class ContentFilter(Protocol):
+    """Changes a message piece by piece, and holds back little of it."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What may be kept, when this is the next piece."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest, when there is no more."""
+        ...
+
+
 class Intake:
     """`feed` takes octets of content that are unstuffed already."""
 
     def __init__(
         self, content: Content, *, max_size: int, longest_line: int, normalize: bool, header_size: int,
-        editor: HeaderEditor | None = None,
+        editor: HeaderEditor | None = None, content_filter: ContentFilter | None = None,
     ) -> None:  # fmt: skip
         self.content = content
         self.size = 0
         self._max_size = max_size
         self._check = ContentCheck(normalize=normalize, longest_line=longest_line)
         self._editor = editor
+        self._filter = content_filter
         self._header_size = header_size
         self._header = bytearray()
         self._refusal: Reply | None = None
@@ -70,6 +83,8 @@ class Intake:
             await self._keep(self._check.finish())
             if self._check.bare:
                 self._refusal = _BARE
+        if self._refusal is None and self._filter is not None:
+            await self._write(self._filter.finish())
         if self._refusal is None and self._editor is not None:
             await self._write(self._editor.edit(bytes(self._header)))
             self._editor = None
@@ -82,6 +97,8 @@ class Intake:
             # It would continue the last field that we put on top: such a message has no header (ATTACKS A13).
             piece = b"\r\n" + piece
         self._begun = True
+        if self._filter is not None:
+            piece = self._filter.feed(piece)
         if self._editor is None:
             await self._write(piece)
             return

@@ -23,7 +23,7 @@ from mailserver.net.login import LoginService
 from mailserver.net.settings import LimitsSettings
 from mailserver.net.space import DiskSpace
 from mailserver.ports.store import MailStore
-from mailserver.smtp.intake import HeaderEditor, Intake
+from mailserver.smtp.intake import ContentFilter, HeaderEditor, Intake
 from mailserver.smtp.keeping import Message
 from mailserver.smtp.pipeline import Pipeline
 from mailserver.smtp.resolving import UNKNOWN, Resolver
@@ -170,8 +170,12 @@ class Receiver(ABC):
         return Intake(
             self.parts.store.begin(transaction.arguments.size or 0), max_size=self.parts.max_size,
             longest_line=limits.message_line, normalize=self.normalize, header_size=limits.header_size,
-            editor=self.header_editor(session, transaction),
+            editor=self.header_editor(session, transaction), content_filter=self.content_filter(),
         )  # fmt: skip
+
+    def content_filter(self) -> ContentFilter | None:
+        """What takes things out of a message on its way in; one for each message."""
+        return None
 
     def header_editor(self, session: SmtpSession, transaction: Transaction) -> HeaderEditor | None:
         """What completes the header on its way in."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.mime.auth_results import authentication_results, without_claims
+from mailserver.mime.auth_results import ClaimRemoval, authentication_results
 from mailserver.mime.headers import fields, unfold
 from mailserver.model.findings import AuthResult
 
@@ -89,6 +89,14 @@ def test_nothing_gets_out_of_its_value(results: list[AuthResult]) -> None:
     assert "(" not in octets.decode() and "\\" not in octets.decode()
 
 
+def without_claims(header: bytes, authserv_id: str) -> bytes:
+    """The same whole, byte by byte, and with a body behind it."""
+    whole, steps = ClaimRemoval(authserv_id, 1000), ClaimRemoval(authserv_id, 1000)
+    found = whole.feed(header) + whole.finish()
+    assert b"".join(steps.feed(header[at : at + 1]) for at in range(len(header))) + steps.finish() == found
+    return found
+
+
 FORGED = [
     "Authentication-Results: mail.example.test; dmarc=pass",
     "authentication-results:mail.example.test;dmarc=pass",
@@ -151,3 +159,20 @@ def test_removal_takes_whole_fields_only(lines: list[str]) -> None:
 def test_removal_takes_anything(header: bytes) -> None:
     without_claims(header, ME)
     without_claims(b"Authentication-Results: " + header, ME)
+
+
+def test_the_body_is_nobodys_header() -> None:
+    removal = ClaimRemoval(ME, 1000)
+    body = b"\r\n" + FORGED[0].encode() + b"\r\n"
+    assert removal.feed(b"From: a@b\r\n" + body) == b"From: a@b\r\n" + body
+    assert removal.feed(body) == body and removal.finish() == b""
+
+
+def test_little_is_held_back() -> None:
+    removal = ClaimRemoval(ME, 1000)
+    line = b"X: " + b"y" * 500 + b"\r\n"
+    assert removal.feed(line * 1000 + b"Z") == line * 1000
+    assert removal.feed(b"\r\n" + FORGED[0].encode()) == b"Z\r\n"
+    # A field that grows without end is none that is taken.
+    grown = b"".join(removal.feed(b"\r\n " + b"y" * 500) for _ in range(10))
+    assert len(grown) > 4000
