@@ -41,8 +41,7 @@ def authentication_results(authserv_id: str, results: Iterable[AuthResult]) -> b
     parts = [part for result in list(results)[:_MOST_RESULTS] if (part := _result(result))]
     if not parts:
         return b""
-    field = f"Authentication-Results: {authserv_id};\r\n\t" + ";\r\n\t".join(parts) + "\r\n"
-    return field.encode("utf-8", "replace")
+    return (f"Authentication-Results: {authserv_id};\r\n\t" + ";\r\n\t".join(parts) + "\r\n").encode("ascii", "replace")
 
 
 def _result(result: AuthResult) -> str:
@@ -74,8 +73,9 @@ def _value(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    clean = "".join(c if c.isprintable() else "?" for c in text[:_LONGEST_VALUE].translate(_MEANINGS))
-    return f'"{clean.encode("utf-8", "replace")[: 2 * _LONGEST_VALUE].decode("utf-8", "ignore")}"'
+    """ASCII only: readers from before RFC 6532 stop at anything else."""
+    clean = "".join(c if " " <= c <= "~" else "?" for c in text[:_LONGEST_VALUE].translate(_MEANINGS))
+    return f'"{clean}"'
 
 
 class ClaimRemoval:
