@@ -25,6 +25,8 @@ log = structlog.get_logger()
 MAX_CONNECTIONS = 16
 TIMEOUT = 30.0
 CHUNK = 1 << 16
+#: Of an answer.
+PIECE = 1 << 18
 
 _GONE = (ConnectionError, asyncio.IncompleteReadError, TimeoutError)
 
@@ -91,9 +93,11 @@ class ControlServer:
         self._busy.add(task)
         try:
             answer = await self._answer(reader)
-            async with asyncio.timeout(TIMEOUT):
-                writer.write(answer)
-                await writer.drain()
+            # Piece by piece: a listing may have tens of megabytes, and one write would copy them all at once.
+            for at in range(0, len(answer), PIECE):
+                async with asyncio.timeout(TIMEOUT):
+                    writer.write(answer[at : at + PIECE])
+                    await writer.drain()
         except _GONE as error:
             log.debug("control connection ended", error=type(error).__name__)
         finally:

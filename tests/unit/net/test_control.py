@@ -61,6 +61,24 @@ async def test_a_body_is_streamed(tmp_path: Path) -> None:
             assert await ask(tmp_path / "s", "measure", {}, file) == 3_000_000  # type: ignore[arg-type]
 
 
+async def test_a_long_answer_comes_in_pieces_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    write = asyncio.StreamWriter.write
+
+    def counted(self: asyncio.StreamWriter, data: bytes) -> None:
+        lengths.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", counted)
+
+    async def much(request: Request, body: Body) -> Any:
+        return ["x" * 1000] * 5000
+
+    async with serving(tmp_path / "s", much):
+        assert await ask(tmp_path / "s", "much", {}) == ["x" * 1000] * 5000
+    assert max(lengths) <= 1 << 18 and sum(lengths) > 5_000_000
+
+
 async def test_paths_longer_than_a_socket_address(tmp_path: Path) -> None:
     folder = tmp_path.joinpath(*["directory-with-a-long-name"] * 8)
     folder.mkdir(parents=True)
