@@ -40,7 +40,7 @@ class _Dmarc:
         found = await evaluate(self._host.resolver, author.domain, ctx.envelope.sender, session.helo, ctx.findings)
         if found.result == "temperror":
             return self._unknown(found, ctx)
-        own = self._settings.own_domains and self._is_ours(author.domain) and not _proved(found, ctx)
+        own = self._forges_ours(found, ctx)
         if found.result == "fail":
             return self._failed(found, ctx, own=own)
         if found.result == "pass":
@@ -85,8 +85,11 @@ class _Dmarc:
     def _is_refused_as_ours(self, ctx: api.MessageContext) -> bool:
         return ctx.forwarded and self._settings.enforce
 
-    def _is_ours(self, domain: str) -> bool:
-        return self._host.directory.domain(domain) is not None
+    def _forges_ours(self, found: Evaluation, ctx: api.MessageContext) -> bool:
+        """In the name of a domain that is served here, and neither proved nor brought by somebody who is trusted."""
+        if not self._settings.own_domains or self._host.directory.domain(found.author) is None:
+            return False
+        return not _proved(found, ctx) and self._exceptions.forwarder(found.author, ctx) is None
 
     def _tell(
         self, found: Evaluation, ctx: api.MessageContext, disposition: str, overrides: tuple[Override, ...]

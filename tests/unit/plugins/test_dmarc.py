@@ -329,7 +329,7 @@ async def test_our_own_names_from_outside(zones: dict[str, Any]) -> None:
     for proof, sender in ((dkim("example.test"), SENDER), (spf("example.test"), "boss@example.test")):
         _, verdict = await judged(zones, "boss@example.test", proof, sender=sender, forwarded=True)
         assert isinstance(verdict, Accept) and not verdict.findings.reasons
-    for settings in ({"own_domains": False}, {"enforce": False}):
+    for settings in ({"own_domains": False}, {"enforce": False}, {"trusted_forwarders": ["192.0.2.0/24"]}):
         _, verdict = await judged(zones, "boss@example.test", forwarded=True, settings=settings)
         assert isinstance(verdict, Accept)
     _, verdict = await judged(zones, "boss@other.test", forwarded=True)
