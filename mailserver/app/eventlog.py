@@ -24,6 +24,7 @@ from mailserver.model.events import (
     Judged,
     LoginFailed,
     LoginSucceeded,
+    Misbehaved,
     Moved,
     Queued,
     Refused,
@@ -61,6 +62,10 @@ def _opened(event: SessionOpened) -> None:
 
 def _closed(event: SessionClosed) -> None:
     log.debug("disconnected", id=event.session, service=event.service, peer=event.peer)
+
+
+def _misbehaved(event: Misbehaved) -> None:
+    log.debug("sent away", id=event.session, service=event.service, peer=event.peer, kind=event.kind)
 
 
 def _accepted(event: Accepted) -> None:
@@ -195,6 +200,7 @@ def _login_failed(event: LoginFailed) -> None:
 
 _LINES: dict[type, Callable[[Any], None]] = {
     SessionOpened: _opened,
+    Misbehaved: _misbehaved,
     SessionClosed: _closed,
     Accepted: _accepted,
     Delivered: _delivered,

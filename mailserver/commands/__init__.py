@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "account": "Accounts: add, remove, list, password, quota.",
     "alias": "Addresses that stand for others: add, remove, list.",
+    "ban": "Networks that are not listened to: list, add, lift.",
     "bayes": "What is junk and what is not: train, show, reset.",
     "check": "Look for mistakes in the configuration, without starting.",
     "config": "Print the default configuration file.",

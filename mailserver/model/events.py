@@ -13,8 +13,8 @@ from mailserver.model.tls_policy import TlsPolicy
 
 __all__ = [
     "Accepted", "Appended", "Attempted", "Bounced", "Delivered", "DmarcEvaluated", "Dropped", "Event", "FlagsChanged",
-    "Handled", "Judged", "LoginFailed", "LoginSucceeded", "Moved", "Queued", "Refused", "Reported", "SendingLimited",
-    "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
+    "Handled", "Judged", "LoginFailed", "LoginSucceeded", "Misbehaved", "Moved", "Queued", "Refused", "Reported",
+    "SendingLimited", "SessionClosed", "SessionOpened", "Suppressed", "TlsAttempted",
 ]  # fmt: skip
 
 
@@ -35,6 +35,20 @@ class SessionClosed:
     session: SessionId
     service: str
     peer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misbehaved:
+    """A client that is not logged in was sent away for what it did.
+
+    `kind`: errors (too many commands with errors), junk (too many without effect), protocol (another one, or out of
+    turn), slow (a message that trickles).
+    """
+
+    session: SessionId
+    service: str
+    peer: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,7 +334,10 @@ class LoginSucceeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginFailed:
-    """`user` is what the client claimed, made safe for a log; it may be no user of ours."""
+    """`user` is what the client claimed, made safe for a log; it may be no user of ours.
+
+    `wrong`: these credentials are no good; otherwise they were not looked at, or could not be.
+    """
 
     session: SessionId
     service: str
@@ -328,6 +345,7 @@ class LoginFailed:
     peer: str
     mechanism: str
     reason: str
+    wrong: bool = False
 
 
 Event = (
@@ -351,5 +369,6 @@ Event = (
     | TlsAttempted
     | SendingLimited
     | LoginSucceeded
+    | Misbehaved
     | LoginFailed
 )

@@ -6,10 +6,12 @@ import ssl
 from dataclasses import replace
 
 from mailserver.hooks.contexts import Session
+from mailserver.hooks.dispatch import Hooks
+from mailserver.model.events import Misbehaved
 from mailserver.model.ids import new_session_id
 from mailserver.net.tls import certificate_addresses, end_point
 
-__all__ = ["secured", "session_facts"]
+__all__ = ["secured", "session_facts", "tell_misbehaviour"]
 
 
 def session_facts(
@@ -32,3 +34,9 @@ def secured(facts: Session, tls: ssl.SSLObject | None) -> Session:
         facts, tls=tls.version() or "TLS", tls_cipher=cipher[0] if cipher else "",
         certificate=certificate_addresses(tls), channel_binding=end_point(tls), helo="", esmtp=False, account=None,
     )  # fmt: skip
+
+
+def tell_misbehaviour(hooks: Hooks, facts: Session, kind: str) -> None:
+    """Tell observers that a stranger is sent away for what it did; the kinds are those of `Misbehaved`."""
+    if facts.account is None and not facts.trusted:
+        hooks.emit(Misbehaved(session=facts.session, service=facts.service, peer=facts.peer, kind=kind))

@@ -76,6 +76,12 @@ class LoginFailures:
         """True while the network of this IP address has failed too often."""
         return peer not in self._trusted and self._full(network_keys(peer), with_running=False)
 
+    def remember(self, peer: str, user: str) -> None:
+        """`user` has logged in from the network of this address before the server was started."""
+        networks = network_keys(peer)
+        if networks:
+            self._remember(networks[0], user)
+
     async def begin(self, peer: str, user: str) -> Attempt | None:
         """Reserve an attempt of `user` (a normalized name, or what was claimed) from `peer`; None when it is blocked.
 

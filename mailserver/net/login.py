@@ -170,7 +170,7 @@ class LoginService:
         self._hooks.emit(
             LoginFailed(
                 session=session.session, service=session.service, user=_for_log(user), peer=session.peer,
-                mechanism=mechanism, reason=reason,
+                mechanism=mechanism, reason=reason, wrong=result is WRONG,
             )
         )  # fmt: skip
         return result

@@ -9,6 +9,7 @@ from mailserver.plugins import (
     accounts,
     aliases,
     arc,
+    bans,
     bayes,
     dane,
     dkim,
@@ -34,6 +35,7 @@ __all__ = ["BUILT_IN", "SETTINGS"]
 BUILT_IN: Mapping[str, Plugin] = {
     plugin.name: plugin
     for plugin in (
+        bans.plugin,
         rate_limit.plugin,
         iprev.plugin,
         spf.plugin,

@@ -39,3 +39,8 @@ class FailedLogins(Protocol):
     def blocked(self, peer: str) -> bool:
         """True while the network of this IP address has failed too often; never for a trusted one."""
         ...
+
+    def remember(self, peer: str, user: str) -> None:
+        """A user (an account's key) has logged in from this IP address's network before: others' guesses at the account
+        keep nobody out there."""
+        ...

@@ -22,7 +22,7 @@ from aiosmtpd.smtp import SMTP
 
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.reply import Reply
-from mailserver.net.facts import session_facts
+from mailserver.net.facts import session_facts, tell_misbehaviour
 from mailserver.net.listener import Listener
 from mailserver.smtp.auth import AuthCommand
 from mailserver.smtp.commands import Commands
@@ -166,6 +166,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         if stalled is not None and now - stalled >= limits.write_stall:
             self.abort()
         elif self.progress is not None and self.progress.too_slow(now, limits):
+            self._misbehaved("slow")
             self._say_and_close(_TOO_SLOW)
         elif self._deadline is not None and now >= self._deadline:
             self._say_and_close(_TIMEOUT)
@@ -238,6 +239,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         await asyncio.sleep(0)
         refused = await self.receiver.connect(self.session)
         if self.receiver.in_turn and self.unread():
+            self._misbehaved("protocol")
             self.stream.push(_EARLY)
             return False
         if refused is not None:
@@ -258,6 +260,7 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
                 try:
                     line = await self._read_line(self._longest_line)
                 except LineTooLong:
+                    self._misbehaved("protocol")
                     stream.push(_TOO_LONG)
                     return
             else:
@@ -270,9 +273,11 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
                 session.errors += 1
             if not self.closing:
                 if session.errors >= limits.errors:
+                    self._misbehaved("errors")
                     stream.push(_TOO_MANY_ERRORS)
                     return
                 if session.junk > limits.junk_commands and not session.facts.trusted:
+                    self._misbehaved("junk")
                     stream.push(_TOO_MUCH_JUNK)
                     return
                 if stream.full:
@@ -321,15 +326,15 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
         handler = _HANDLERS.get(verb)
         if _CONTROL.search(line):
             self.session.malformed += 1
-            self.closing = self.closing or self.session.malformed >= _MOST_MALFORMED
-            return _MALFORMED_BYE if self.closing else _MALFORMED
+            if self.session.malformed < _MOST_MALFORMED and not self.closing:
+                return _MALFORMED
+            return self._sent_away(_MALFORMED_BYE)
         if handler is None:
             return self._unknown(verb)
         if not line.isascii() and verb not in _UTF8_ARGUMENTS:
             return _NOT_ASCII
         if verb in _LAST_OF_GROUP and self.stream.buffer and self.session.facts.account is None:
-            self.closing = True
-            return _EARLY
+            return self._sent_away(_EARLY)
         try:
             return cast("bytes", await handler(self, argument.strip(b" ")))
         except BadArgument as error:
@@ -344,9 +349,16 @@ class SmtpConnection(Commands, DataCommands, AuthCommand, StartTls, SMTP):  # ty
 
     def _unknown(self, verb: bytes) -> bytes:
         if verb in _FOREIGN:
-            self.closing = True
-            return _WRONG_PROTOCOL
+            return self._sent_away(_WRONG_PROTOCOL)
         return _UNKNOWN
+
+    def _sent_away(self, reply: bytes) -> bytes:
+        self.closing = True
+        self._misbehaved("protocol")
+        return reply
+
+    def _misbehaved(self, kind: str) -> None:
+        tell_misbehaviour(self.receiver.parts.hooks, self.session.facts, kind)
 
     async def end_transaction(self) -> None:
         """RSET, and what else forgets a transaction."""

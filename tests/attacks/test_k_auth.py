@@ -387,6 +387,24 @@ async def test_k01_guesses_over_all_services_share_their_counters(tmp_path: Path
         assert await server.login.login(elsewhere, ANNA, "secret") == LoginOk(ANNA)
 
 
+async def test_k02_a_thousand_networks_on_one_account(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await server.add(ANNA, "secret")
+        home = make_session(service="imap", tls="TLSv1.3", peer="203.0.113.5")
+        assert await server.login.login(home, ANNA, "secret") == LoginOk(ANNA)
+        before = server.passwords.hashes
+        for number in range(1000):
+            session = make_session(service="imap", tls="TLSv1.3", peer=f"10.{number // 250}.{number % 250}.1")
+            result = await server.login.login(session, ANNA, "secret" if number > 500 else "guess")
+            assert isinstance(result, LoginRefused)
+        assert server.passwords.hashes == before + 100
+        # The device that was here before; and others' accounts are open to all.
+        assert await server.login.login(home, ANNA, "secret") == LoginOk(ANNA)
+        await server.add("ben@example.test", "secret")
+        new = make_session(service="imap", tls="TLSv1.3", peer="203.0.113.77")
+        assert await server.login.login(new, "ben@example.test", "secret") == LoginOk(AccountId("ben@example.test"))
+
+
 def test_nothing_secret_shows_in_a_repr() -> None:
     verifier = ScramVerifier(salt=b"salty", iterations=4096, stored_key=b"hidden", server_key=b"hidden")
     assert "salty" not in repr(verifier)

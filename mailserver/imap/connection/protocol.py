@@ -28,7 +28,7 @@ from mailserver.imap.telling import untold
 from mailserver.model.events import SessionClosed, SessionOpened
 from mailserver.model.progress import Progress
 from mailserver.model.verdict import Defer, Reject
-from mailserver.net.facts import session_facts
+from mailserver.net.facts import session_facts, tell_misbehaviour
 from mailserver.net.listener import Listener
 from mailserver.net.starttls import start_tls
 from mailserver.wire.imap import responses
@@ -271,6 +271,7 @@ class ImapProtocol(asyncio.Protocol):
             case ProtocolClosed(text=text):
                 if text:
                     self._ending = text
+                    tell_misbehaviour(self._services.hooks, self._session.facts, "protocol")
                 else:
                     self._input.eof = True
             case _:

@@ -20,7 +20,7 @@ from mailserver.plugins.rate_limit import database
 from mailserver.plugins.rate_limit.ledger import open_ledger
 from mailserver.plugins.rate_limit.settings import AccountLimits, RateLimitSettings
 from tests.helpers.clock import FakeClock
-from tests.helpers.plugins import Server, make_session, running
+from tests.helpers.plugins import Server, alone, make_session, running
 
 SMALL = {
     "rate_limit": {
@@ -34,7 +34,8 @@ DAY = 86_400.0
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with running(tmp_path, sections=SMALL, limits=LimitsSettings(trusted=["198.51.100.0/24"])) as server:
+    sections = alone("accounts", "aliases", **SMALL)
+    async with running(tmp_path, sections=sections, limits=LimitsSettings(trusted=["198.51.100.0/24"])) as server:
         yield server
 
 
