@@ -114,6 +114,10 @@ class Ledger:
             await self._db.run(_note_rejects, account, has)
             (self._rejecting.add if has else self._rejecting.discard)(account)
 
+    def has_rejects(self, account: api.AccountId) -> bool:
+        """Whether there may be something in an account's Rejects."""
+        return account in self._rejecting
+
     def rejecting(self) -> list[api.AccountId]:
         """Accounts that may have something in Rejects."""
         return sorted(self._rejecting)

@@ -32,9 +32,16 @@ class Cleaning:
         self._ledger = ledger
 
     async def judged(self, event: api.Judged) -> None:
-        """A copy was put into an account's Rejects: it is looked after from now on."""
-        if event.mailbox == REJECTS:
-            await self._ledger.note_rejects(event.account, has=True)
+        """A copy was put into an account's Rejects: it is looked after from now on, and mail programs show it."""
+        if event.mailbox != REJECTS or self._ledger.has_rejects(event.account):
+            return
+        await self._ledger.note_rejects(event.account, has=True)
+        await self._try(event.account, self._show(event.account))
+
+    async def _show(self, account: api.AccountId) -> None:
+        # Most mail programs show subscribed mailboxes only. Who takes the subscription away is not asked again until
+        # the mailbox was empty.
+        await (await self._store.existing_account(account)).subscribe(REJECTS, True)
 
     async def run(self) -> None:
         """For ever."""

@@ -50,6 +50,9 @@ def of(ctx: api.DeliveryContext) -> Identities:
     author = addresses[0] if len(addresses) == 1 else None
     domain = author.domain if author is not None else ""
     proof = ctx.findings.proves(domain) if domain else ""
+    if proof and api.sole_author(ctx.content.head()).domain != domain:
+        # Other programs may show another author.
+        proof = ""
     passed = (result.value("header.d").lower() for result in ctx.findings.of("dkim") if result.result == "pass")
     signers = [signer for signer in dict.fromkeys(passed) if signer and signer != domain]
     networks = api.network_keys(ctx.session.peer)

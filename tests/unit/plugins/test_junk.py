@@ -144,6 +144,9 @@ async def test_an_account_has_numbers_of_its_own(tmp_path: Path) -> None:
         ("far.test", "bob@far.test", (dkim("test"),), "reject"),
         ("bob@far.test", "eve@far.test", (dmarc("far.test"),), "reject"),
         ("bob@far.test", "bob@far.test, eve@evil.test", (dmarc("far.test"),), "reject"),
+        # Two programs could read this in two ways.
+        ("bob@far.test", "=?utf-8?q?bob?=@far.test", (dmarc("far.test"),), "reject"),
+        ("bob@far.test", "bob@far.test\r\nFrom: eve@evil.test", (dmarc("far.test"),), "reject"),
         ("far.test", "bob@notfar.test", (dmarc("notfar.test"),), "reject"),
     ],
 )
@@ -344,6 +347,12 @@ async def test_rejects_is_cleaned(tmp_path: Path) -> None:
         await cleaner.judged(judged(ANNA, "Rejects"))
         await cleaner.judged(judged(BEN, "Junk"))
         assert ledger.rejecting() == [ANNA]
+        # Mail programs show it; who does not want that is not asked again.
+        mailboxes = await store.open_account(ANNA)
+        assert "Rejects" in await mailboxes.subscriptions()
+        await mailboxes.subscribe("Rejects", False)
+        await cleaner.judged(judged(ANNA, "Rejects"))
+        assert "Rejects" not in await mailboxes.subscriptions()
         server.clock.advance(10 * DAY)
         await put(store, ANNA)
         await cleaner.clean()

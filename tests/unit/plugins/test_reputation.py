@@ -200,6 +200,7 @@ async def test_an_address_that_the_account_wrote_to(tmp_path: Path, monkeypatch:
         # What is not proved gets nothing out of it.
         assert await it.score(BOB) == 0.0
         assert await it.score(BOB, spf("evil.test"), dmarc("far.test", "fail")) == 0.0
+        assert await it.score(f"{BOB}\r\nFrom: eve@evil.test", dmarc("far.test")) == 0.0
         # Mail of strangers is nobody's writing.
         await it.write("carl@else.test", account="", service="smtp")
         assert await it.score("carl@else.test", dmarc("else.test")) == 1.0
