@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 _STATUSES = (
     "accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped", "held", "released",
-    "retried", "rescheduled",
+    "retried", "rescheduled", "refused",
 )  # fmt: skip
 _BY_HAND = ("dropped", "held", "released", "retried", "rescheduled")
 

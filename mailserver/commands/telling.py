@@ -123,6 +123,8 @@ def _event_lines(event: Row) -> list[str]:
     status = event["status"]
     if status in ("delivered", "deferred", "failed"):
         return [head + _attempt(event), *_details(event)]
+    if status == "refused":
+        return [f"{moment(event['at'])}  {event['recipient'] or 'the sender'}: refused with {answered(event)}"]
     if status == "reported":
         what = _REPORTS.get(event["reply"], event["reply"])
         return [f"{head}{event['destination']} was told {what} (report {event['report']})"]

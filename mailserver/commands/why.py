@@ -87,7 +87,8 @@ def _end(row: Mapping[str, Any]) -> str:
         if event["status"] in ("delivered", "failed", "dropped", "bounced"):
             last[event["recipient"]] = event["status"]
     ends = sorted(set(last.values()))
-    if not ends and any(judged["refused"] for judged in row["judged"]):
+    refused = any(judged["refused"] for judged in row["judged"])
+    if not ends and (refused or any(event["status"] == "refused" for event in row["events"])):
         return "It was refused: whoever sent it was told so."
     if not ends:
         return "It is not in the queue; how it ended is not in the history."

@@ -28,6 +28,8 @@ _MOST_WAITING = 20_000
 #: Seconds between two looks at what is too old.
 _PRUNE = 300.0
 _SEARCH_SECONDS = 10.0
+#: Refusals within an hour that are kept, of all clients and of one network: 50 MB in two weeks at most.
+_MOST_REFUSED, _REFUSED_WINDOW, _MOST_NETWORKS = (500, 20), 3600.0, 10_000
 
 
 class Recorder:
@@ -43,12 +45,13 @@ class Recorder:
         self._waiting: list[tuple[float, api.Event]] = []
         self._batches = api.Batches(self._write, lambda: bool(self._waiting), pause=_PAUSE, name="history")
         self._pruned = -_PRUNE
+        self._refusals = api.SlidingCounter(_REFUSED_WINDOW, clock, _MOST_NETWORKS)
         #: Events that are not in the history.
         self.lost = 0
 
     def observe(self, event: api.Event) -> None:
         """One event; the kinds that concern no message are passed over."""
-        if type(event) not in KNOWN:
+        if type(event) not in KNOWN or (isinstance(event, api.Refused) and not self._worth(event)):
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._lose(1, "too much happens at once")
@@ -86,6 +89,15 @@ class Recorder:
         if now - self._pruned >= _PRUNE:
             self._pruned = now
             database.prune(db, self._clock.time() - self._keep, self._max_size)
+
+    def _worth(self, event: api.Refused) -> bool:
+        """Who knocks all day must not drive everything else out of the history."""
+        keys = ("", next(iter(api.network_keys(event.peer)), event.peer))
+        if any(self._refusals.count(key) >= most for key, most in zip(keys, _MOST_REFUSED, strict=True)):
+            return False
+        for key in keys:
+            self._refusals.add(key)
+        return True
 
     def _lose(self, events: int, reason: str) -> None:
         if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:

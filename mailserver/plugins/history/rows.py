@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -107,8 +108,11 @@ class Rows:
 #: Words of `EventRow.status`, for those who search.
 EVENTS = (
     "accepted", "queued", "delivered", "deferred", "failed", "reported", "bounced", "dropped", "held", "released",
-    "retried", "rescheduled",
+    "retried", "rescheduled", "refused",
 )  # fmt: skip
+#: Where in a session a sender is known, and a message is not there yet.
+_BEFORE = ("mail", "rcpt")
+_HOUR = 3600
 _LOCAL = "local"
 #: Of one message and account: reasons, results, properties of a result, characters of each text.
 _MOST_FINDINGS, _MOST_PROPERTIES, _LONGEST = 50, 10, 500
@@ -242,6 +246,22 @@ def _each(recipients: tuple[str, ...], at: float, queue_id: str, status: str, **
         yield EventRow(queue_id=queue_id, at=at, status=status, recipient=recipient, **more)
 
 
+def _refused(at: float, event: api.Refused, rows: Rows) -> None:
+    """There is no message: the sender in this session stands for it. What is refused later has a judgement."""
+    if event.stage not in _BEFORE:
+        return
+    # Names of sessions come again after some days.
+    told = f"{event.sender} {int(at) // _HOUR}".encode()
+    name = f"{event.session}-{blake2b(told, digest_size=4).hexdigest()}"
+    rows.add(MessageRow(queue_id=name, at=at, service=event.service, peer=event.peer, sender=event.sender))
+    rows.events.append(
+        EventRow(
+            queue_id=name, at=at, status="refused", recipient=event.recipient, code=event.code,
+            reply=event.reason[:_LONGEST],
+        )
+    )  # fmt: skip
+
+
 _MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
     api.Accepted: _accepted,
     api.Queued: _queued,
@@ -252,6 +272,7 @@ _MAKERS: Mapping[type[Any], Callable[[float, Any, Rows], None]] = {
     api.Bounced: _bounced,
     api.Dropped: _dropped,
     api.Handled: _handled,
+    api.Refused: _refused,
 }
 #: The classes of events that `rows_of` knows.
 KNOWN = frozenset(_MAKERS)

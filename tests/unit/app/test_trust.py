@@ -150,6 +150,13 @@ def test_why_explains_what_became_of_mail(make_daemon: DaemonMaker) -> None:
         assert rows[0]["judged"][0]["reasons"][1] == {
             "check": "mood", "points": 9.0, "text": "Anna is in no mood for it", "advice": "Try tomorrow",
         }  # fmt: skip
+        # What was refused before there was a message is told as well.
+        assert send(daemon, "lost", f"nobody@{DOMAIN}", sender="eve@far.test").code == 550
+        told = run(daemon, "why", "eve@far.test")
+        assert f"nobody@{DOMAIN}: refused with 550" in told
+        assert "It was refused: whoever sent it was told so." in told
+        (row,) = run_json(daemon, "history", "--status", "refused")
+        assert (row["sender"], row["recipient"], row["code"]) == ("eve@far.test", f"nobody@{DOMAIN}", 550)
         # What a check says may quote the message, and is not for the log.
         assert "mood" in daemon.log_text() and "in no mood" not in daemon.log_text()
 

@@ -24,6 +24,7 @@ from mailserver.model.events import (
     Handled,
     Judged,
     Queued,
+    Refused,
     Reported,
 )
 from mailserver.model.findings import NOTHING, AuthResult, Findings, Reason
@@ -352,6 +353,47 @@ async def test_why_mail_went_where_it_went_is_kept(tmp_path: Path, clock: FakeCl
         for name in ("BOB@far.test", "bounce@FAR.test"):
             assert [row["queue_id"] for row in await recorder.related(name)] == [ONE, TWO]
         assert await recorder.related("@") == []
+
+
+def refused(stage: str = "rcpt", **fields: Any) -> Refused:
+    given: dict[str, Any] = {
+        "session": SessionId("abcdef"), "service": "smtp", "stage": stage, "peer": "192.0.2.1", "sender": BOB,
+        "recipient": ANNA if stage == "rcpt" else "", "code": 550, "reason": "5.7.1 No",
+    }  # fmt: skip
+    return Refused(**(given | fields))
+
+
+async def test_what_was_refused_before_there_was_a_message(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        for event in (refused(), refused(recipient="nobody@example.test"), refused("connect"), refused("message")):
+            recorder.observe(event)
+        recorder.observe(refused("mail", sender="eve@far.test", code=451))
+        (row,) = await recorder.related(BOB)
+        assert (row["peer"], row["sender"], row["service"]) == ("192.0.2.1", BOB, "smtp")
+        assert [(event["status"], event["recipient"], event["code"]) for event in row["events"]] == [
+            ("refused", ANNA, 550), ("refused", "nobody@example.test", 550),
+        ]  # fmt: skip
+        assert len(await found(recorder, status="refused", to=ANNA)) == 1
+        (row,) = await recorder.related("eve@far.test")
+        assert row["events"][0]["reply"] == "5.7.1 No" and row["queue_id"].startswith("abcdef-")
+        # The same name of a session, days later, is another one.
+        clock.advance(86400)
+        recorder.observe(refused())
+        assert len(await recorder.related(BOB)) == 2
+
+
+async def test_who_knocks_all_day_drives_nothing_out(tmp_path: Path, clock: FakeClock) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        for number in range(100):
+            recorder.observe(refused(recipient=f"{number}@example.test"))
+        assert len(await found(recorder, status="refused")) == 20
+        for number in range(1000):
+            recorder.observe(refused(peer=f"192.0.{number // 250}.{number % 250}"))
+        where, values = condition({"status": "refused"})
+        assert len(await recorder.find(where, values, 5000)) == 500
+        clock.advance(7200)
+        recorder.observe(refused())
+        assert len(await recorder.find(where, values, 5000)) == 501
 
 
 async def test_of_a_sender_the_newest_messages_are_told(tmp_path: Path, clock: FakeClock) -> None:
