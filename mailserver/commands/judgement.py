@@ -56,9 +56,12 @@ def _found(row: Row) -> list[str]:
     reasons, results = row["reasons"], row["results"]
     score = f"its score is {row['score']:.1f} points"
     lines = [f"{score}, the sum of these:" if reasons else f"{score}: nothing was held against it"]
+    advised: set[str] = set()
     for reason in reasons[:_REASONS]:
-        lines.append(f"  {reason['points']:+5.1f}  {reason['text']} [{reason['check']}]")
-        if reason["advice"]:
+        points = f"{reason['points']:+5.1f}" if reason["points"] else "     "
+        lines.append(f"  {points}  {reason['text']} [{reason['check']}]")
+        if reason["advice"] and reason["advice"] not in advised:
+            advised.add(reason["advice"])
             lines.append(f"         {reason['advice']}")
     if results:
         lines.append("who sent it, as far as that can be proved:")

@@ -92,7 +92,8 @@ def _proved_author(who: Identities, history: History, now: float) -> tuple[list[
     if written is not None:
         return [_reason(-4.0, f"You have written to {author}")], True
     if known is not None and known.good >= _ONCE and known.good > known.bad:
-        return [_reason(-3.0, f"You answered or kept mail from {author} before")], True
+        text = f"You wanted mail from {author} before: you answered it, kept it, or took it out of Junk"
+        return [_reason(-3.0, text)], True
     if known is not None and known.unread >= _OFTEN:
         return [_reason(1.0, f"You often delete mail from {author} unread")], True
     if known is not None and known.seen >= _SEVERAL and now - known.first >= _LONG and known.bad < _ONCE:
@@ -142,7 +143,7 @@ def _domain(who: Identities, history: History) -> tuple[list[api.Reason], bool]:
     if written is not None:
         return [_reason(-1.5, f"You have written to others at {domain}")], True
     if known is not None and known.good >= 3 * _ONCE and known.good > 3 * known.bad:
-        return [_reason(-1.5, f"You answered or kept mail from others at {domain}")], True
+        return [_reason(-1.5, f"You wanted mail from others at {domain} before")], True
     if known is not None:
         return [], False
     if history.anybody:
@@ -159,7 +160,7 @@ def _by_way(who: Identities, history: History) -> list[api.Reason]:
         if known is not None and known.bad >= _OFTEN and known.bad > 10 * known.good:
             return [_reason(1.5, f"You put {words} into Junk again and again")]
         if known is not None and known.good >= _OFTEN and known.good > 10 * known.bad:
-            return [_reason(-0.5, f"You answered or kept {words} again and again")]
+            return [_reason(-0.5, f"You wanted {words} again and again")]
     return []
 
 

@@ -14,6 +14,7 @@ from mailserver.commands.group import cli
 from mailserver.plugins import BUILT_IN
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
+from tests.helpers.dns import DnsServer
 from tests.helpers.imap import Imap
 from tests.helpers.smtp import Reply, Smtp
 
@@ -72,9 +73,9 @@ plugin = Plugin(name="pills", setup=setup)
 OTHER_CHECKS = frozenset(BUILT_IN) - {"accounts", "aliases", "history", "junk"}
 
 
-def judging(make_daemon: DaemonMaker, name: str, source: str, *checks: str) -> Daemon:
-    """A server that judges what comes from this machine, by this plugin and these built-in checks."""
-    off = {f"plugins.{other}": "enabled = false" for other in OTHER_CHECKS - set(checks)}
+def judging(make_daemon: DaemonMaker, name: str, source: str) -> Daemon:
+    """A server that judges what comes from this machine, by this plugin and no other check."""
+    off = {f"plugins.{other}": "enabled = false" for other in OTHER_CHECKS}
     daemon = make_daemon(settings={"limits": "trusted = []", f"plugins.{name}": f'file = "{name}.py"'} | off)
     (daemon.root / f"{name}.py").write_text(source)
     (daemon.root / f"{name}.py").chmod(0o600)
@@ -200,30 +201,59 @@ def test_points_decide_and_the_account_has_the_last_word(make_daemon: DaemonMake
         assert send(daemon, "1", BEN).code == 250
 
 
+#: What a stranger may well write, and nobody should: five signs, and no proof is needed for any of them.
+SUSPICIOUS = """From: "security@bank.test" <news@far.test>
+Reply-To: bank.security@gmail.com
+Subject: =?utf-8?q?Your_acc=E2=80=8Bount?=
+Message-ID: <m{number}@far.test>
+Content-Type: text/html; charset=utf-8
+
+<p>Please <a href="https://evil.test/login">https://bank.test/login</a> now,
+or <a href="https://bank.test@evil.test/">here</a>.</p>
+"""
+
+
 def test_who_was_taken_out_of_junk_gets_through(make_daemon: DaemonMaker) -> None:
-    with judging(make_daemon, "pills", POINTS, "reputation") as daemon:
-        assert send(daemon, "6 proved", ANNA).code == 250
-        assert mailboxes(daemon, "anna", "INBOX", "Junk") == [0, 1]
-        told = run(daemon, "why", "6.proved@far.test")
-        assert "+1.0  Nobody here has ever had mail from far.test [reputation]" in told
-        assert "To have mail of bob@far.test delivered always: mailserver sender allow" in told
-        with Imap(daemon.ports["imap"]) as imap:
-            assert imap.command(f"LOGIN {ANNA} {PASSWORD}").status == "OK"
-            assert imap.command("SELECT Junk").status == "OK"
-            assert imap.command("MOVE 1 INBOX").status == "OK"
-        numbers = iter(range(1, 1000))
-        sent = 0
+    """With all checks as they are by default, and a DNS of their own."""
+    with DnsServer() as dns:
+        dns.add("far.test", "TXT", '"v=spf1 ip4:127.0.0.1 -all"')
+        dns.add("1.0.0.127.in-addr.arpa", "PTR", "mx.far.test.")
+        dns.add("mx.far.test", "A", "127.0.0.1")
+        settings = {"limits": "trusted = []", "dns": f'servers = ["{dns.endpoint}"]'}
+        with make_daemon(settings=settings) as daemon:
+            out_of_junk(daemon)
 
-        def arrives() -> bool:
-            nonlocal sent
-            sent = next(numbers)
-            assert send(daemon, f"6.{sent} proved", ANNA).code == 250
-            return mailboxes(daemon, "anna", "INBOX") == [2]
 
-        # It is learned within a second or two.
-        until(arrives)
-        told = run(daemon, "why", f"6.{sent}.proved@far.test")
-        assert "-3.0  You answered or kept mail from bob@far.test before [reputation]" in told
-        # Without the proof it is another matter.
-        assert send(daemon, "6.99", ANNA).code == 250
-        assert mailboxes(daemon, "anna", "INBOX") == [2]
+def out_of_junk(daemon: Daemon) -> None:
+    numbers = iter(range(1, 1000))
+
+    def sent() -> str:
+        number = next(numbers)
+        with Smtp(daemon.ports["smtp"]) as smtp:
+            smtp.ehlo("mx.far.test")
+            message = SUSPICIOUS.format(number=number).replace("\n", "\r\n").encode()
+            assert smtp.message("news@far.test", [ANNA], message).code == 250
+        return f"m{number}@far.test"
+
+    name = sent()
+    assert mailboxes(daemon, "anna", "INBOX", "Junk") == [0, 1]
+    told = run(daemon, "why", name)
+    for words in (
+        "The sender's name shows security@bank.test, but it is from news@far.test [phishing]",
+        "+1.0  Nobody here has ever had mail from far.test [reputation]",
+        "with 5 or more a message goes to Junk [junk]",
+        "To have mail of news@far.test delivered always: mailserver sender allow", "pass (smtp.mailfrom=news@far.test)",
+    ):  # fmt: skip
+        assert words in told, (words, told)
+    with Imap(daemon.ports["imap"]) as imap:
+        assert imap.command(f"LOGIN {ANNA} {PASSWORD}").status == "OK"
+        assert imap.command("SELECT Junk").status == "OK"
+        assert imap.command("MOVE 1 INBOX").status == "OK"
+
+    def arrived() -> str:
+        found = sent()
+        return found if mailboxes(daemon, "anna", "INBOX") == [2] else ""
+
+    # It is learned within a second or two.
+    told = run(daemon, "why", until(arrived))
+    assert "-3.0  You wanted mail from news@far.test before" in told

@@ -39,6 +39,14 @@ def test_all_that_was_found() -> None:
     ]
 
 
+def test_a_reason_without_points_is_a_remark_and_advice_is_given_once() -> None:
+    reasons = [
+        {"check": "junk", "points": points, "text": f"text {points}", "advice": "Be careful"} for points in (1.0, 0.0)
+    ]
+    lines = judgements([row(reasons=reasons, results=[])])
+    assert lines[2:5] == ["     +1.0  text 1.0 [junk]", "           Be careful", "           text 0.0 [junk]"]
+
+
 def test_accounts_for_which_it_is_the_same_are_told_once() -> None:
     many = [row(account=f"u{number}@example.test") for number in range(60)]
     lines = judgements([*many, row(account="ben@example.test", mailbox="INBOX")])

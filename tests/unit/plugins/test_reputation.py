@@ -58,12 +58,12 @@ GOOD, BAD, VERY_BAD = known(good=1.0), known(bad=1.0), known(bad=3.0, seen=3)
         (who(), {("address", BOB): BAD, ("domain", "far.test"): GOOD}, True, 3.0, "into Junk"),
         (who(), {("address", BOB): VERY_BAD}, True, 5.0, "into Junk"),
         (who(), {("address", BOB): known(good=1.0, bad=1.0), ("domain", "far.test"): known()}, True, None, ""),
-        (who(), {("address", BOB): GOOD, ("domain", "far.test"): VERY_BAD}, True, -3.0, "You answered or kept"),
+        (who(), {("address", BOB): GOOD, ("domain", "far.test"): VERY_BAD}, True, -3.0, "You wanted mail from bob@"),
         (who(), {("address", BOB): known(seen=3, days=8)}, True, -1.0, "has come to you since 2027-01-07"),
         (who(), {("address", BOB): known(seen=3, days=3), ("domain", "far.test"): known()}, True, None, ""),
         # Then its domain.
         (who(), {("to-domain", "far.test"): known()}, True, -1.5, "You have written to others at far.test"),
-        (who(), {("domain", "far.test"): known(good=2.0)}, True, -1.5, "kept mail from others at far.test"),
+        (who(), {("domain", "far.test"): known(good=2.0)}, True, -1.5, "You wanted mail from others at far.test"),
         (who(), {("domain", "far.test"): BAD}, True, 1.0, "You put mail from others at far.test into Junk"),
         (who(), {("domain", "far.test"): VERY_BAD}, True, 2.5, "into Junk"),
         (who(), {("domain", "far.test"): known(good=1.0, bad=3.0)}, True, None, ""),
@@ -75,7 +75,7 @@ GOOD, BAD, VERY_BAD = known(good=1.0), known(bad=1.0), known(bad=3.0, seen=3)
         (who("x@gmail.com"), {("address", "x@gmail.com"): known()}, True, None, ""),
         # Then whose servers it came by.
         (who(), {("network", "c0/26"): VERY_BAD, ("domain", "far.test"): known()}, True, 1.5, "from the same network"),
-        (who(), {("network", "c0/26"): known(good=3.0), ("domain", "far.test"): known()}, True, -0.5, "or kept"),
+        (who(), {("network", "c0/26"): known(good=3.0), ("domain", "far.test"): known()}, True, -0.5, "You wanted"),
         (who(), {("network", "c0/26"): known(good=1.0, bad=3.0), ("domain", "far.test"): known()}, True, None, ""),
         (who(signers=("esp.test",)), {("signer", "esp.test"): VERY_BAD, ("domain", "far.test"): known()}, True, 1.5,
          "mail that esp.test signed"),
