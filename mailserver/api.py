@@ -135,10 +135,11 @@ from mailserver.model.mailbox import QuotaUsage, SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
-from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderField, Quarantine, Reject, Verdict
+from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderChange, HeaderField, Quarantine, Reject, Verdict
 from mailserver.net.batches import Batches
 from mailserver.net.database_thread import DatabaseThread, database_thread
 from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
+from mailserver.net.endpoint import Endpoint
 from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.mirrored_database import MirroredDatabase
 from mailserver.net.networks import NetworkSet, parse_ip, public_domain
@@ -153,9 +154,18 @@ from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
 from mailserver.ports.web import WebAnswer, WebClient, WebFailed
+from mailserver.wire import milter
 from mailserver.wire.dmarc import DmarcRecord, organizational_domain, walk_targets
 from mailserver.wire.dmarc import Request as DmarcRequest
 from mailserver.wire.dmarc import find_record as find_dmarc
+from mailserver.wire.milter import Action as MilterAction
+from mailserver.wire.milter import Answer as MilterAnswer
+from mailserver.wire.milter import Decoder as MilterDecoder
+from mailserver.wire.milter import Edit as MilterEdit
+from mailserver.wire.milter import Malformed as MilterMalformed
+from mailserver.wire.milter import Negotiated
+from mailserver.wire.milter import Packet as MilterPacket
+from mailserver.wire.milter import Step as MilterStep
 from mailserver.wire.refusal import Cause, cause_of
 from mailserver.wire.spf import BadSpf, SpfRecord, is_spf, parse_spf
 from mailserver.wire.spf import Directive as SpfDirective
@@ -219,6 +229,7 @@ __all__ = [
     "DsnReturn",
     "Duration",
     "EmailAddress",
+    "Endpoint",
     "Envelope",
     "Event",
     "FailedLogins",
@@ -228,6 +239,7 @@ __all__ = [
     "FlagsChanged",
     "ForwardContext",
     "Handled",
+    "HeaderChange",
     "HeaderField",
     "HeloContext",
     "Host",
@@ -257,9 +269,17 @@ __all__ = [
     "MessageContext",
     "MessagesChanged",
     "MetadataChanged",
+    "MilterAction",
+    "MilterAnswer",
+    "MilterDecoder",
+    "MilterEdit",
+    "MilterMalformed",
+    "MilterPacket",
+    "MilterStep",
     "MirroredDatabase",
     "Misbehaved",
     "Moved",
+    "Negotiated",
     "NetworkSet",
     "NotFound",
     "NotPermitted",
@@ -361,6 +381,7 @@ __all__ = [
     "mail_features",
     "make_attachment",
     "make_part",
+    "milter",
     "mixes_alphabets",
     "named_in",
     "network_keys",

@@ -10,11 +10,12 @@ Without hooks at a point its method answers at once: this is the hot path of eve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import CoroutineType
 from typing import Any
 
+from mailserver.hooks import subjects
 from mailserver.hooks.calling import HookCall, HookFailed, log_failure, place_of_error
 from mailserver.hooks.contexts import (
     AuthenticateContext,
@@ -38,7 +39,6 @@ from mailserver.hooks.contexts import (
     SearchAnswer,
     SearchContext,
     SenderContext,
-    Session,
     TlsPolicy,
     TlsPolicyContext,
     Unresolvable,
@@ -47,16 +47,17 @@ from mailserver.hooks.observing import Observer
 from mailserver.hooks.points import POINTS, Kind
 from mailserver.hooks.registry import Contribution, OnError, Registry
 from mailserver.model.address import EmailAddress
-from mailserver.model.errors import InvalidInput
 from mailserver.model.events import Event
 from mailserver.model.findings import NOTHING
 from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
-from mailserver.model.verdict import ACCEPT, Defer, Reject, Verdict, combine
+from mailserver.model.verdict import ACCEPT, Accept, Defer, Quarantine, Reject, Verdict, combine
 from mailserver.ports.directory import ScramVerifier
+from mailserver.ports.store import Content
 
-__all__ = ["HookFailed", "Hooks", "PluginCounters"]
+__all__ = ["Edit", "HookFailed", "Hooks", "PluginCounters"]
 
+Edit = Callable[[Accept | Quarantine], Awaitable[Content]]
 _LATER = Reply(451, "4.3.0", "A check could not be made, try again later")
 _LATER_AT_CONNECT = Reply(421, "4.3.0", "A check could not be made, try again later")
 
@@ -130,42 +131,45 @@ class Hooks:
         """At most a Defer or Reject matters here: say its reply and close."""
         if not self._on_connect:
             return ACCEPT
-        return await _decide(self._on_connect, ctx, _nobody, _LATER_AT_CONNECT)
+        return await _decide(self._on_connect, ctx, subjects.nobody, _LATER_AT_CONNECT)
 
     async def helo(self, ctx: HeloContext) -> Verdict:
         """After EHLO or HELO."""
         if not self._on_helo:
             return ACCEPT
-        return await _decide(self._on_helo, ctx, _session_account)
+        return await _decide(self._on_helo, ctx, subjects.session_account)
 
     async def mail(self, ctx: MailContext) -> Verdict:
         """At MAIL FROM."""
         if not self._on_mail:
             return ACCEPT
-        return await _decide(self._on_mail, ctx, _session_account)
+        return await _decide(self._on_mail, ctx, subjects.session_account)
 
     async def rcpt(self, ctx: RcptContext) -> Verdict:
         """At RCPT TO, for this recipient."""
         if not self._on_rcpt:
             return ACCEPT
-        return await _decide(self._on_rcpt, ctx, _of_rcpt)
+        return await _decide(self._on_rcpt, ctx, subjects.of_rcpt)
 
-    async def message(self, ctx: MessageContext) -> Verdict:
-        """For the whole transaction, before 250."""
+    async def message(self, ctx: MessageContext, edit: Edit | None = None) -> Verdict:
+        """For the whole transaction, before 250. `edit` makes what a verdict changes; the next hook sees its content.
+
+        Raises MailError: when that cannot be made.
+        """
         if not self._on_message:
             return ACCEPT
-        return await _decide(self._on_message, ctx, _of_message)
+        return await _decide(self._on_message, ctx, subjects.of_message, edit=edit)
 
     async def delivery(self, ctx: DeliveryContext) -> Verdict:
         """For one account."""
         if not self._on_delivery:
             return ACCEPT
-        return await _decide(self._on_delivery, ctx, _account)
+        return await _decide(self._on_delivery, ctx, subjects.account)
 
     async def before_send(self, ctx: BeforeSendContext) -> Verdict:
         """Before the first attempt to send."""
         calls = self._calls["before_send"]
-        return await _decide(calls, ctx, _of_sending) if calls else ACCEPT
+        return await _decide(calls, ctx, subjects.of_sending) if calls else ACCEPT
 
     # provide
 
@@ -179,7 +183,7 @@ class Hooks:
         if ctx.mechanism in TOKEN_MECHANISMS:
             calls = self._tokens.get(ctx.mechanism, ())
         try:
-            answer: Authenticated | Denied | None = await _provide(calls, ctx, _user)
+            answer: Authenticated | Denied | None = await _provide(calls, ctx, subjects.user)
         except HookFailed as error:
             return Denied(reason=error.detail, temporary=True)
         return answer
@@ -191,30 +195,31 @@ class Hooks:
 
     async def scram_verifier(self, ctx: ScramContext) -> tuple[AccountId, ScramVerifier] | None:
         """None: no such user, or one without a verifier."""
-        answer: tuple[AccountId, ScramVerifier] | None = await _provide(self._calls["scram_verifier"], ctx, _user)
+        calls = self._calls["scram_verifier"]
+        answer: tuple[AccountId, ScramVerifier] | None = await _provide(calls, ctx, subjects.user)
         return answer
 
     async def resolve(self, ctx: ResolveContext) -> Resolution | Unresolvable | None:
         """None: unknown address. A plugin that fails is an Unresolvable with 451."""
         try:
-            answer: Resolution | Unresolvable | None = await _provide(self._calls["resolve"], ctx, _address)
+            answer: Resolution | Unresolvable | None = await _provide(self._calls["resolve"], ctx, subjects.address)
         except HookFailed:
             return Unresolvable(reply=_LATER)
         return answer
 
     async def sender_allowed(self, ctx: SenderContext) -> bool:
         """False unless a plugin says True before another says False."""
-        return await _provide(self._calls["sender_allowed"], ctx, _account) is True
+        return await _provide(self._calls["sender_allowed"], ctx, subjects.account) is True
 
     async def forward_sender(self, ctx: ForwardContext) -> EmailAddress | None:
         """None: the sender stays. A plugin that is limited to domains is asked about the address that forwards."""
         calls = self._calls["forward_sender"]
-        answer: EmailAddress | None = await _provide(calls, ctx, _forwarder) if calls else None
+        answer: EmailAddress | None = await _provide(calls, ctx, subjects.forwarder) if calls else None
         return answer
 
     async def route(self, ctx: RouteContext) -> Route | None:
         """None: by MX."""
-        answer: Route | None = await _provide(self._calls["route"], ctx, _nobody)
+        answer: Route | None = await _provide(self._calls["route"], ctx, subjects.nobody)
         return answer
 
     async def tls_policy(self, ctx: TlsPolicyContext) -> TlsPolicy | None:
@@ -222,7 +227,7 @@ class Hooks:
         best: TlsPolicy | None = None
         calls = self._calls["tls_policy"]
         while calls:
-            calls, answer = await _next(calls, ctx, _nobody)
+            calls, answer = await _next(calls, ctx, subjects.nobody)
             if answer is not None and (best is None or answer.demand > best.demand):
                 best = answer
             if answer is not None and not answer.minimum:
@@ -232,12 +237,12 @@ class Hooks:
     async def place(self, ctx: PlaceContext) -> Placement | None:
         """None: INBOX, or Junk when quarantined."""
         calls = self._calls["place"]
-        answer: Placement | None = await _provide(calls, ctx, _account) if calls else None
+        answer: Placement | None = await _provide(calls, ctx, subjects.account) if calls else None
         return answer
 
     async def search(self, ctx: SearchContext) -> SearchAnswer | None:
         """None: no index of this text."""
-        answer: SearchAnswer | None = await _provide(self._calls["search"], ctx, _account)
+        answer: SearchAnswer | None = await _provide(self._calls["search"], ctx, subjects.account)
         return answer
 
     def searches_for(self, account: AccountId) -> bool:
@@ -254,7 +259,7 @@ class Hooks:
             except Exception as error:
                 log_failure(plugin, "event_sink", place_of_error(error))
         for observer in self._observers.get(type(event), ()):
-            if observer.call.options.covers(_of_event(event, observer)):
+            if observer.call.options.covers(subjects.of_event(event, observer)):
                 observer.put(event)
 
     def contributions(self, point: str) -> list[Contribution]:
@@ -292,11 +297,12 @@ async def _close(observers: Iterable[Observer]) -> None:
 
 
 async def _decide(
-    calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]], later: Reply = _LATER
-) -> Verdict:
+    calls: tuple[HookCall, ...], ctx: Any, whose: Callable[[Any], tuple[str, ...]], later: Reply = _LATER,
+    *, edit: Edit | None = None,
+) -> Verdict:  # fmt: skip
     verdicts: list[Verdict] = []
     for call in calls:
-        if call.options.domains is not None and not call.options.covers(subjects(ctx)):
+        if call.options.domains is not None and not call.options.covers(whose(ctx)):
             continue
         try:
             verdict: Any = call.begin(ctx)
@@ -313,19 +319,21 @@ async def _decide(
             break
         if verdict.findings is not NOTHING and hasattr(ctx, "findings"):
             ctx = replace(ctx, findings=ctx.findings + verdict.findings)
+        if edit is not None and (verdict.changes or verdict.body is not None):
+            ctx = replace(ctx, content=await edit(verdict))
     return combine(verdicts) if verdicts else ACCEPT
 
 
-async def _provide(calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]]) -> Any:
-    return (await _next(calls, ctx, subjects))[1]
+async def _provide(calls: tuple[HookCall, ...], ctx: Any, whose: Callable[[Any], tuple[str, ...]]) -> Any:
+    return (await _next(calls, ctx, whose))[1]
 
 
 async def _next(
-    calls: tuple[HookCall, ...], ctx: Any, subjects: Callable[[Any], tuple[str, ...]]
+    calls: tuple[HookCall, ...], ctx: Any, whose: Callable[[Any], tuple[str, ...]]
 ) -> tuple[tuple[HookCall, ...], Any]:
     """The first answer, and who was not asked for one yet."""
     for number, call in enumerate(calls):
-        if call.options.domains is not None and not call.options.covers(subjects(ctx)):
+        if call.options.domains is not None and not call.options.covers(whose(ctx)):
             continue
         try:
             answer = call.begin(ctx)
@@ -338,62 +346,3 @@ async def _next(
         if answer is not None:
             return calls[number + 1 :], answer
     return (), None
-
-
-# Whose business a context is: the keys that `HookOptions.covers` compares.
-
-
-def _nobody(ctx: object) -> tuple[str, ...]:
-    return ()
-
-
-def _key(address: EmailAddress | None) -> tuple[str, ...]:
-    return () if address is None else (address.key,)
-
-
-def _of_session(session: Session) -> tuple[str, ...]:
-    return () if session.account is None else (session.account,)
-
-
-def _session_account(ctx: HeloContext | MailContext) -> tuple[str, ...]:
-    return _of_session(ctx.session)
-
-
-def _of_rcpt(ctx: RcptContext) -> tuple[str, ...]:
-    return (ctx.recipient.address.key, *_of_session(ctx.session))
-
-
-def _of_message(ctx: MessageContext) -> tuple[str, ...]:
-    return (*(r.address.key for r in ctx.envelope.recipients), *_of_session(ctx.session))
-
-
-def _of_sending(ctx: BeforeSendContext) -> tuple[str, ...]:
-    return _key(ctx.envelope.sender)
-
-
-def _forwarder(ctx: ForwardContext) -> tuple[str, ...]:
-    return (ctx.forwarder.key,)
-
-
-def _address(ctx: ResolveContext) -> tuple[str, ...]:
-    return (ctx.address.key,)
-
-
-def _account(ctx: SenderContext | PlaceContext | SearchContext | DeliveryContext) -> tuple[str, ...]:
-    return (ctx.account,)
-
-
-def _user(ctx: AuthenticateContext | ScramContext) -> tuple[str, ...]:
-    """The claimed name as a key, if it can be one."""
-    try:
-        return (EmailAddress.parse(ctx.user).key,)
-    except InvalidInput:
-        return ()
-
-
-def _of_event(event: Event, observer: Observer) -> tuple[str, ...]:
-    """Events that belong to no account are everybody's business."""
-    if observer.call.options.domains is None:
-        return ()
-    account = getattr(event, "account", None)
-    return (account,) if isinstance(account, str) else tuple(observer.call.options.domains)

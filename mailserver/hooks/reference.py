@@ -21,7 +21,7 @@ gets one frozen value, the context. It is a coroutine function, or a plain funct
 
 _KINDS = {
     Kind.DECIDE: "All hooks are asked, in the order of `plugin_order`. None is no opinion. Reject and Defer end\n"
-    "the chain; a Quarantine sticks; header fields and findings add up.",
+    "the chain; a Quarantine sticks; header fields, changes and findings add up.",
     Kind.PROVIDE: "Hooks are asked in the order of `plugin_order`; the first answer that is not None counts.",
     Kind.OBSERVE: "After the fact. Nothing waits for an observer, and an observer changes nothing.",
     Kind.CONTRIBUTE: "Once, while the plugin is set up: the plugin adds a part to the server.",

@@ -149,6 +149,11 @@ class Registry:
         Defer end the chain. What earlier hooks found, at MAIL too, is in `findings`; its `results` become one
         Authentication-Results field. A plugin that is limited to domains is asked when one of the recipients, or the
         authenticated sender, belongs to it. Read the message through `content`, which may be a file.
+
+        `headers` of a verdict go on top. `changes` (HeaderChange: give a field of the message itself a new value, take
+        it away, or add one at a place below what the server puts on top) and `body` (octets instead of the body) change
+        the message: hooks behind this one see it so, and so do `on_delivery`, `place`, and whoever gets it. A change
+        breaks the signatures that cover what it changes. Nowhere else do `changes` and `body` mean anything.
         """
         self.hooks["on_message"].append(fn)
         return fn

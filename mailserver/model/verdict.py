@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.reply import Reply
 
-__all__ = ["ACCEPT", "Accept", "Defer", "HeaderField", "Quarantine", "Reject", "Verdict", "combine"]
+__all__ = ["ACCEPT", "Accept", "Defer", "HeaderChange", "HeaderField", "Quarantine", "Reject", "Verdict", "combine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +23,69 @@ class HeaderField:
     value: str
 
     def __post_init__(self) -> None:
-        if not self.name or not all(33 <= ord(c) <= 126 and c != ":" for c in self.name):
-            raise ValueError(f"not a header field name: {self.name!r}")
+        _check_name(self.name)
         if any(c in self.value for c in "\r\n\0"):
             raise ValueError(f"a header field value is one line: {self.name}")
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """Something to change in the header of the message itself, below the fields that this server puts on top.
+
+    Attributes:
+        name: of the field.
+        value: the new one, as UTF-8 (other octets as lone surrogates, as `surrogateescape` makes them). Signatures may
+            cover how it is folded, so it may be: CRLF, each time with white space and more behind it. None: the field
+            goes.
+        occurrence: which of the fields of this name, from 1 at the top, as the message stands by then. When there are
+            fewer, a value becomes a new field at the end, as for 0.
+        position: of a new field: how many fields stay above it. None: all.
+    """
+
+    name: str
+    value: str | None
+    occurrence: int = 0
+    position: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        lines = (self.value or "").split("\r\n")
+        if any(c in line for line in lines for c in "\r\n\0"):
+            raise ValueError(f"CR, LF or NUL in a header field value: {self.name}")
+        if any(line[:1] not in (" ", "\t") or not line.strip(" \t") for line in lines[1:]):
+            raise ValueError(f"a header field value that is not folded as it must be: {self.name}")
+        if self.occurrence < 0 or (self.position or 0) < 0:
+            raise ValueError(f"no such place in a header: {self.name}")
+
+
+def _check_name(name: str) -> None:
+    if not name or not all(33 <= ord(c) <= 126 and c != ":" for c in name):
+        raise ValueError(f"not a header field name: {name!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Accept:
-    """No objection; may add header fields, and what was found for and against the message."""
+    """No objection; may add header fields on top, and what was found for and against the message.
+
+    `changes` (in order) and `body`, the octets to put in place of the body, are for `on_message`: later hooks see the
+    message as it is then, and so do its recipients.
+    """
 
     headers: tuple[HeaderField, ...] = ()
     findings: Findings = NOTHING
+    changes: tuple[HeaderChange, ...] = ()
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Keep it, but out of the inbox. Sticks: a later Accept does not lift it."""
+    """Keep it, but out of the inbox. Sticks: a later Accept does not lift it. `changes` and `body`: see Accept."""
 
     reason: str
     headers: tuple[HeaderField, ...] = ()
     findings: Findings = NOTHING
+    changes: tuple[HeaderChange, ...] = ()
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +132,8 @@ ACCEPT = Accept()
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """One verdict from those of a chain, in its order.
 
-    The first Reject or Defer is the answer. Otherwise headers add up, and one Quarantine makes the whole a Quarantine
-    (with the first one's reason). What was found adds up in any case.
+    The first Reject or Defer is the answer. Otherwise headers and changes add up, the last body counts, and one
+    Quarantine makes the whole a Quarantine (with the first one's reason). What was found adds up in any case.
     """
     verdicts = tuple(verdicts)
     if len(verdicts) == 1:
@@ -101,9 +143,9 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
         findings = total.findings + verdict.findings
         if isinstance(verdict, Reject | Defer):
             return replace(verdict, findings=findings)
-        headers = total.headers + verdict.headers
-        if isinstance(total, Accept) and isinstance(verdict, Quarantine):
-            total = replace(verdict, headers=headers, findings=findings)
-        else:
-            total = replace(total, headers=headers, findings=findings)
+        base = total if isinstance(total, Quarantine) or isinstance(verdict, Accept) else verdict
+        total = replace(
+            base, headers=total.headers + verdict.headers, findings=findings,
+            changes=total.changes + verdict.changes, body=total.body if verdict.body is None else verdict.body,
+        )  # fmt: skip
     return total

@@ -17,9 +17,11 @@ from mailserver.model.errors import MailError
 from mailserver.model.events import Judged, Refused
 from mailserver.model.findings import Findings
 from mailserver.model.reply import Reply
-from mailserver.model.verdict import Defer, Reject
+from mailserver.model.verdict import Defer, Reject, Verdict
 from mailserver.ports.clock import Clock
+from mailserver.ports.store import MailStore
 from mailserver.smtp.copies import Copy
+from mailserver.smtp.editing import Editing
 from mailserver.smtp.forwarding import forwarded_before
 from mailserver.smtp.judging import judge, refusal_of
 from mailserver.smtp.keeping import ClientGone, Keeper, Message, NotKept
@@ -35,8 +37,11 @@ _LOOP = Reply(554, "5.4.6", "This message was forwarded from here before")
 class Pipeline:
     """One for all SMTP services. `hide_users`: see `make_fields`."""
 
-    def __init__(self, hooks: Hooks, keeper: Keeper, hostname: str, clock: Clock, *, hide_users: bool) -> None:
+    def __init__(
+        self, hooks: Hooks, store: MailStore, keeper: Keeper, hostname: str, clock: Clock, *, hide_users: bool
+    ) -> None:
         self._hooks = hooks
+        self._store = store
         self._keeper = keeper
         self._clock = clock
         self._hostname = hostname
@@ -48,13 +53,22 @@ class Pipeline:
         Raises:
             ClientGone: before anything was kept.
         """
-        verdict = await self._hooks.message(
-            MessageContext(
-                session=message.session, queue_id=message.queue_id, envelope=message.envelope,
-                content=message.content, findings=message.findings,
-                forwarded=any(destination.forwarded for destination in message.destinations),
-            )
-        )  # fmt: skip
+        async with Editing(self._store, message.content) as editing:
+            try:
+                verdict = await self._hooks.message(
+                    MessageContext(
+                        session=message.session, queue_id=message.queue_id, envelope=message.envelope,
+                        content=message.content, findings=message.findings,
+                        forwarded=any(destination.forwarded for destination in message.destinations),
+                    ),
+                    editing.apply,
+                )  # fmt: skip
+            except MailError as error:
+                return self._refused(message, reply_to(error), error.detail or error.text)
+            return await self._judged(replace(message, content=editing.content), verdict)
+
+    async def _judged(self, message: Message, verdict: Verdict) -> Reply:
+        """What becomes of it after the `message` hooks. Raises ClientGone."""
         findings = message.findings + verdict.findings
         if isinstance(verdict, Reject | Defer):
             self._tell_refusal(message, verdict, findings)

@@ -72,7 +72,7 @@ class SmtpService:
             hostname=hostname, limits=limits, hooks=hooks, store=store, login=login, max_size=settings.max_size,
             resolver=Resolver(hooks, directory, store, hostname),
             pipeline=Pipeline(
-                hooks, Keeper(hooks, store, queue, directory), hostname, clock,
+                hooks, store, Keeper(hooks, store, queue, directory), hostname, clock,
                 hide_users=submission_settings.hide_client_address,
             ),
             space=space,
