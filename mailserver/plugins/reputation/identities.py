@@ -24,13 +24,15 @@ _TOLD = frozenset((b"from", b"to", b"subject", b"date", b"message-id"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identities:
     """`author` is the key of the only address in From, and `domain` its domain; "" when there is no such one. `proof`
-    is the method that proves the domain, "" when none does."""
+    is the method that proves the domain, "" when none does; `listed`: it calls itself mail of a list, and lists break
+    proofs."""
 
     author: str
     domain: str
     proof: str
     signers: tuple[str, ...]
     network: str
+    listed: bool = False
 
     @property
     def keys(self) -> list[Key]:
@@ -59,6 +61,7 @@ def of(ctx: api.DeliveryContext) -> Identities:
     return Identities(
         author=author.key if author is not None else "", domain=domain, proof=proof,
         signers=tuple(signers[:_MOST_SIGNERS]), network=networks[1] if len(networks) > 1 else "",
+        listed=not proof and api.header_value(ctx.content.head(), b"list-id") is not None,
     )  # fmt: skip
 
 

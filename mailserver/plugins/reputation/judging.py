@@ -107,7 +107,8 @@ def _claimed_author(who: Identities, history: History) -> tuple[list[api.Reason]
     proved, written = history.get(ADDRESS, author), history.get(TO, author)
     if proved is not None and proved.seen >= 2:
         text = f"Mail from {author} was proved to be so until now, and this message is not"
-        return [_reason(1.5, text, "Ask the sender by another way before you trust what it says")], False
+        points = 0.5 if who.listed else 1.5
+        return [_reason(points, text, "Ask the sender by another way before you trust what it says")], False
     if claimed is not None and claimed.bad >= _ONCE and claimed.bad > claimed.good:
         points = 2.5 if claimed.bad >= 3 * _ONCE else 1.5
         return [_reason(points, f"You put mail that claims to be from {author} into Junk before")], False

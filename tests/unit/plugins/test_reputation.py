@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ GOOD, BAD, VERY_BAD = known(good=1.0), known(bad=1.0), known(bad=3.0, seen=3)
         (who(proof=""), WROTE, True, 0.0, "nothing proves that this is the answer"),
         (who(proof=""), {("domain", "far.test"): known(good=9.0), ("claim", BOB): known()}, True, None, ""),
         (who(proof=""), {("address", BOB): known(good=9.0, seen=2)}, True, 1.5, "was proved to be so until now"),
+        (replace(who(proof=""), listed=True), {("address", BOB): known(seen=2)}, True, 0.5, "proved to be so"),
         (who(proof=""), {}, True, 0.5, "nothing proves that this is"),
         (who(proof=""), {("claim", BOB): BAD}, True, 1.5, "claims to be from bob@far.test"),
         (who(proof=""), {("claim", BOB): VERY_BAD}, True, 2.5, "claims to be from bob@far.test"),
@@ -297,6 +299,8 @@ async def test_who_only_claims_to_be_somebody(tmp_path: Path, monkeypatch: pytes
         for _ in range(3):
             await it.get("eve@far.test", dmarc("far.test"))
         assert await it.score("eve@far.test") == 1.5
+        # Mailing lists break proofs.
+        assert await it.score("eve@far.test\r\nList-Id: <friends.test>") == 0.5
 
 
 async def test_networks_and_signers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
