@@ -23,7 +23,7 @@ _KNOWN = 0.25
 #: Tokens nearer to one half say nothing.
 _LEAST = 0.1
 #: The strongest ones count, so that a long message does not decide by its length.
-_MOST = 150
+_MOST = 300
 _MOST_CLUES = 40
 #: Own training counts half as soon as it has so many messages of a class.
 _OWN = 50
@@ -145,7 +145,7 @@ def _combine(probabilities: Iterable[float], part: float) -> float:
 
 def _chance(half: float, count: int) -> float:
     """The probability that chi-square with 2·`count` degrees of freedom is 2·`half` or more."""
-    # With at most 150 terms, what cannot be represented is nothing.
+    # With at most 300 terms, what cannot be represented is nothing.
     term = total = math.exp(-half) if half < 700 else 0.0
     for i in range(1, count):
         term *= half / i

@@ -95,12 +95,12 @@ def test_a_pair_counts_instead_of_its_words_and_not_beside_them() -> None:
 def test_only_the_strongest_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_MOST_CLUES", 1000)
     learned = Learned()
-    learned.learn(" ".join(f"a{i}" for i in range(400)), junk=True, times=5)
+    learned.learn(" ".join(f"a{i}" for i in range(800)), junk=True, times=5)
     learned.learn(" ".join(f"b{i}" for i in range(50)), junk=False, times=5)
     _, clues = judged(" ".join(f"a{i} b{i}" for i in range(50)), learned)
     assert len(clues) == 100
-    long, clues = judged(" ".join(f"a{i}" for i in range(0, 400, 2)), learned)
-    assert len(clues) == 150
+    long, clues = judged(" ".join(f"a{i}" for i in range(0, 800, 2)), learned)
+    assert len(clues) == 300
     assert long > 0.999
 
 
