@@ -36,6 +36,7 @@ def daemon(make_daemon: DaemonMaker, names: DnsServer) -> Iterator[Daemon]:
     settings = {
         "smtp": PROXY, "dns": f'servers = ["{names.endpoint}"]',
         'domains."example.test".aliases': 'team = ["far@elsewhere.test", "anna@example.test"]',
+        "plugins.greylist": "enabled = false",
     }  # fmt: skip
     with make_daemon(settings=settings) as running:
         yield running
