@@ -9,6 +9,7 @@ from mailserver import api
 __all__ = ["link_signs"]
 
 CHECK = "phishing"
+_BRAND = 0.5
 _BE_SURE = "Do not follow links in this message; type the address yourself"
 #: Services that put their own address around those in mail that passed through them.
 _WRAPPERS = ("safelinks.protection.outlook.com", "urldefense.com", "urldefense.proofpoint.com", "cudasvc.com",
@@ -35,8 +36,15 @@ def link_signs(links: Sequence[api.HtmlLink], author: str, proved: bool) -> list
         shown = api.shown_host(link.text)
         if shown and _misleads(shown, link.host) and not (proved and _same(shown, author)):
             text = f"A link that shows {shown} leads to {link.host}"
-            found.setdefault("shown", _reason(1.5 if not proved else 1.0, text))
+            points = (1.0 if proved else 1.5) if _is_address(link.text) else _BRAND
+            if "shown" not in found or found["shown"].points < points:
+                found["shown"] = _reason(points, text)
     return list(found.values())
+
+
+def _is_address(text: str) -> bool:
+    """Not only a name such as `example.org`, which newsletters show as they would show `Example`."""
+    return "/" in text or text.lower().startswith("www.")
 
 
 def _is_number(host: str) -> bool:

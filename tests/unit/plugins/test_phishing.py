@@ -62,7 +62,10 @@ def attached(name: str) -> bytes:
         (text("Boss <boss@mybank.test>", Reply_To="boss@rnybank.test"), (), 1.5, "which only looks like"),
         (attached("invoice\u202efdp.exe"), (), 1.5, "The name of an attached file"),
         (html('<a href="https://evil.test">https://bank.test/login</a>'), (), 1.5, "bank.test leads to evil.test"),
-        (html('<a href="https://evil.test">bank.test</a>'), (dmarc("far.test"),), 1.0, "shows bank.test leads to"),
+        (html('<a href="https://evil.test">www.bank.test</a>'), (dmarc("far.test"),), 1.0, "bank.test leads to"),
+        # A name alone may be a brand; the worst one of all links counts.
+        (html('<a href="https://evil.test">bank.test</a>'), (), 0.5, "shows bank.test leads to"),
+        (html('<a href="//e.test">bank.test</a><a href="//e.test">bank.test/x</a>'), (), 1.5, "shows bank.test leads"),
         (html('<a href="https://bank.test@evil.test/">x</a>'), (), 1.5, "begins with bank.test, and leads"),
         (html('<a href="http://192.0.2.1/x">x</a>' * 5), (), 1.0, "a bare number"),
         (html('<a href="http://3221225985/">x</a>'), (), 1.0, "a bare number in place of a name: 3221225985"),
@@ -117,5 +120,5 @@ async def test_much_of_everything_is_bounded(tmp_path: Path) -> None:
     message = text(Content_Type="multipart/mixed; boundary=b").removesuffix(b"text\r\n") + pages
     async with phishing(tmp_path) as server:
         found = (await server.hooks.message(arriving(message, to="anna@example.test"))).findings
-        assert len(found.reasons) == 2 and found.score == 3.0
+        assert len(found.reasons) == 2 and found.score == 2.0
         assert (await server.hooks.message(arriving(b"From: " + b"<" * 900_000))).findings == NOTHING
