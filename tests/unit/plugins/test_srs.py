@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,24 @@ async def test_keys_are_private_renewed_and_not_replaced_when_damaged(tmp_path: 
         with pytest.raises(StorageFailure, match=r"srs\.key"):
             async with running(tmp_path):
                 pass
+
+
+async def test_the_table_of_long_names_over_the_years(tmp_path: Path) -> None:
+    """One that says nothing of its version is taken over, and a damaged one stands in nobody's way."""
+    path = tmp_path / "srs.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE sender (name TEXT PRIMARY KEY, address TEXT NOT NULL, seen REAL NOT NULL)")
+        db.execute("INSERT INTO sender VALUES ('old', 'old@far.test', 1)")
+        db.commit()
+    async with LongNames(path, FakeClock()) as names:
+        assert await names.find("OLD") == "old@far.test"
+    async with LongNames(path, FakeClock()) as names:
+        name = await names.keep("new@far.test")
+    path.write_bytes(b"no database " * 1000)
+    async with LongNames(path, FakeClock()) as names:
+        assert await names.find(name) is None
+        assert await names.find(await names.keep("new@far.test")) == "new@far.test"
+    assert (tmp_path / "srs.db.damaged").exists()
 
 
 LOCALS = st.from_regex(r"[A-Za-z0-9=+._-]{1,64}", fullmatch=True).filter(
