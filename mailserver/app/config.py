@@ -22,8 +22,8 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = [
-    "bans", "rate_limit", "dnsbl", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify",
-    "arc", "dmarc", "dkim", "dane", "mta_sts", "tlsrpt", "phishing", "greylist", "reputation", "bayes", "junk",
+    "bans", "rate_limit", "dnsbl", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify", "arc",
+    "dmarc", "milter", "dkim", "dane", "mta_sts", "tlsrpt", "phishing", "greylist", "reputation", "bayes", "junk",
     "quota_warning", "history",
 ]  # fmt: skip
 
