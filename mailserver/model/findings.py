@@ -68,11 +68,13 @@ class Findings:
 
     def proves(self, domain: str) -> str:
         """The method that proves that an author of this domain (in A-labels) stands behind the message: `dmarc`,
-        `dkim`, `spf`; "" when none does.
+        `dkim`, `spf`; "" when none does, or there is no domain.
 
         A signature or an envelope of the domain itself counts, or of one above it, whose owner speaks for those below.
         One below may be a stranger's, as on hosts where everybody gets a name: for that it takes DMARC, which knows.
         """
+        if not domain:
+            return ""
         domain = domain.lower()
         for method, named, above in _PROOFS:
             for result in self.results:

@@ -35,9 +35,8 @@ class Decision:
         if entry is not None and entry.action == BLOCK:
             return self._blocked(entry)
         if entry is not None:
-            # Not of a message that two programs could read in two ways.
-            domain = api.sole_author(ctx.content.head()).domain
-            proof = ctx.findings.proves(domain) if domain == _authors(ctx)[0].domain else ""
+            # Nobody is the author of a message that two programs could read in two ways.
+            proof = ctx.findings.proves(api.sole_author(ctx.content.head()).domain)
             if proof and not ctx.quarantined:
                 return api.Accept(findings=_findings(f"You allow mail from {_shown(entry)} ({proof} proves it)"))
             # An address in From is what anybody can write there.
