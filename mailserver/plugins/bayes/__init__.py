@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from mailserver import api
-from mailserver.plugins.bayes.judging import reason_of
+from mailserver.plugins.bayes.judging import is_enough, reason_of
 from mailserver.plugins.bayes.learning import Learning
 from mailserver.plugins.bayes.ledger import Ledger, open_ledger
 from mailserver.plugins.bayes.model import MOST_OCTETS
@@ -35,7 +35,9 @@ class _Bayes:
 
     def delivery(self, ctx: api.DeliveryContext) -> Awaitable[api.Verdict | None] | None:
         """What its content says, to this account."""
-        return self._judge(ctx) if ctx.session.from_stranger else None
+        if not ctx.session.from_stranger or not is_enough(self._ledger.learned, self._settings):
+            return None
+        return self._judge(ctx)
 
     async def _judge(self, ctx: api.DeliveryContext) -> api.Verdict | None:
         known = self._directory.account(ctx.account)

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 
 from mailserver import api
 from mailserver.plugins.bayes.model import Opinion
+from mailserver.plugins.bayes.scoring import Clue
 from mailserver.plugins.bayes.settings import BayesSettings
 from mailserver.plugins.bayes.tokens import MARK
 
-__all__ = ["reason_of"]
+__all__ = ["is_enough", "reason_of"]
 
 _CHECK = "bayes"
 #: With less than this part of `enough` there is no opinion.
@@ -21,22 +22,28 @@ _LEAST_PART = 0.1
 #: Powers of ten of the odds: 0.95 is 9 to 1, below which it says nothing, 2 is 99 to 1.
 _SOME, _SURE, _MOST = 0.95, 2.0, 2.4
 _MOST_WORDS = 4
+_SENDER = "the sender "
 _ADVICE = "If it is wanted, move it out of Junk: the server learns from that"
+
+
+def is_enough(learned: int, settings: BayesSettings) -> bool:
+    """Whether there is an opinion with so many messages of the kind of which fewer are known."""
+    return learned >= _LEAST_PART * settings.enough
 
 
 def reason_of(opinion: Opinion, settings: BayesSettings) -> api.Reason | None:
     """None: nothing can be said."""
     weight = min(1.0, opinion.learned / settings.enough)
     odds = _odds(opinion.score)
-    if weight < _LEAST_PART or abs(odds) < _SOME:
+    if not is_enough(opinion.learned, settings) or abs(odds) < _SOME:
         return None
     if odds > 0:
         points = round(weight * settings.junk_points * min(odds, _MOST) / _SURE, 1)
-        said = _words(clue.words for clue in opinion.clues if clue.probability > 0.5)
+        said = _words(clue for clue in opinion.clues if clue.probability > 0.5)
         text = f"It reads like mail that was filed as junk{said}"
         return api.Reason(_CHECK, points, text, _ADVICE) if points else None
     points = round(weight * settings.good_points * max(odds, -_SURE) / _SURE, 1)
-    said = _words(clue.words for clue in opinion.clues if clue.probability < 0.5)
+    said = _words(clue for clue in opinion.clues if clue.probability < 0.5)
     return api.Reason(_CHECK, points, f"It reads like mail that was wanted{said}") if points else None
 
 
@@ -49,22 +56,23 @@ def _odds(score: float) -> float:
     return odds * _SURE / math.log10(99)
 
 
-def _words(clues: Iterable[tuple[str, ...]]) -> str:
+def _words(clues: Iterable[Clue]) -> str:
+    """The strongest clues; of equal ones those that say most to a person, which are the longest."""
+    shown = [(round(abs(clue.probability - 0.5), 2), len(words), words) for clue in clues if (words := _shown(clue))]
     said: list[str] = []
-    for clue in clues:
-        words = _shown(clue)
-        if words and words not in said:
+    for _, _, words in sorted(shown, reverse=True):
+        if words not in said and not (words.startswith(_SENDER) and any(one.startswith(_SENDER) for one in said)):
             said.append(words)
             if len(said) == _MOST_WORDS:
                 break
     return f", most of all by {', '.join(said)}" if said else ""
 
 
-def _shown(clue: tuple[str, ...]) -> str:
+def _shown(clue: Clue) -> str:
     """What a person can make something of; "" for the rest."""
-    if clue[0].startswith(MARK):
-        kind, _, name = clue[0][1:].partition(" ")
-        shown = {"link": f"a link to {name}", "from": f"the sender {name}"}.get(kind, "")
+    if clue.words[0].startswith(MARK):
+        kind, _, name = clue.words[0][1:].partition(" ")
+        shown = {"link": f"a link to {name}", "from": f"{_SENDER}{name}"}.get(kind, "")
         return "" if name.startswith(("word ", "to ")) or not name.isprintable() else shown
-    words = " ".join(word.removeprefix("subject:").removeprefix("from:") for word in clue)
+    words = " ".join(word.removeprefix("subject:").removeprefix("from:") for word in clue.words)
     return f"“{words}”" if words.isprintable() else ""

@@ -44,6 +44,11 @@ class Ledger:
         self._clock = clock
         self._settings = settings
 
+    @property
+    def learned(self) -> int:
+        """See `Model.learned`."""
+        return self._model.learned
+
     async def judge(self, name: str, octets: bytes, account: str, created: float) -> Opinion:
         """See `Model.judge`. Raises StorageFailure."""
         return await self._db.run(self._model.judge, name, octets, account, created)
@@ -73,7 +78,7 @@ class Ledger:
                 await asyncio.sleep(_STEP_PAUSE if after is not None else 0)
             if await self._db.run(database.used) <= _ENOUGH * self._settings.max_size:
                 break
-        await self._db.run(_changed, self._model)
+        await self._db.run(self._model.refresh)
         _log.info("bayes.forgot", size=await self._db.run(database.used))
 
     async def tidy_on(self) -> None:
@@ -88,10 +93,6 @@ class Ledger:
 
 def _owners(db: sqlite3.Connection) -> tuple[list[Owner], int]:
     return database.owners(db), database.used(db)
-
-
-def _changed(db: sqlite3.Connection, model: Model) -> None:
-    model.changed()
 
 
 @asynccontextmanager

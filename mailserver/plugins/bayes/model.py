@@ -59,10 +59,13 @@ class Model:
         self._kept: dict[int, dict[int, Row]] = {}
         self._judged: OrderedDict[str, Tokens] = OrderedDict()
         self._version = -1
+        #: Messages of the kind of which fewer are known, to whoever knows most. Any thread may look at it.
+        self.learned = 0
+        self._notice_others(db)
 
     def judge(self, db: sqlite3.Connection, name: str, octets: bytes, account: str, created: float) -> Opinion:
         """What a message is like. `name`: the same for each recipient of a message."""
-        self._refresh(db)
+        self._notice_others(db)
         everybody, own = self._owners.get(EVERYBODY), self._owners.get(account)
         if own is not None and own.since < created:
             own = None
@@ -107,7 +110,7 @@ class Model:
                 if is_now and (not was or before.junk != after.junk):
                     database.add(db, number, tokens, junk=int(after.junk), good=int(not after.junk), day=day)
             database.note_learned(db, owner.id, message, after, lesson.at)
-        self._owners = {}
+        self._look(db)
         for kept in self._kept.values():
             for number in tokens:
                 kept.pop(number, None)
@@ -120,22 +123,24 @@ class Model:
             return False
         with api.transaction(db):
             database.forget(db, owner, now)
-        self.changed()
+        self.refresh(db)
         return True
 
-    def changed(self) -> None:
+    def refresh(self, db: sqlite3.Connection) -> None:
         """What is kept in memory is not true any more."""
-        self._owners = {}
         self._kept = {}
+        self._look(db)
 
-    def _refresh(self, db: sqlite3.Connection) -> None:
+    def _look(self, db: sqlite3.Connection) -> None:
+        self._owners = {owner.account: owner for owner in database.owners(db)}
+        self.learned = max((owner.totals.least for owner in self._owners.values()), default=0)
+
+    def _notice_others(self, db: sqlite3.Connection) -> None:
         # While the plugin is loaded anew there are two models for a moment, and the old one may still learn.
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self._version = version
-            self.changed()
-        if not self._owners:
-            self._owners = {owner.account: owner for owner in database.owners(db)}
+            self.refresh(db)
 
     def _tokens(self, name: str, octets: bytes) -> Tokens:
         tokens = self._judged.get(name)

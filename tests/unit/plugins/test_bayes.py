@@ -168,11 +168,15 @@ def test_what_is_kept_in_memory_is_what_is_on_disk(
         it.learn(db, lesson(good(number), is_junk=False))
     first = it.judge(db, "1", junk(99), "ben", 0.0)
     assert it.judge(db, "2", junk(99), "ben", 0.0) == first
+    for number in range(5):
+        it.learn(db, lesson(junk(number), is_junk=False, account="carl"))
+    second = it.judge(db, "2", junk(99), "ben", 0.0)
+    assert second.score < first.score
     # The plugin is loaded anew, and the old one learns once more.
     other = open_database(tmp_path / "bayes.db")
-    Model(other, shared=True).learn(other, lesson(junk(50), is_junk=False, account="carl"))
+    Model(other, shared=True).learn(other, lesson(junk(50), is_junk=False, account="dora"))
     other.close()
-    assert it.judge(db, "3", junk(99), "ben", 0.0).score < first.score
+    assert it.judge(db, "3", junk(99), "ben", 0.0).score < second.score
     monkeypatch.setattr(model, "_MOST_KEPT", 10)
     for name in range(20):
         it.judge(db, f"n{name}", junk(name), "ben", 0.0)
@@ -264,6 +268,13 @@ def test_words() -> None:
         " “best offer”, the sender shop@pills.example"
     )
     assert "move it out of Junk" in reason.advice
+    # Of equal ones the longest, and one sender is enough.
+    names = ("of", "\0from a@b.example", "\0from b.example", "viagra", "we", "it", "to")
+    clues = [Clue(0.98, (word,)) for word in names]
+    equal = reason_of(Opinion(0.99, clues, 1000), BayesSettings())
+    assert equal is not None
+    assert equal.text.endswith("most of all by the sender a@b.example, “viagra”, “we”, “to”")
+    clues = [Clue(0.01, ("meeting",)), Clue(0.9, ("cheap",))]
     reason = reason_of(Opinion(0.01, clues, 1000), BayesSettings())
     assert reason is not None
     assert reason.text == "It reads like mail that was wanted, most of all by “meeting”"
@@ -333,7 +344,8 @@ async def world(tmp_path: Path, **settings: Any) -> AsyncIterator[World]:
     sections = alone("accounts", bayes=settings)
     async with running(tmp_path, sections=sections, order=("accounts", "bayes")) as server:
         for account in (ANNA, BEN):
-            await server.add(account)
+            if server.directory.account(account) is None:
+                await server.add(account)
             await server.store.open_account(account)
         yield World(server)
 
@@ -437,3 +449,26 @@ async def test_operations(tmp_path: Path) -> None:
         for missing in ({"account": "nobody@example.test"}, {"account": ANNA, "mailbox": "None"}):
             with pytest.raises(api.NotFound):
                 await it.operation("train", junk=True, messages=[], **missing)
+
+
+async def test_who_has_learned_nothing_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    original = Model.judge
+
+    def counted(*arguments: Any) -> Opinion:
+        nonlocal asked
+        asked += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(Model, "judge", counted)
+    async with world(tmp_path, enough=20) as it:
+        assert await it.score(junk(1)) == 0.0
+        for number in range(2):
+            await it.move(await it.put(junk(number), "INBOX"), "INBOX", "Junk")
+            assert asked == 0
+            await it.move(await it.put(good(number), "INBOX"), "INBOX", "Archive")
+            await it.score(junk(10 + number))
+        assert asked == 1
+    async with world(tmp_path, enough=20) as it:
+        await it.score(junk(20))
+        assert asked == 2

@@ -92,6 +92,16 @@ def test_a_pair_counts_instead_of_its_words_and_not_beside_them() -> None:
     assert clues[0].probability < 0.1
 
 
+def test_no_word_counts_twice() -> None:
+    learned = Learned()
+    learned.learn("buy cheap pills", junk=True, times=9)
+    learned.learn("something else", junk=False, times=9)
+    _, clues = judged("buy cheap pills", learned)
+    said = [word for clue in clues for word in clue.words]
+    assert len(said) == len(set(said))
+    assert set(said) <= {"buy", "cheap", "pills"}
+
+
 def test_only_the_strongest_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_MOST_CLUES", 1000)
     learned = Learned()
