@@ -40,8 +40,10 @@ from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_r
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
+from mailserver.mime.answering import why_no_answer
 from mailserver.mime.attached import find_part
 from mailserver.mime.author import named_in
+from mailserver.mime.automatic import automatic_sign
 from mailserver.mime.compose import message as compose_message
 from mailserver.mime.compose import phrase
 from mailserver.mime.dates import format_date
@@ -70,6 +72,7 @@ from mailserver.mime.lookalikes import (
     readable_domain,
     tricks,
 )
+from mailserver.mime.message_ids import message_ids, own_message_id
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
 from mailserver.mime.preview import preview as first_words
@@ -352,6 +355,7 @@ __all__ = [
     "WebFailed",
     "Workers",
     "author_domain",
+    "automatic_sign",
     "base_domain",
     "cause_of",
     "check_signed_header",
@@ -381,6 +385,7 @@ __all__ = [
     "mail_features",
     "make_attachment",
     "make_part",
+    "message_ids",
     "milter",
     "mixes_alphabets",
     "named_in",
@@ -390,6 +395,7 @@ __all__ = [
     "open_kept_database",
     "open_side_database",
     "organizational_domain",
+    "own_message_id",
     "parse_ip",
     "parse_message",
     "parse_spf",
@@ -409,6 +415,7 @@ __all__ = [
     "tricks",
     "usable_tlsa",
     "walk_targets",
+    "why_no_answer",
     "write_durably",
     "written_tlsa",
 ]  # fmt: skip

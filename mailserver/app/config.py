@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 DEFAULT_PLUGIN_ORDER = [
     "bans", "rate_limit", "dnsbl", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify", "arc",
     "dmarc", "milter", "dkim", "dane", "mta_sts", "tlsrpt", "phishing", "greylist", "reputation", "bayes", "junk",
-    "quota_warning", "history",
+    "vacation", "quota_warning", "history",
 ]  # fmt: skip
 
 

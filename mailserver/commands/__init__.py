@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": "Run the server.",
     "tls-policy": "TLS with other mail servers: show, list, refresh.",
     "suppression": "Addresses that mail came back from: list, add, remove.",
+    "vacation": "Answers for those who are away: set, show, off.",
     "why": "The whole story of one message.",
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
-__all__ = ["AFTER", "BEFORE", "Moment", "ago", "moment", "span"]
+__all__ = ["AFTER", "BEFORE", "UNTIL", "Moment", "ago", "moment", "span"]
 
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(s|m|h|d|w)", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _NAMES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -37,8 +38,19 @@ class Moment(click.ParamType[float]):
             self.fail(f'{text!r} is no time: write "2h", "3d", "2026-12-24" or "2026-12-24 18:00"', param, ctx)
 
 
+class _Until(Moment):
+    """A date alone means its end."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As a moment."""
+        found = super().convert(value, param, ctx)
+        if _DATE.fullmatch(str(value).strip()) is None:
+            return found
+        return (datetime.fromtimestamp(found) + timedelta(days=1)).timestamp()
+
+
 #: A span is counted back from now, or from now on.
-BEFORE, AFTER = Moment(-1), Moment(1)
+BEFORE, AFTER, UNTIL = Moment(-1), Moment(1), _Until(1)
 
 
 def moment(seconds: float | None) -> str:

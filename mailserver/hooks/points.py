@@ -85,7 +85,7 @@ POINTS = (
     _provide("forward_sender", ForwardContext, EmailAddress),
     _provide("route", RouteContext, Route, reserved_for="routes per destination"),
     _provide("tls_policy", TlsPolicyContext, TlsPolicy),
-    _provide("place", PlaceContext, Placement, reserved_for="Sieve"),
+    _provide("place", PlaceContext, Placement),
     _provide("search", SearchContext, SearchAnswer, reserved_for="full-text search"),
     HookPoint("observe", Kind.OBSERVE),
     HookPoint("service", Kind.CONTRIBUTE, "ManageSieve"),

@@ -24,14 +24,17 @@ class Author(NamedTuple):
     address: EmailAddress | None
 
 
-def named_in(head: bytes, field: bytes = b"from") -> tuple[Author, ...]:
-    """The entries of the first field of this (lower-case) name, at most 20. Nothing about them is proved."""
+def named_in(
+    head: bytes, field: bytes = b"from", *, most: int = _MOST, longest: int = _LONGEST
+) -> tuple[Author, ...]:
+    """The entries of the first field of this (lower-case) name, at most `most`, which stand in its first `longest`
+    octets. Nothing about them is proved."""
     text = value(head, field)
     if text is None:
         return ()
     return tuple(
         Author(decode_words(entry.name or b""), _address(entry.mailbox, entry.domain) if entry.is_mailbox else None)
-        for entry in parse_addresses(text[:_LONGEST])[:_MOST]
+        for entry in parse_addresses(text[:longest])[:most]
         if entry.is_mailbox or entry.name
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from mailserver.mime.dates import format_date
 
@@ -42,6 +42,8 @@ def message(
     message_id: str,
     auto_submitted: str = "auto-generated",
     reply_to: str = "",
+    answers: str = "",
+    references: Sequence[str] = (),
 ) -> bytes:
     """A small text message of the server's own, with CRLF line ends.
 
@@ -55,6 +57,8 @@ def message(
         message_id: Without angle brackets.
         auto_submitted: RFC 3834 §5, so that nobody answers it automatically.
         reply_to: The address to answer to, where it is not that in From.
+        answers: The Message-ID of the message that this is an answer to, without angle brackets.
+        references: Message-IDs of those before that one, likewise.
     """
     name = f"{phrase(sender_name)} " if sender_name else ""
     lines = [
@@ -64,6 +68,7 @@ def message(
         *([f"Reply-To: <{_UNSAFE.sub('', reply_to)}>"] if reply_to else []),
         f"Subject: {unstructured(subject)}",
         f"Message-ID: <{_UNSAFE.sub('', message_id)}>",
+        *_thread(answers, references),
         f"Auto-Submitted: {_UNSAFE.sub('', auto_submitted)}",
         "MIME-Version: 1.0",
         "Content-Type: text/plain; charset=utf-8",
@@ -77,6 +82,14 @@ def message(
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
+
+
+def _thread(answers: str, references: Sequence[str]) -> list[str]:
+    """In-Reply-To and References (RFC 5322 §3.6.4)."""
+    if not answers:
+        return []
+    ids = [f"<{_UNSAFE.sub('', one)}>" for one in (*references, answers)]
+    return [f"In-Reply-To: {ids[-1]}", "References: " + "\r\n ".join(ids)]
 
 
 def phrase(text: str) -> str:

@@ -30,6 +30,7 @@ from mailserver.plugins import (
     srs,
     suppression,
     tlsrpt,
+    vacation,
 )
 
 __all__ = ["BUILT_IN", "SETTINGS"]
@@ -60,6 +61,7 @@ BUILT_IN: Mapping[str, Plugin] = {
         reputation.plugin,
         bayes.plugin,
         junk.plugin,
+        vacation.plugin,
         quota_warning.plugin,
         history.plugin,
     )

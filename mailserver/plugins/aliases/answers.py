@@ -2,7 +2,7 @@
 
 The address proves that its writer read the mail of the target, so it may be written from anywhere: people answer from
 other addresses than those that they are written to. It is no link, so nothing that looks into mail follows it; what
-programs answer on their own does not count (`automatic.py`). Only a clear yes is one (`meaning.py`). What was written
+programs answer on their own does not count. Only a clear yes is one (`meaning.py`). What was written
 goes to the postmaster, too, as it may be a question.
 """
 
@@ -17,7 +17,6 @@ import structlog
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
 from mailserver.plugins.aliases.asking import Asking
-from mailserver.plugins.aliases.automatic import is_automatic
 from mailserver.plugins.aliases.meaning import Meaning, meaning_of
 from mailserver.plugins.aliases.tokens import is_token, matches, request_of
 
@@ -57,7 +56,7 @@ class Answers:
         return self._take(ctx, to) if to else None
 
     async def _take(self, ctx: api.MessageContext, to: list[api.EmailAddress]) -> None:
-        automatic = is_automatic(ctx.envelope.sender, ctx.content.head())
+        automatic = api.automatic_sign(ctx.envelope.sender, ctx.content.head())
         for address in to:
             found = self._find(address)
             if found is None:

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from mailserver.hooks.contexts import LocalMailbox, MessageContext, Resolution, ResolveContext, Unresolvable
+from mailserver.mime.automatic import automatic_sign
 from mailserver.mime.preview import preview
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import AlreadyExists, LimitReached, MailError, NotPermitted, StorageFailure
 from mailserver.model.ids import QueueId
-from mailserver.plugins.aliases.automatic import is_automatic
 from mailserver.plugins.aliases.meaning import Meaning, meaning_of
 from mailserver.plugins.aliases.tokens import is_token, make_pending, make_token
 from mailserver.storage.directory import SqliteDirectory
@@ -333,7 +333,7 @@ async def test_bounces_do_not_agree(server: Server, sender: str) -> None:
 )  # fmt: skip
 def test_what_programs_write_in_the_subject(subject: str, automatic: bool) -> None:
     head = f"Subject: {subject}\r\n\r\nAuto-Submitted: auto-replied\r\n".encode()
-    assert is_automatic(EmailAddress.parse(FAR), head) is automatic
+    assert bool(automatic_sign(EmailAddress.parse(FAR), head)) is automatic
 
 
 async def test_a_no_is_a_no(server: Server) -> None:
