@@ -19,6 +19,7 @@ from mailserver.app.life import serve
 from mailserver.app.load import ConfigurationError, Loaded, Problem, find, read, validate
 from mailserver.app.lock import data_lock
 from mailserver.app.plugins import plugins_of
+from mailserver.net.accept_faults import AcceptFaults
 from mailserver.net.systemd import InheritedSockets, Notifier, inherited_sockets
 
 __all__ = ["load_everything", "run"]
@@ -77,6 +78,7 @@ async def _live(loaded: Loaded, sockets: InheritedSockets, notifier: Notifier, *
 
     By then everything of ours is closed, and the kernel gives back the lock.
     """
+    asyncio.get_running_loop().set_exception_handler(AcceptFaults())
     code = await serve(loaded, sockets, notifier, demo=demo)
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:

@@ -7,6 +7,7 @@ program a thousand times in a row.
 from __future__ import annotations
 
 import ipaddress
+import os
 import resource
 
 from mailserver.net.networks import NetworkSet, parse_ip
@@ -20,6 +21,8 @@ _V4_SHIFTS = (0, 32 - 26, 32 - 21)
 _V6_SHIFTS = (128 - 64, 128 - 48, 128 - 32)
 _WINDOW = 60.0
 _PRUNE_ABOVE = 30_000
+#: Below so many open files our own are a share that matters; they are counted again after so many seconds.
+_MANY_FILES, _MEASURE = 2048, 1.0
 
 _Key = tuple[int, int, int]  # IP version, which of the three networks, its number
 
@@ -43,6 +46,8 @@ class ConnectionTable:
         self._ours = our_peers()
         self._networks: dict[_Key, _Network] = {}
         self.total = 0
+        self._others = (1 << 30, 1 << 30)
+        self._measure_again = float("-inf")
 
     def update(self, limits: LimitsSettings) -> None:
         """Other limits for new connections. `trusted` stays: what was counted must be given back by the same rule."""
@@ -101,7 +106,24 @@ class ConnectionTable:
             return self._limits.connections_total
         # Read every time: the limit can be raised while we run, and a full table of files breaks everything else first.
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return 1 << 30 if soft == resource.RLIM_INFINITY else max(8, soft * 4 // 5)
+        if soft == resource.RLIM_INFINITY:
+            return 1 << 30
+        return soft * 4 // 5 if soft >= _MANY_FILES else self._scarce(soft)
+
+    def _scarce(self, soft: int) -> int:
+        """Where files are few, our own databases count: clients get two thirds of what these leave, and the rest is for
+        the messages that they bring."""
+        now = self._clock.monotonic()
+        if now >= self._measure_again:
+            self._measure_again = now + _MEASURE
+            try:
+                others = max(0, len(os.listdir("/proc/self/fd")) - 1 - self.total)
+            except OSError:
+                # Not one file is left to look with.
+                others = soft - self.total
+            self._others = (self._others[1], others)
+        # The smaller of two: many connections that came at once, and were not counted yet, are not our own.
+        return max(2, min(soft * 4 // 5, (soft - min(self._others)) * 2 // 3))
 
     def _entry(self, key: _Key) -> _Network:
         entry = self._networks.get(key)

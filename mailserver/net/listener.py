@@ -210,7 +210,13 @@ async def _serve(
 ) -> asyncio.Server:
     # asyncio's own loop takes both kinds here, and its `create_unix_server` (from 3.13 on) would in the end remove the
     # file of a socket that we only inherited; uvloop's takes TCP only.
-    if sock.family == socket.AF_UNIX and not isinstance(loop, asyncio.BaseEventLoop):
+    if isinstance(loop, asyncio.BaseEventLoop):
+        # There `backlog` is also how many connections it takes at once, and how often it fails when no file is left:
+        # each time with a line in the log and a timer (ATTACKS B06).
+        server = await loop.create_server(make, sock=sock, backlog=1)
+        sock.listen(_BACKLOG)
+        return server
+    if sock.family == socket.AF_UNIX:
         return await loop.create_unix_server(make, sock=sock, backlog=_BACKLOG)
     return await loop.create_server(make, sock=sock, backlog=_BACKLOG)
 

@@ -129,8 +129,8 @@ class LimitsSettings(Settings):
     )
     connections_total: int = Field(
         0, ge=0,
-        description="Connections at one time over all listeners. 0: four fifths of the open files that the "
-        "system allows.",
+        description="Connections at one time over all listeners. 0: four fifths of the open files that the"
+        " system allows, or two thirds of what the server's own leave, where they are few.",
     )
     connections_per_network: list[int] = Field(
         [30, 90, 270], min_length=3, max_length=3,

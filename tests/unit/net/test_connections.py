@@ -57,9 +57,37 @@ def test_trusted_peers_are_not_capped(fake_clock: FakeClock) -> None:
 
 
 def test_the_total_follows_the_open_files(fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 64))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (3000, 3000))
     table = _table(fake_clock, trusted=["10.0.0.0/8"])
-    assert [table.admit("10.0.0.1") for _ in range(52)] == [None] * 51 + ["too many connections"]
+    assert [table.admit("10.0.0.1") for _ in range(2401)] == [None] * 2400 + ["too many connections"]
+
+
+def test_where_files_are_few_the_servers_own_count(fake_clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, looked = 70, 0
+
+    def names(path: str) -> list[str]:
+        nonlocal looked
+        looked += 1
+        return ["x"] * (own + 1 + table.total)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 100))
+    monkeypatch.setattr("mailserver.net.connections.os.listdir", names)
+    table = _table(fake_clock, trusted=["10.0.0.0/8"])
+    assert [table.admit("10.0.0.1") for _ in range(21)] == [None] * 20 + ["too many connections"]
+    assert looked == 1
+    own = 40
+    fake_clock.advance(1)
+    assert [table.admit("10.0.0.1") for _ in range(21)] == [None] * 20 + ["too many connections"]
+    monkeypatch.setattr("mailserver.net.connections.os.listdir", _no_file)
+    for _ in range(2):
+        fake_clock.advance(1)
+        refused = table.admit("10.0.0.1")
+    assert refused == "too many connections"
+    assert table.admit("10.0.0.1") == "too many connections"
+
+
+def _no_file(path: str) -> list[str]:
+    raise OSError(24, "Too many open files")
 
 
 def test_memory_is_bounded(fake_clock: FakeClock) -> None:

@@ -1,0 +1,125 @@
+"""ATTACKS B05 to B07 through the whole server: more clients than there are places, files or memory for."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import selectors
+import socket
+import time
+
+import pytest
+
+from tests.conftest import DaemonMaker
+from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.smtp import Closed, Smtp
+
+ANNA = f"anna@{DOMAIN}"
+MESSAGE = b"From: a@far.test\r\nSubject: hi\r\n\r\nhello\r\n"
+STRANGERS = {"limits": "trusted = []", "plugins.greylist": "enabled = false"}
+
+
+def first_words(sockets: list[socket.socket], seconds: float = 20.0) -> list[bytes]:
+    """What the server says first on each; b"" where it closes at once, or says nothing within the time."""
+    said: dict[socket.socket, bytes] = {}
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for sock in sockets:
+            selector.register(sock, selectors.EVENT_READ)
+        while selector.get_map() and time.monotonic() < deadline:
+            for key, _ in selector.select(0.2):
+                ready = key.fileobj
+                assert isinstance(ready, socket.socket)
+                with contextlib.suppress(ConnectionError):
+                    said[ready] = ready.recv(4096)
+                selector.unregister(ready)
+    return [said.get(sock, b"") for sock in sockets]
+
+
+def connect_many(port: int, number: int, source: str) -> list[socket.socket]:
+    return [socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) for _ in range(number)]
+
+
+def deliver(daemon: Daemon, source: str) -> int:
+    with Smtp(daemon.ports["smtp"], source=source) as smtp:
+        smtp.ehlo()
+        return smtp.message("a@far.test", [ANNA], MESSAGE).code
+
+
+def test_b05_a_thousand_connections_from_one_address(make_daemon: DaemonMaker) -> None:
+    with make_daemon(settings=STRANGERS) as daemon:
+        sockets = connect_many(daemon.ports["smtp"], 1000, "127.0.0.2")
+        try:
+            words = first_words(sockets)
+            assert [word[:4] for word in words[:30]] == [b"220 "] * 30
+            assert set(words[30:]) == {b"421 4.7.0 too many connections from your network\r\n"}
+            # The same over IMAP: the caps are of all services together.
+            (bye,) = first_words(imap := connect_many(daemon.ports["imap"], 1, "127.0.0.2"))
+            assert bye.startswith(b"* BYE [UNAVAILABLE]")
+            assert deliver(daemon, "127.0.0.200") == 250
+            sockets += imap
+        finally:
+            for sock in sockets:
+                sock.close()
+        deadline = time.monotonic() + 10
+        while daemon.fds() > 60 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert deliver(daemon, "127.0.0.2") == 250
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_b06_few_files_and_many_clients(make_daemon: DaemonMaker, loop: str) -> None:
+    with make_daemon(settings={"": f'event_loop = "{loop}"'}) as daemon, Smtp(daemon.ports["smtp"]) as early:
+        early.ehlo()
+        assert early.message("a@far.test", [ANNA], MESSAGE).code == 250
+        own = daemon.fds() - 1
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (own + 30, own + 30))
+        sockets = connect_many(daemon.ports["smtp"], 200, "127.0.0.2")
+        try:
+            words = first_words(sockets)
+            served = [sock for sock, word in zip(sockets, words, strict=True) if word.startswith(b"220 ")]
+            assert 10 <= len(served) <= 20
+            assert words.count(b"421 4.7.0 too many connections\r\n") == 200 - len(served)
+            # Sessions go on, those of before and those of now, and mail is still kept.
+            assert early.message("a@far.test", [ANNA], MESSAGE).code == 250
+            for sock in served:
+                sock.sendall(b"NOOP\r\n")
+            assert set(first_words(served)) == {b"250 2.0.0 Ok\r\n"}
+        finally:
+            for sock in sockets:
+                sock.close()
+        _until_served(daemon)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_b06_no_file_is_left(make_daemon: DaemonMaker, loop: str) -> None:
+    settings = {"": f'event_loop = "{loop}"', "limits": "connections_total = 100000"}
+    with make_daemon(settings=settings) as daemon, Smtp(daemon.ports["smtp"]) as early:
+        early.ehlo()
+        limit = daemon.fds() + 20
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        before = len(daemon.log_text().splitlines())
+        began, cpu = time.monotonic(), daemon.cpu()
+        sockets = connect_many(daemon.ports["smtp"], 200, "127.0.0.2")
+        try:
+            first_words(sockets, 3.0)
+            seconds, used = time.monotonic() - began, daemon.cpu() - cpu
+            assert early.command("NOOP").code == 250
+            assert early.message("a@far.test", [ANNA], MESSAGE).code == 451
+            lines = daemon.log_text().splitlines()[before:]
+            assert len(lines) <= 10 + seconds, lines
+            assert used <= 1.0, "it does not run in circles"
+        finally:
+            for sock in sockets:
+                sock.close()
+        _until_served(daemon)
+
+
+def _until_served(daemon: Daemon) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(Closed, ConnectionError, AssertionError):
+            if deliver(daemon, "127.0.0.1") == 250:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
