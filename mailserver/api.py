@@ -147,6 +147,7 @@ from mailserver.net.files import fsync_dir, read_file, write_durably
 from mailserver.net.mirrored_database import MirroredDatabase
 from mailserver.net.networks import NetworkSet, parse_ip, public_domain
 from mailserver.net.rates import SlidingCounter, network_keys
+from mailserver.net.service_web import ServiceWeb
 from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
@@ -157,7 +158,7 @@ from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.service import Service
 from mailserver.ports.store import AccountStore, Content, Mailbox, MailStore, ReadableContent, Target
 from mailserver.ports.web import WebAnswer, WebClient, WebFailed
-from mailserver.wire import milter
+from mailserver.wire import clamd, milter
 from mailserver.wire.dmarc import DmarcRecord, organizational_domain, walk_targets
 from mailserver.wire.dmarc import Request as DmarcRequest
 from mailserver.wire.dmarc import find_record as find_dmarc
@@ -325,6 +326,7 @@ __all__ = [
     "SenderContext",
     "SendingLimited",
     "Service",
+    "ServiceWeb",
     "Session",
     "SessionClosed",
     "SessionId",
@@ -359,6 +361,7 @@ __all__ = [
     "base_domain",
     "cause_of",
     "check_signed_header",
+    "clamd",
     "compose_message",
     "database_thread",
     "decode_unitext",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +61,18 @@ class Endpoint:
         Raises:
             OSError, LookupFailed.
         """
+        return await asyncio.open_connection(sock=await self.connect(resolver), limit=limit)
+
+    async def connect(self, resolver: Resolver) -> socket.socket:
+        """A connected socket that does not block. Raises as `open`."""
         if self.path:
             with reachable_path(Path(self.path)) as path:
-                return await asyncio.open_unix_connection(path, limit=limit)
+                return await _connected(socket.AF_UNIX, path)
         last = OSError(f"{self.host} has no address")
         for address in await self.addresses(resolver):
             try:
-                return await asyncio.open_connection(address, self.port, limit=limit)
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                return await _connected(family, (address, self.port))
             except OSError as error:
                 last = error
         raise last
@@ -79,3 +85,13 @@ class Endpoint:
             return (str(ipaddress.ip_address(self.host)),)
         except ValueError:
             return tuple((await resolver.addresses(self.host)).records)
+
+
+async def _connected(family: socket.AddressFamily, where: str | tuple[str, int]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        await asyncio.get_running_loop().sock_connect(made, where)
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -17,7 +17,7 @@ from mailserver import api
 from mailserver.plugins.milter.connection import MilterFailed
 from mailserver.plugins.milter.conversation import Conversation, Outcome
 from mailserver.plugins.milter.settings import MilterSettings, OneMilter
-from mailserver.plugins.milter.verdicts import changed, quarantined, refusal
+from mailserver.plugins.milter.verdicts import changed, junk_field, quarantined, refusal
 
 __all__ = ["plugin"]
 
@@ -97,6 +97,11 @@ class _Milter:
         accepted, why = changed(edits, shown)
         if why is not None:
             return quarantined(why, shown, accepted, ctx)
+        mark = junk_field(accepted, self._settings.junk_fields) if ctx.session.account is None else ""
+        if mark:
+            words = f"The filter {shown} says that it is junk ({mark})"
+            findings = api.Findings((), (api.Reason("milter", 0.0, words),))
+            return api.Quarantine(words, findings=findings, changes=accepted.changes, body=accepted.body)
         return accepted if edits else None
 
     def _away(self, why: str) -> api.Verdict | None:

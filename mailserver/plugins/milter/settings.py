@@ -53,6 +53,11 @@ class MilterSettings(api.PluginSettings):
         description="What becomes of a message that a filter wants to vanish without a word: it is refused, so that"
         " its sender learns of it, or filed to Junk. Mail that is not for accounts here is refused in any case.",
     )
+    junk_fields: list[str] = Field(
+        ["X-Spam: Yes", "X-Spam-Flag: YES"],
+        description="Header fields by which a filter says that mail of other servers is junk: a message to which it"
+        " adds one goes to Junk.",
+    )
     connect_timeout: api.Duration = Field(10.0, gt=0, le=600, description="For connecting and for what goes first.")
     command_timeout: api.Duration = Field(30.0, gt=0, le=600, description="For an answer to a step.")
     content_timeout: api.Duration = Field(
@@ -70,3 +75,10 @@ class MilterSettings(api.PluginSettings):
     largest_body: api.Size = Field(
         50 << 20, ge=0, description="The largest body that a filter may put in place of that of a message."
     )
+
+    @field_validator("junk_fields")
+    @classmethod
+    def _fields(cls, value: list[str]) -> list[str]:
+        if any(not text.partition(":")[0].strip() or not text.partition(":")[2].strip() for text in value):
+            raise ValueError('must be whole fields, such as "X-Spam: Yes"')
+        return value

@@ -8,7 +8,7 @@ import structlog
 
 from mailserver import api
 
-__all__ = ["changed", "quarantined", "refusal"]
+__all__ = ["changed", "junk_field", "quarantined", "refusal"]
 
 _log = structlog.get_logger()
 
@@ -64,6 +64,20 @@ def changed(edits: Sequence[api.MilterEdit], shown: str) -> tuple[api.Accept, st
         else:
             _log.warning("a filter wants what was not agreed on; it is not done", milter=shown, wanted=edit.kind)
     return api.Accept(changes=tuple(changes), body=b"".join(body) if replaced else None), why
+
+
+def junk_field(accepted: api.Accept, fields: Sequence[str]) -> str:
+    """The field, of those that say so, by which a filter marks junk; "" when it does not. Those that the message came
+    with do not count: anybody can write them."""
+    marks = {_plain(*text.partition(":")[::2]) for text in fields}
+    for change in accepted.changes:
+        if change.value is not None and _plain(change.name, change.value) in marks:
+            return f"{change.name}: {change.value.strip()}"
+    return ""
+
+
+def _plain(name: str, value: str) -> tuple[str, str]:
+    return name.strip().lower(), value.strip().lower()
 
 
 def _change(edit: api.MilterEdit) -> api.HeaderChange | None:

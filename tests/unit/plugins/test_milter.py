@@ -164,6 +164,24 @@ async def test_changes(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("said", "account", "expected"),
+    [
+        (milter_packet("h", b"x-spam\0 YES\0"), None, Quarantine),
+        (milter_packet("i", struct.pack(">I", 0) + b"X-Spam-Flag\0yes\0"), None, Quarantine),
+        (milter_packet("m", struct.pack(">I", 1) + b"X-Spam\0Yes\0"), None, Quarantine),
+        (milter_packet("m", struct.pack(">I", 1) + b"X-Spam\0\0"), None, Accept),
+        (milter_packet("h", b"X-Spam\0No\0"), None, Accept),
+        (milter_packet("h", b"X-Spam\0Yes\0"), "anna@example.test", Accept),
+    ],
+)
+async def test_a_field_that_says_junk(tmp_path: Path, said: bytes, account: str | None, expected: type) -> None:
+    async with asked(tmp_path) as it:
+        it.filter.answer = answering(E=said + milter_packet("a"))
+        verdict = await it.all(arriving(text(**{"X-Spam": "Yes"}), helo="x", account=account))
+        assert isinstance(verdict, expected) and isinstance(verdict, Accept | Quarantine) and len(verdict.changes) == 1
+
+
 async def test_a_recipient_whom_somebody_else_refused_is_taken_back(tmp_path: Path) -> None:
     async with asked(tmp_path) as it:
         ctx = arriving(helo="far.test")
@@ -296,3 +314,9 @@ async def test_a_large_message_in_a_file(tmp_path: Path) -> None:
 def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(ValidationError):
         MilterSettings.model_validate({"milters": [{"address": address}]})
+
+
+@pytest.mark.parametrize("field", ["", "X-Spam", "X-Spam:", ": x"])
+def test_fields_that_are_none(field: str) -> None:
+    with pytest.raises(ValidationError):
+        MilterSettings.model_validate({"junk_fields": [field]})
