@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mailserver.model.delivery import Result
 from mailserver.model.findings import AuthResult, Findings
@@ -145,13 +145,13 @@ class Moved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagsChanged:
     """Flags and keywords of messages were changed over IMAP, in the way that STORE names (`how`); some of these
-    messages may have had them so already."""
+    messages may have had them so already. Keywords are words of the user's own, which no log shows."""
 
     account: AccountId
     mailbox: str
     uids: NumSet
     how: FlagChange
-    flags: frozenset[str]
+    flags: frozenset[str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,13 +53,12 @@ class Line:
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
     root = logging.getLogger()
-    handlers, level, umask = root.handlers[:], root.level, os.umask(0o022)
+    handlers, level = root.handlers[:], root.level
     yield Line(tmp_path)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(False)
-    os.umask(umask)
 
 
 def test_help_names_every_command_and_imports_none() -> None:
