@@ -24,7 +24,8 @@ class StorageSettings(Settings):
     memory: Size = Field(
         128 << 20,
         ge=1 << 20,
-        description="Memory for all messages that are coming in; when it is used up, even small ones go to files.",
+        description="Memory for all messages that are coming in; when it is used up, even small ones go to files. It is"
+        " never more than a fifth of what a container or systemd (MemoryMax) grants the server.",
     )
     open_indexes: int = Field(
         100, ge=1, le=10_000, description="Index databases kept open; each costs three file descriptors and 300 KiB."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import selectors
 import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +126,47 @@ def _until_served(daemon: Daemon) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _granted(octets: int) -> Iterator[Path]:
+    """Processes that are started here get so much memory and no more: beyond it the kernel kills them."""
+    group = Path("/sys/fs/cgroup/memory") / f"mailserver-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(octets))
+    except OSError:
+        pytest.skip("no control group for memory can be made here")
+    own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line)
+    home = Path("/sys/fs/cgroup/memory") / own.rpartition(":")[2].lstrip("/")
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield group
+    finally:
+        (home / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@pytest.mark.soak
+def test_b07_five_hundred_clients_fill_every_buffer(make_daemon: DaemonMaker) -> None:
+    """The memory of messages that arrive has a bound for all of them together (R11); beyond it they are in files."""
+    daemon = make_daemon(settings=STRANGERS)
+    with _granted(256 << 20) as group:
+        daemon.start()
+    clients: list[Smtp] = []
+    try:
+        for number in range(500):
+            smtp = Smtp(daemon.ports["smtp"], source=f"127.{number // 30 + 1}.{number % 30 * 8}.1")
+            clients.append(smtp)
+            smtp.ehlo()
+            smtp.expect("MAIL FROM:<a@far.test>", 250)
+            smtp.expect(f"RCPT TO:<{ANNA}>", 250)
+            smtp.expect("DATA", 354)
+            smtp.send((b"x" * 998 + b"\r\n") * 1000 + b"y" * 60_000)
+        assert deliver(daemon, "127.0.0.200") == 250
+        assert daemon.rss() < 256 << 20
+    finally:
+        for smtp in clients:
+            smtp.close()
+    assert deliver(daemon, "127.0.0.200") == 250
+    assert daemon.stop() == 0
+    group.rmdir()

@@ -23,6 +23,7 @@ from mailserver.model.mailbox import Stored
 from mailserver.model.rights import identifiers_of
 from mailserver.net import files
 from mailserver.net.faults import Faults
+from mailserver.net.memory_limit import share_of_memory
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import Content, Mailbox, Target
@@ -94,7 +95,8 @@ class MaildirStore:
             validity_floor,
         )
         spool = Path(self._root, ".server", "spool")
-        self._space = ContentSpace(spool, self._committing, settings.message_in_memory, settings.memory)
+        memory = share_of_memory(settings.memory)
+        self._space = ContentSpace(spool, self._committing, settings.message_in_memory, memory)
         self._intake = Intake(self._context, self._space, self.open_account)
         self._watcher = loop.create_task(self._watch())
         self._recovery = self._context.start(self._recover(needed=not clean))
