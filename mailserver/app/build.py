@@ -185,4 +185,4 @@ def _http(
         metrics_routes(metrics.render, settings.metrics_from),
         *(contribution.value for contribution in hooks.contributions("http_routes")),
     ]
-    return HttpService(settings, routes, table, inherited)
+    return HttpService(settings, routes, table, inherited, hooks)

@@ -117,7 +117,7 @@ class Registry:
     tokens: list[tuple[frozenset[str], Callable[[Any], Any]]] = field(default_factory=list)
 
     def on_connect(self, fn: Decide[ConnectContext]) -> Decide[ConnectContext]:
-        """A client connected to SMTP, submission or IMAP and waits for the greeting.
+        """A client connected to SMTP, submission or IMAP and waits for the greeting; over HTTP, it asks for something.
 
         A plugin that is limited to domains is not asked: no domain is known yet.
         """

@@ -14,7 +14,11 @@ from typing import cast
 import structlog
 from aiohttp import web
 
+from mailserver.hooks.contexts import ConnectContext, Session
+from mailserver.hooks.dispatch import Hooks
 from mailserver.http.settings import HttpSettings
+from mailserver.model.ids import new_session_id
+from mailserver.model.verdict import Defer, Reject
 from mailserver.net.listener import ConnectionTable, Listener
 from mailserver.net.systemd import Socket
 
@@ -47,8 +51,12 @@ class HttpService:
         routes: Sequence[Routes],
         table: ConnectionTable,
         inherited: Sequence[Socket] = (),
+        hooks: Hooks | None = None,
     ) -> None:
+        """With `hooks` a client is asked about as at the other services when it connects; who is refused gets 429."""
         self._settings = settings
+        self._table = table
+        self._hooks = hooks or Hooks()
         self._routes = routes
         self._runner: web.AppRunner | None = None
         self._listener = Listener(
@@ -62,7 +70,7 @@ class HttpService:
 
     async def run(self, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Serve until `stopping`; requests in hand get five seconds."""
-        app = web.Application(client_max_size=self._settings.max_body, middlewares=[_guard])
+        app = web.Application(client_max_size=self._settings.max_body, middlewares=[_guard, self._door])
         for add in self._routes:
             add(app.router)
         self._runner = web.AppRunner(
@@ -79,6 +87,18 @@ class HttpService:
             await self._listener.run(ready, stopping)
         finally:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _door(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """At each request: a connection may be older than what is known of its client now."""
+        peer = request.remote or ""
+        facts = Session(session=new_session_id(), service=self.name, peer=peer, trusted=self._table.trusted(peer))
+        verdict = await self._hooks.connect(ConnectContext(session=facts))
+        if isinstance(verdict, Reject | Defer):
+            refused = web.Response(status=429, text=f"{verdict.reply.text}\n")
+            refused.force_close()
+            return refused
+        return await handler(request)
 
     def _protocol(self, listener: Listener) -> asyncio.BaseProtocol:
         if self._runner is None or self._runner.server is None:

@@ -7,18 +7,24 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from mailserver.hooks.contexts import ConnectContext, Session
+from mailserver.hooks.dispatch import Hooks
+from mailserver.hooks.registry import HookOptions, Registry
 from mailserver.http.health import health_routes, metrics_routes
 from mailserver.http.server import HttpService, Routes
 from mailserver.http.settings import HttpSettings
+from mailserver.model.reply import Reply
+from mailserver.model.verdict import Defer, Verdict
 from mailserver.net.listener import ConnectionTable
 from mailserver.net.settings import LimitsSettings
 
 
 @asynccontextmanager
 async def serving(
-    *routes: Routes, limits: LimitsSettings | None = None
+    *routes: Routes, limits: LimitsSettings | None = None, hooks: Hooks | None = None
 ) -> AsyncIterator[tuple[HttpService, asyncio.Event]]:
-    service = HttpService(HttpSettings(listen=["127.0.0.1:0"]), routes, ConnectionTable(limits or LimitsSettings()))
+    table = ConnectionTable(limits or LimitsSettings())
+    service = HttpService(HttpSettings(listen=["127.0.0.1:0"]), routes, table, hooks=hooks)
     ready, stopping = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(service.run(ready.set, stopping))
@@ -141,3 +147,24 @@ async def test_an_idle_connection_does_not_hold_up_the_end() -> None:
         stopping.set()
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_whom_the_hooks_refuse_hears_why() -> None:
+    asked: list[Session] = []
+    refusing = True
+
+    def connect(ctx: ConnectContext) -> Verdict | None:
+        asked.append(ctx.session)
+        return Defer(Reply(421, "4.7.0", "127.0.0.1/32 is not listened to until noon")) if refusing else None
+
+    registry = Registry(HookOptions(plugin="door"))
+    registry.on_connect(connect)
+    routes = health_routes(lambda: [], lambda: [])
+    async with serving(routes, limits=LimitsSettings(trusted=[]), hooks=Hooks([registry])) as (service, _):
+        request = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        refused = await ask(service, request)
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert refused.endswith(b"127.0.0.1/32 is not listened to until noon\n")
+        refusing = False
+        assert (await ask(service, request.replace("Host", "Connection: close\r\nHost"))).startswith(b"HTTP/1.1 200 ")
+    assert [(facts.service, facts.peer, facts.trusted) for facts in asked] == [("http", "127.0.0.1", False)] * 2
