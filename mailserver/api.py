@@ -36,7 +36,7 @@ from mailserver.hooks.contexts import (
     Unresolvable,
 )
 from mailserver.hooks.imap import Argument, ImapCommand, ImapContext, ImapReply
-from mailserver.hooks.lookup import AccountMatch, AliasMatch, find_address, is_role, role_target
+from mailserver.hooks.lookup import AccountMatch, AliasMatch, domain_of_host, find_address, is_role, role_target
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
@@ -140,6 +140,7 @@ from mailserver.model.password import ScramVerifier
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import ACCEPT, Accept, Defer, HeaderChange, HeaderField, Quarantine, Reject, Verdict
 from mailserver.net.batches import Batches
+from mailserver.net.confined import Confined, ConfinedFailed
 from mailserver.net.database_thread import DatabaseThread, database_thread
 from mailserver.net.databases import open_kept_database, open_side_database, put_aside, transaction
 from mailserver.net.endpoint import Endpoint
@@ -212,6 +213,8 @@ __all__ = [
     "Bounced",
     "Cause",
     "Clock",
+    "Confined",
+    "ConfinedFailed",
     "ConnectContext",
     "Content",
     "DatabaseThread",
@@ -370,6 +373,7 @@ __all__ = [
     "digest_body",
     "dkim_record",
     "dkim_signers",
+    "domain_of_host",
     "find_address",
     "find_dmarc",
     "find_part",

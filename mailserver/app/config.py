@@ -23,8 +23,8 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = [
     "bans", "rate_limit", "dnsbl", "iprev", "spf", "suppression", "srs", "accounts", "aliases", "dkim_verify", "arc",
-    "dmarc", "milter", "dkim", "dane", "mta_sts", "tlsrpt", "phishing", "greylist", "reputation", "bayes", "junk",
-    "vacation", "quota_warning", "history",
+    "dmarc_report", "dmarc", "milter", "dkim", "dane", "mta_sts", "tlsrpt", "phishing", "greylist", "reputation",
+    "bayes", "junk", "vacation", "quota_warning", "history",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mailserver.commands.dmarc_reports import dmarc
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import moment
 from mailserver.commands.options import config_option, json_option, printable, show
@@ -40,7 +41,10 @@ _STATES = {
 @click.group("report")
 @config_option
 def command() -> None:
-    """What is measured every day: TLS with other servers."""
+    """What is measured every day: TLS with other servers, and mail in the name of domains."""
+
+
+command.add_command(dmarc)
 
 
 @command.command("tls")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mailserver.model.address import EmailAddress
 from mailserver.ports.directory import Account, Alias, Directory, Domain
 
-__all__ = ["AccountMatch", "AliasMatch", "find_address", "is_role", "role_target"]
+__all__ = ["AccountMatch", "AliasMatch", "domain_of_host", "find_address", "is_role", "role_target"]
 
 _ROLES = ("postmaster", "abuse")
 
@@ -83,3 +83,14 @@ def role_target(directory: Directory, address: EmailAddress) -> Account | EmailA
     accounts = directory.accounts()
     own = [account for account in accounts if account.address.domain == domain.name]
     return min(own or accounts, key=lambda account: (account.created, account.account), default=None)
+
+
+def domain_of_host(directory: Directory, hostname: str) -> str:
+    """The served domain that the host's name is in, else the first one; "" while none is served. What the server writes
+    in its own name comes from there."""
+    name = hostname.lower()
+    while name:
+        if directory.domain(name) is not None:
+            return name
+        name = name.partition(".")[2]
+    return next((domain.name for domain in directory.domains()), "")

@@ -29,17 +29,8 @@ def identity(host: api.Host, settings: TlsReportSettings) -> Identity | None:
         _log.warning("tlsrpt.contact_not_served", contact=settings.contact, hint="its domain cannot sign reports")
         contact = None
     if contact is None:
-        domain = _own_domain(host)
+        domain = api.domain_of_host(host.directory, host.hostname)
         if not domain:
             return None
         contact = api.EmailAddress(local="postmaster", domain=domain)
     return Identity(contact, settings.organisation or contact.domain)
-
-
-def _own_domain(host: api.Host) -> str:
-    name = host.hostname.lower()
-    while name:
-        if host.directory.domain(name) is not None:
-            return name
-        name = name.partition(".")[2]
-    return next((domain.name for domain in host.directory.domains()), "")
