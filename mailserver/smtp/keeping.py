@@ -100,6 +100,8 @@ class Keeper:
             for place, result in zip(places, results, strict=True):
                 if isinstance(result, Stored):
                     stored.append(result)
+                elif place.refused:
+                    _warn_of_refused(message, place, result)
                 else:
                     failed.append((place, result))
         items = _queued_items(message)
@@ -125,10 +127,7 @@ class Keeper:
         """Put copies of a message that will be refused where their accounts can look at them, if that can be done."""
         for place, result in zip(places, await self._commit(message.content, places, fields), strict=True):
             if isinstance(result, MailError):
-                log.warning(
-                    "no copy of a refused message could be kept", queue_id=message.queue_id,
-                    account=place.mailbox.account, error=result.detail or result.text,
-                )  # fmt: skip
+                _warn_of_refused(message, place, result)
 
     async def _commit(
         self, content: Content, places: list[LocalPlace], fields: Fields
@@ -196,6 +195,13 @@ class Keeper:
                 peer=session.peer, account=session.account or "", message_id=own_message_id(message.content.head()),
             )
         )  # fmt: skip
+
+
+def _warn_of_refused(message: Message, place: LocalPlace, error: MailError) -> None:
+    log.warning(
+        "no copy of a refused message could be kept", queue_id=message.queue_id, account=place.mailbox.account,
+        error=error.detail or error.text,
+    )  # fmt: skip
 
 
 @dataclass(slots=True)

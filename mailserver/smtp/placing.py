@@ -9,6 +9,7 @@ from mailserver.hooks.contexts import LocalMailbox, PlaceContext, Placement, Ses
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
+from mailserver.model.verdict import Reject
 from mailserver.ports.store import Content, Target
 from mailserver.smtp.copies import Copy
 from mailserver.smtp.transaction import Destination
@@ -22,13 +23,18 @@ _QUARANTINE = Placement(mailbox="Junk", create=True)
 _REFUSED = Placement(mailbox=REJECTS, create=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LocalPlace:
-    """One place in an account; `destinations` are the recipients that it serves, in order, at least one."""
+    """One place in an account; `destinations` are the recipients that it serves, in order, at least one.
+
+    `refused`: the account said no for good. What comes here is only for its user to look at, and if that cannot be
+    done, the copy must not be tried again: nobody would judge it then, and the sender may be forged.
+    """
 
     mailbox: LocalMailbox
     target: Target
     destinations: list[Destination] = field(default_factory=list)
+    refused: bool = False
 
     @property
     def destination(self) -> Destination:
@@ -66,6 +72,7 @@ async def find_places(
                 account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create,
                 enforce_quota=not envelope.own,
             )  # fmt: skip
-            place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
+            place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target, refused=True)
+        place.refused = place.refused and isinstance(copy.refusal, Reject)
         place.destinations.append(copy.destination)
     return list(found.values())

@@ -230,6 +230,22 @@ async def test_who_refuses_among_others_finds_it_in_rejects() -> None:
         assert judged.findings.score == 9.0 and judged.reason == "bayes"
 
 
+@pytest.mark.parametrize(("refusal", "queued"), [(NOT_MINE, 0), (Defer(Reply(451, "4.7.1", "Later")), 1)])
+async def test_what_was_refused_for_good_is_not_tried_again(refusal: Reject | Defer, queued: int) -> None:
+    """The queue asks nobody's opinion: the copy would come to the inbox, or back to whom the sender was forged as."""
+    store = FailingStore()
+    server = SmtpHarness(store=store)
+    server.registry.on_delivery(lambda ctx: refusal if ctx.account == ANNA else None)
+    async with server, server.client() as smtp:
+        store.failing = {ANNA: OverQuota("The mailbox is full")}
+        assert await _send(smtp, ANNA, BEN) == (250, "2.0.0")
+        assert len(server.queue.items) == queued
+        assert len(await server.mail("ben")) == 1
+        # Whether the other one can be kept decides then.
+        store.failing[BEN] = StorageFailure("The disk failed")
+        assert (await _send(smtp, ANNA, BEN))[0] // 100 == 4
+
+
 @pytest.mark.parametrize("keep", [False, True])
 async def test_what_nobody_wants_is_refused(keep: bool) -> None:
     later = Defer(Reply(451, "4.7.1", "Later"), keep=keep)
