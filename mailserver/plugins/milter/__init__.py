@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from mailserver import api
-from mailserver.plugins.milter.connection import MilterFailed
+from mailserver.plugins.milter.connection import MilterAway, MilterFailed
 from mailserver.plugins.milter.conversation import Conversation, Outcome
 from mailserver.plugins.milter.settings import MilterSettings, OneMilter
 from mailserver.plugins.milter.verdicts import changed, junk_field, quarantined, refusal
@@ -74,7 +74,9 @@ class _Milter:
             conversation.close()
             if not isinstance(error, MilterFailed):
                 raise
-            self._rests_until = self._host.clock.monotonic() + self._settings.rest
+            if isinstance(error, MilterAway):
+                # Nothing else: a message on which it fails must not open the door to others.
+                self._rests_until = self._host.clock.monotonic() + self._settings.rest
             _log.warning("a filter failed", milter=self._own.shown, error=str(error), on_error=self._own.on_error)
             return self._away(str(error))
         finally:

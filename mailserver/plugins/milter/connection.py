@@ -9,7 +9,7 @@ from collections import deque
 from mailserver import api
 from mailserver.plugins.milter.settings import MilterSettings
 
-__all__ = ["MilterConnection", "MilterFailed"]
+__all__ = ["MilterAway", "MilterConnection", "MilterFailed"]
 
 #: A recipient was promised a delivery, and a sender judged, before the end of the message: who changes either does it
 #: behind the back of all that was decided on it.
@@ -25,7 +25,11 @@ _PIECE = 1 << 16
 
 
 class MilterFailed(Exception):
-    """The filter gave no answer; the text, for the log, says why. `fresh`: it was the connection's first step."""
+    """The filter gave no answer; the text, for the log, says why."""
+
+
+class MilterAway(MilterFailed):
+    """There is no speaking with it at all, whatever the message."""
 
 
 class MilterConnection:
@@ -43,7 +47,7 @@ class MilterConnection:
 
     @classmethod
     async def open(cls, endpoint: api.Endpoint, resolver: api.Resolver, settings: MilterSettings) -> MilterConnection:
-        """Connect and negotiate. Raises MilterFailed."""
+        """Connect and negotiate. Raises MilterAway."""
         try:
             async with asyncio.timeout(settings.connect_timeout):
                 reader, writer = await endpoint.open(resolver)
@@ -55,9 +59,11 @@ class MilterConnection:
                     raise
                 return made
         except TimeoutError:
-            raise MilterFailed("no connection within its time") from None
+            raise MilterAway("no connection within its time") from None
         except (OSError, api.LookupFailed) as error:
-            raise MilterFailed(f"no connection: {error}") from None
+            raise MilterAway(f"no connection: {error}") from None
+        except MilterFailed as error:
+            raise MilterAway(str(error)) from None
 
     async def _negotiate(self) -> None:
         self._writer.write(api.milter.negotiate(ACTIONS, STEPS))

@@ -65,7 +65,7 @@ class MilterSettings(api.PluginSettings):
         description="For its answer to the end of a message. A filter that says that it is at work gets as long again.",
     )  # fmt: skip
     rest: api.Duration = Field(
-        10.0, ge=0, le=3600, description="A filter that failed is not asked again before this time."
+        10.0, ge=0, le=3600, description="A filter that cannot be reached is not asked again before this time."
     )
     most_connections: int = Field(
         500, ge=1, le=10_000,

@@ -17,6 +17,7 @@ HEADER = b"A: one\r\nno field\r\nb:two\r\n  folded\r\na :  three\r\nC: \xff\r\n\
         ([HeaderChange("D", "  x\r\n\ty")], HEADER[:-2] + b"D:  x\r\n\ty\r\n\r\n"),
         ([HeaderChange("D", "x", position=0)], b"D: x\r\n" + HEADER),
         ([HeaderChange("D", "x", position=1)], b"A: one\r\nD: x\r\n" + HEADER[8:]),
+        ([HeaderChange("D", "x", position=2)], HEADER.replace(b"a :", b"D: x\r\na :")),
         ([HeaderChange("D", "x", position=99)], HEADER[:-2] + b"D: x\r\n\r\n"),
         ([HeaderChange("A", "new", 2)], HEADER.replace(b"a :  three", b"A: new")),
         ([HeaderChange("A", None, 1)], HEADER[8:]),
