@@ -240,7 +240,7 @@ class Session:
     async def authenticate(self, account: AccountId) -> None:
         """Enter the authenticated state. Raises LimitReached (connections of the account)."""
         # Registered before anything else happens: a password change from now on ends this session too.
-        unregister = self.services.login.register(account, self.connection.end)
+        unregister = self.services.login.register(account, self.connection.end, self.facts.peer)
         try:
             self.services.counts.enter(account)
             try:

@@ -63,6 +63,8 @@ class LoginFailures:
         )
         self._accounts = SlidingCounter(_DAY, clock)
         self._running: Counter[str] = Counter()
+        #: How many sessions are logged in from each (narrowest) network.
+        self._inside: Counter[str] = Counter()
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._waiters: set[asyncio.Future[None]] = set()
 
@@ -75,6 +77,21 @@ class LoginFailures:
     def blocked(self, peer: str) -> bool:
         """True while the network of this IP address has failed too often."""
         return peer not in self._trusted and self._full(network_keys(peer), with_running=False)
+
+    def enter(self, peer: str) -> None:
+        """Somebody is logged in from there."""
+        self._inside.update(network_keys(peer)[:1])
+
+    def leave(self, peer: str) -> None:
+        """And is not any more."""
+        for network in network_keys(peer)[:1]:
+            self._inside[network] -= 1
+            if self._inside[network] <= 0:
+                del self._inside[network]
+
+    def logged_in(self, peer: str) -> bool:
+        """Is somebody logged in from the network of this IP address now?"""
+        return any(network in self._inside for network in network_keys(peer)[:1])
 
     def remember(self, peer: str, user: str) -> None:
         """`user` has logged in from the network of this address before the server was started."""

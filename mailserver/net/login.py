@@ -230,14 +230,21 @@ class LoginService:
 
     # sessions that are logged in
 
-    def register(self, account: AccountId, end: Callable[[str], None]) -> Callable[[], None]:
-        """Remember a live session; `end(reason)` must close it soon. Returns the undo, for when it ends by itself."""
+    def register(self, account: AccountId, end: Callable[[str], None], peer: str = "") -> Callable[[], None]:
+        """Remember a live session of a client at `peer`; `end(reason)` must close it soon.
+
+        Returns the undo, for when it ends by itself.
+        """
         number = self._next_session = self._next_session + 1
         self._sessions.setdefault(account, {})[number] = end
+        self._failures.enter(peer)
 
         def forget() -> None:
             sessions = self._sessions.get(account)
-            if sessions is not None and sessions.pop(number, None) is not None and not sessions:
+            if sessions is None or sessions.pop(number, None) is None:
+                return
+            self._failures.leave(peer)
+            if not sessions:
                 del self._sessions[account]
 
         return forget

@@ -44,3 +44,7 @@ class FailedLogins(Protocol):
         """A user (an account's key) has logged in from this IP address's network before: others' guesses at the account
         keep nobody out there."""
         ...
+
+    def logged_in(self, peer: str) -> bool:
+        """Is a user of ours logged in at this moment from the network (IPv4 /32, IPv6 /64) of this IP address?"""
+        ...

@@ -70,7 +70,7 @@ class AuthCommand(CommandBase):
                     response = decode_response(await self.read_answer())
                 elif isinstance(result, LoginOk):
                     self.session.logged_in(result.account)
-                    self._forget_login = login.register(result.account, self.end)
+                    self._forget_login = login.register(result.account, self.end, self.session.facts.peer)
                     return _SUCCESS
                 else:
                     return result.reply.encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 
 from mailserver import api
 from mailserver.plugins.bans.ledger import PLACE_LIFE, Ledger
@@ -13,14 +12,12 @@ __all__ = ["Places"]
 
 
 class Places:
-    """Live sessions by network, and known places, which `limits.failed_logins_per_account` spares."""
+    """Known places, which `limits.failed_logins_per_account` spares."""
 
     def __init__(self, host: api.Host, ledger: Ledger) -> None:
         self._ledger = ledger
         self._clock = host.clock
-        #: Session → its network, as long as somebody is logged in on it.
-        self._sessions: dict[str, Network] = {}
-        self._live: Counter[Network] = Counter()
+        self._logins = host.failed_logins
         self._last: dict[Network, float] = {}
         for (address, user), at in ledger.places.items():
             host.failed_logins.remember(address, user)
@@ -29,20 +26,11 @@ class Places:
                 self._last[network] = max(at, self._last.get(network, 0.0))
 
     def event(self, event: api.Event) -> None:
-        """Follow logins, and the ends of their sessions."""
-        if isinstance(event, api.SessionClosed):
-            network = self._sessions.pop(event.session, None)
-            if network is not None:
-                self._live[network] -= 1
-                if self._live[network] <= 0:
-                    del self._live[network]
-        elif isinstance(event, api.LoginSucceeded):
-            network = narrow(event.peer)
-            if network is None:
-                return
-            if event.service != "http" and event.session not in self._sessions:
-                self._sessions[event.session] = network
-                self._live[network] += 1
+        """Follow logins."""
+        if not isinstance(event, api.LoginSucceeded):
+            return
+        network = narrow(event.peer)
+        if network is not None:
             self._last.pop(network, None)
             self._last[network] = self._clock.time()
             if len(self._last) > 2 * 20_000:
@@ -51,13 +39,13 @@ class Places:
 
     def live(self, peer: str) -> bool:
         """Is somebody logged in from there now?"""
-        return bool(self._live) and narrow(peer) in self._live
+        return self._logins.logged_in(peer)
 
     def known(self, network: Network) -> bool:
         """Has somebody logged in from there within two months?"""
         return self._clock.time() - self._last.get(network, float("-inf")) < PLACE_LIFE
 
     def any_within(self, network: Network) -> bool:
-        """Is somebody logged in from a part of it, or was within two months?"""
-        inside = (one for one in (*self._live, *self._last) if one.version == network.version)
+        """Has somebody logged in from a part of it within two months?"""
+        inside = (one for one in self._last if one.version == network.version)
         return any(ipaddress.ip_network(one).subnet_of(network) for one in inside)  # type: ignore[arg-type]

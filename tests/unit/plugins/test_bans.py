@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mailserver.hooks.contexts import ConnectContext, MailContext, RcptContext
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import InvalidInput, NotFound
-from mailserver.model.events import Accepted, LoginFailed, LoginSucceeded, Misbehaved, SessionClosed
+from mailserver.model.events import Accepted, LoginFailed, LoginSucceeded, Misbehaved
 from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.verdict import Defer, Verdict
 from mailserver.net.settings import LimitsSettings
@@ -52,14 +52,12 @@ def wrong(server: Server, peer: str = PEER, *, times: int = 1, wrong: bool = Tru
         ))  # fmt: skip
 
 
-def logged_in(server: Server, peer: str = PEER, session: str = "s9") -> None:
+def logged_in(server: Server, peer: str = PEER) -> Callable[[], None]:
+    """Gives what ends the session."""
     server.hooks.emit(LoginSucceeded(
-        session=SessionId(session), service="imap", account=ANNA, peer=peer, mechanism="PLAIN",
+        session=SessionId("s9"), service="imap", account=ANNA, peer=peer, mechanism="PLAIN",
     ))  # fmt: skip
-
-
-def logged_out(server: Server, peer: str = PEER, session: str = "s9") -> None:
-    server.hooks.emit(SessionClosed(session=SessionId(session), service="imap", peer=peer))
+    return server.login.register(ANNA, lambda reason: None, peer)
 
 
 async def rcpt(server: Server, *, known: bool = False, peer: str = PEER, **session: Any) -> str:
@@ -171,23 +169,22 @@ async def test_who_is_never_banned(server: Server, peer: str) -> None:
 
 async def test_where_somebody_is_logged_in_nobody_is_banned(server: Server) -> None:
     server.hooks.emit(Misbehaved(session=SessionId("s1"), service="smtp", peer=PEER, kind="slow"))
-    logged_in(server)
-    logged_in(server, session="s8")
+    ends = [logged_in(server), logged_in(server)]
     server.hooks.emit(Misbehaved(session=SessionId("s1"), service="smtp", peer=PEER, kind="slow"))
     assert await listed(server) == []
     # A ban of the operator's does not reach those who are at work.
     await perform(server, "ban.add", network="192.0.2.0/24")
     assert await reply(server) == ""
     assert await reply(server, "192.0.2.8")
-    logged_out(server)
+    ends[0]()
+    ends[0]()
     assert await reply(server) == ""
-    logged_out(server, session="s8")
+    ends[1]()
     assert await reply(server)
 
 
 async def test_wrong_passwords_from_where_a_user_came_before(server: Server) -> None:
-    logged_in(server)
-    logged_out(server)
+    logged_in(server)()
     wrong(server, times=10)
     assert await listed(server) == []
     server.clock.advance(61 * 86_400)
