@@ -51,7 +51,8 @@ class Envelope:
     account has that one (`authenticated_as` is only what AUTH= of MAIL claims); `own` means that this server wrote the
     message: a report, a notice. Neither is ever true of a stranger's mail, so whoever signs in our name may rely on
     them. `hold_until` (epoch seconds): not to be sent before (RFC 4865);
-    `hold_request` is what was asked for, in the words of a report.
+    `hold_request` is what was asked for, in the words of a report. `quarantined`: a copy that belongs into Junk, and
+    could not be put there at first.
     """
 
     sender: EmailAddress | None
@@ -68,6 +69,7 @@ class Envelope:
     own: bool = False
     hold_until: float | None = None
     hold_request: str | None = None
+    quarantined: bool = False
 
     @property
     def of_stranger(self) -> bool:

@@ -51,7 +51,7 @@ _OPTIONAL = (
     ("declared_size", "declared_size"), ("smtputf8", "smtputf8"), ("require_tls", "require_tls"),
     ("envid", "envelope_id"), ("auth", "authenticated_as"), ("extra", "extra"), ("account", "account"),
     ("own", "own"), ("hold_until", "hold_until"),
-    ("hold_request", "hold_request"),
+    ("hold_request", "hold_request"), ("quarantined", "quarantined"),
 )  # fmt: skip
 _NOTHING: frozenset[Notify] = frozenset()
 
@@ -249,6 +249,7 @@ def envelope_of(fields: dict[str, Any]) -> Envelope:
         own=bool(get("own", False)),
         hold_until=None if hold_until is None else float(hold_until),
         hold_request=get("hold_request"),
+        quarantined=bool(get("quarantined", False)),
     )
 
 

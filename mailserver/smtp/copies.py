@@ -24,10 +24,10 @@ class Copy:
     refusal: Reject | Defer | None = None
 
 
-def copies_for(destinations: Iterable[Destination]) -> list[Copy]:
+def copies_for(destinations: Iterable[Destination], *, quarantined: bool) -> list[Copy]:
     """The copies of a message that nobody judges (any more)."""
     return [
-        Copy(destination=destination, mailbox=mailbox)
+        Copy(destination=destination, mailbox=mailbox, quarantined=quarantined)
         for destination in destinations
         for mailbox in destination.local
     ]

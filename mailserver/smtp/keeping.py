@@ -109,7 +109,7 @@ class Keeper:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
                 raise NotKept(reply_to(error), error.detail or error.text)
-            items.append(_Item(b"", tuple(self._retry(place) for place, _ in failed)))
+            items += self._retries([place for place, _ in failed])
         queued: list[Queued] = []
         try:
             await self._enqueue(message, items, fields, queued)
@@ -144,7 +144,9 @@ class Keeper:
         for number, item in enumerate(items):
             queue_id = new_queue_id() if number else message.queue_id
             recipients = item.recipients
-            envelope = replace(message.envelope, recipients=recipients, account=message.session.account)
+            envelope = replace(
+                message.envelope, recipients=recipients, account=message.session.account, quarantined=item.quarantined
+            )
             try:
                 if item.forwarder is not None:
                     sender = await forwarding_sender(self._hooks, envelope.sender, item.forwarder, envelope.account)
@@ -162,8 +164,17 @@ class Keeper:
                 )
             )  # fmt: skip
 
-    def _retry(self, place: LocalPlace) -> Recipient:
-        return retry_of(place.destination.recipient, place.mailbox, self._directory)
+    def _retries(self, places: list[LocalPlace]) -> list[_Item]:
+        """The queue does not judge again: what does not belong into the inbox is marked so."""
+        found = []
+        for quarantined in (False, True):
+            recipients = tuple(
+                retry_of(place.destination.recipient, place.mailbox, self._directory)
+                for place in places if place.quarantined is quarantined
+            )  # fmt: skip
+            if recipients:
+                found.append(_Item(b"", recipients, quarantined=quarantined))
+        return found
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
         for place in stored:
@@ -206,11 +217,14 @@ def _warn_of_refused(message: Message, place: LocalPlace, error: MailError) -> N
 
 @dataclass(slots=True)
 class _Item:
-    """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards."""
+    """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards.
+
+    `quarantined`: for Junk."""
 
     header: bytes
     recipients: tuple[Recipient, ...]
     forwarder: EmailAddress | None = None
+    quarantined: bool = False
 
     def join(self, recipient: Recipient) -> None:
         """Somebody who gets the message under another name already, unless what is told of that one will do: it is sent

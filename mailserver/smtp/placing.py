@@ -28,13 +28,15 @@ class LocalPlace:
     """One place in an account; `destinations` are the recipients that it serves, in order, at least one.
 
     `refused`: the account said no for good. What comes here is only for its user to look at, and if that cannot be
-    done, the copy must not be tried again: nobody would judge it then, and the sender may be forged.
+    done, the copy must not be tried again: nobody would judge it then, and the sender may be forged. `quarantined`:
+    it must not come to the inbox when it is tried again.
     """
 
     mailbox: LocalMailbox
     target: Target
     destinations: list[Destination] = field(default_factory=list)
-    refused: bool = False
+    refused: bool = True
+    quarantined: bool = True
 
     @property
     def destination(self) -> Destination:
@@ -72,7 +74,8 @@ async def find_places(
                 account=mailbox.account, mailbox=placement.mailbox, flags=placement.flags, create=placement.create,
                 enforce_quota=not envelope.own,
             )  # fmt: skip
-            place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target, refused=True)
+            place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
         place.refused = place.refused and isinstance(copy.refusal, Reject)
+        place.quarantined = place.quarantined and (copy.quarantined or copy.refusal is not None)
         place.destinations.append(copy.destination)
     return list(found.values())

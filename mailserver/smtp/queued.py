@@ -143,7 +143,7 @@ class _Attempt:
     async def _keep(self, content: Content, destinations: Sequence[Destination]) -> None:
         job = self._job
         session = Session(session=new_session_id(), service="queue", peer="")
-        copies = copies_for(destinations)
+        copies = copies_for(destinations, quarantined=job.envelope.quarantined)
         places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, copies, content)
         sender = job.envelope.sender
         header = return_path(None if sender is None else str(sender))

@@ -46,6 +46,7 @@ ENVELOPES = st.builds(
     own=st.booleans(),
     hold_until=st.none() | st.floats(0, 4e9),
     hold_request=st.sampled_from([None, "for;60"]),
+    quarantined=st.booleans(),
     extra=st.lists(st.tuples(st.text("AB", max_size=3), st.text("xyz", max_size=3)), max_size=2).map(tuple),
 )
 ITEMS = st.builds(

@@ -394,3 +394,15 @@ async def test_a_client_that_hangs_up_during_the_commit_does_not_cancel_it() -> 
         go_on.set()
         await server.settled()
         assert await server.count() == 1 and len(_events(server, Accepted)) == 1
+
+
+@pytest.mark.parametrize("verdict", [Quarantine("odd"), Defer(Reply(451, "4.7.1", "Later"))])
+async def test_a_copy_that_does_not_belong_into_the_inbox_is_marked_so_when_it_waits(verdict: Any) -> None:
+    store = FailingStore()
+    server = SmtpHarness(limits={"trusted": []}, store=store)
+    server.registry.on_delivery(lambda ctx: verdict if ctx.account == ANNA else None)
+    async with server, server.client() as smtp:
+        store.failing = {ANNA: StorageFailure("The disk failed"), BEN: StorageFailure("The disk failed")}
+        assert await _send(smtp, ANNA, BEN, CLEO) == (250, "2.0.0")
+        marked = {str(item.envelope.recipients[0].address): item.envelope.quarantined for item in server.queue.items}
+        assert marked == {ANNA: True, BEN: False}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -243,3 +244,11 @@ async def test_so_does_who_asks_for_it_at_an_address_that_forwards_to_many(trust
         assert (await smtp.command("Subject: x\r\n\r\ny\r\n.")).code == 250
     found = {str(one.address): one.notify for item in server.queue.items for one in item.envelope.recipients}
     assert found == {f"list@{DOMAIN}": {Notify.SUCCESS}, "z@elsewhere.test": {Notify.SUCCESS}}
+
+
+async def test_what_was_quarantined_goes_to_junk_when_its_mailbox_works_again(server: SmtpHarness) -> None:
+    envelope = replace(envelope_for(ANNA, BEN, sender="x@far.test"), quarantined=True)
+    failing(server)[BEN] = StorageFailure("The disk failed")
+    results = await deliver(server, job(envelope=envelope))
+    assert [result.outcome for result in results] == [Outcome.DELIVERED, Outcome.DEFERRED]
+    assert len(await server.mail("anna", "Junk")) == 1 and not await server.mail("anna")
