@@ -76,7 +76,7 @@ from mailserver.mime.message_ids import message_ids, own_message_id
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
 from mailserver.mime.preview import preview as first_words
-from mailserver.mime.sole_author import SoleAuthor, sole_author
+from mailserver.mime.sole_author import SoleAuthor, from_author, repeated_field, sole_author
 from mailserver.mime.structure import parse as parse_message
 from mailserver.mime.text import part_text
 from mailserver.mime.words import decode_words
@@ -379,6 +379,7 @@ __all__ = [
     "find_part",
     "first_words",
     "format_date",
+    "from_author",
     "fsync_dir",
     "header_block_end",
     "header_fields",
@@ -414,6 +415,7 @@ __all__ = [
     "read_file",
     "read_report",
     "readable_domain",
+    "repeated_field",
     "role_target",
     "shown_host",
     "sole_author",

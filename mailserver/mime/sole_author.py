@@ -14,13 +14,13 @@ from mailserver.mime.headers import field_value, fields, header_block_end, unfol
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 
-__all__ = ["SoleAuthor", "sole_author"]
+__all__ = ["SoleAuthor", "from_author", "repeated_field", "sole_author"]
 
 # What may stand before the colon: white space, and line ends that some program passes over.
 _COLON = re.compile(rb"[ \t]*+((?:\r?\n[ \t]++)*+):")
-#: RFC 5322 §3.6: one at most. A second one is what was put over a signed message.
+#: RFC 5322 §3.6: one at most. A second one may have been put over a signed message; those that mislead most come first.
 _ONCE = {
-    name.lower().encode(): name for name in ("Sender", "Reply-To", "Date", "Subject", "To", "Cc")
+    name.lower().encode(): name for name in ("Subject", "Reply-To", "Sender", "Date", "To", "Cc")
 }  # fmt: skip
 _LONGEST = 64 << 10
 _ENCODED = re.compile(rb"=\?[^?]*\?[BbQq]\?")
@@ -36,18 +36,27 @@ class SoleAuthor(NamedTuple):
 
 
 def sole_author(head: bytes) -> SoleAuthor:
-    """Of the message that begins with `head`, which has the whole header."""
-    named = fields(head)
+    """Of the message that begins with `head`, which has the whole header; nobody where a field stands there twice."""
+    author, twice = from_author(head), repeated_field(head)
+    return SoleAuthor("", f"it has more than one {twice} field") if twice and not author.fault else author
+
+
+def repeated_field(head: bytes) -> str:
+    """A field that may be there once, and is more often, so that one program shows the first and another the last."""
+    once = [name for name, _, _ in fields(head) if name in _ONCE]
+    if len(once) == len(set(once)):
+        return ""
+    return next(_ONCE[name] for name in _ONCE if once.count(name) > 1)
+
+
+def from_author(head: bytes) -> SoleAuthor:
+    """As From says, whatever stands in other fields."""
     found = _froms(head[: header_block_end(head)])
     if not found:
         return SoleAuthor("", "it has no From field")
-    spans = [(start, stop) for name, start, stop in named if name == b"from"]
+    spans = [(start, stop) for name, start, stop in fields(head) if name == b"from"]
     if len(found) > 1 or len(spans) != 1 or any(found):
         return SoleAuthor("", "it must have exactly one From field, in its plain form")
-    once = [name for name, _, _ in named if name in _ONCE]
-    if len(once) > len(set(once)):
-        twice = next(name for name in once if once.count(name) > 1)
-        return SoleAuthor("", f"it has more than one {_ONCE[twice]} field")
     return _read(unfold(field_value(head, *spans[0])))
 
 

@@ -66,9 +66,9 @@ ESPOOFER = {
     "no From": Case(550, ""),
     "a group": Case(550, "From: team: admin@legitimate.test;\r\n"),
     "an empty group": Case(550, "From: undisclosed:;\r\n"),
-    "two Subject": Case(550, "From: <admin@legitimate.test>\r\nSubject: y\r\n"),
-    "two To": Case(550, "From: <admin@legitimate.test>\r\nTo: y\r\n"),
-    "two Date": Case(550, "From: <admin@legitimate.test>\r\nDate: y\r\n"),
+    "two Subject": Case(250, "From: <admin@legitimate.test>\r\nSubject: y\r\n"),
+    "two To": Case(250, "From: <admin@legitimate.test>\r\nTo: y\r\n"),
+    "two Date": Case(250, "From: <admin@legitimate.test>\r\nDate: y\r\n"),
     "a parenthesis too many": Case(550, "From: alice@legitimate.test)bob@attack.test\r\n"),
     "two @": Case(550, "From: a@attack.test@legitimate.test\r\n"),
     "prefixes": Case(550, "From: @,;:admin@legitimate.test\r\n"),
@@ -113,7 +113,9 @@ def _names() -> Iterator[DnsServer]:
 
 @pytest.fixture
 def daemon(make_daemon: DaemonMaker, _names: DnsServer) -> Iterator[Daemon]:
-    with make_daemon(settings={"smtp": PROXY, "dns": f'servers = ["{_names.endpoint}"]'}) as running:
+    with make_daemon(
+        settings={"smtp": PROXY, "dns": f'servers = ["{_names.endpoint}"]', "plugins.junk": "junk = 0.0"}
+    ) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from mailserver import api
 from mailserver.plugins.dmarc.evaluation import Evaluation, evaluate
 from mailserver.plugins.dmarc.exceptions import Exceptions, Override, mailing_list
 from mailserver.plugins.dmarc.settings import DmarcSettings
-from mailserver.plugins.dmarc.verdicts import Disposition, accepted, no_author, not_known, unproved
+from mailserver.plugins.dmarc.verdicts import Disposition, accepted, doubted, no_author, not_known, unproved
 
 __all__ = ["plugin"]
 
@@ -33,11 +33,16 @@ class _Dmarc:
         return self._judge(ctx) if ctx.session.from_stranger else None
 
     async def _judge(self, ctx: api.MessageContext) -> api.Verdict:
-        session = ctx.session
-        author = api.sole_author(ctx.content.head())
+        author = api.from_author(ctx.content.head())
         if author.fault:
             return no_author(author.fault, refuse=self._settings.enforce)
-        found = await evaluate(self._host.resolver, author.domain, ctx.envelope.sender, session.helo, ctx.findings)
+        verdict = await self._compared(author.domain, ctx)
+        # Careless programs write some fields twice: that is no proof of wrong, but it proves nothing either.
+        twice = api.repeated_field(ctx.content.head())
+        return doubted(verdict, twice) if twice else verdict
+
+    async def _compared(self, author: str, ctx: api.MessageContext) -> api.Verdict:
+        found = await evaluate(self._host.resolver, author, ctx.envelope.sender, ctx.session.helo, ctx.findings)
         if found.result == "temperror":
             return self._unknown(found, ctx)
         own = self._forges_ours(found, ctx)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mailserver import api
 from mailserver.plugins.dmarc.evaluation import Evaluation
 from mailserver.plugins.dmarc.exceptions import Override
 
-__all__ = ["Disposition", "accepted", "no_author", "not_known", "unproved"]
+__all__ = ["Disposition", "accepted", "doubted", "no_author", "not_known", "unproved"]
 
 Disposition = api.DmarcRequest
 
@@ -16,6 +17,9 @@ _POINTS = {"none": 1.0, "quarantine": 3.0, "reject": 12.0}
 #: Where a policy is not applied, what the domain wants still says something.
 _NOT_APPLIED = {"none": 1.0, "quarantine": 3.0, "reject": 4.0}
 _OWN = 3.0
+#: For a field that stands there twice: To and Cc mislead nobody about what is written and who did.
+_TWICE = {"To": 1.0, "Cc": 1.0}
+_TWICE_MISLEADING = 2.5
 _ADVICE = "Whoever wrote it can be somebody else. If you expected it, ask the sender by another way."
 
 
@@ -33,6 +37,18 @@ def no_author(fault: str, *, refuse: bool) -> api.Verdict:
         return api.Accept(findings=findings)
     reply = api.Reply(550, "5.6.0", f"The message cannot be taken: {fault} (RFC 5322)")
     return api.Reject(reply, "no single author", findings=findings)
+
+
+def doubted(verdict: api.Verdict, field: str) -> api.Verdict:
+    """The same for a message that has `field` more than once: never a pass, and never better than without."""
+    fault = f"it has more than one {field} field"
+    results = tuple(
+        replace(result, result="permerror", reason=fault) if result.result == "pass" else result
+        for result in verdict.findings.results
+    )
+    text = f"It has more than one {field} field, so programs may show it differently"
+    reason = api.Reason("dmarc", _TWICE.get(field, _TWICE_MISLEADING), text)
+    return replace(verdict, findings=api.Findings(results, (*verdict.findings.reasons, reason)))
 
 
 def not_known(found: Evaluation, *, defer: bool) -> api.Verdict:

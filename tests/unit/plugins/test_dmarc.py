@@ -249,6 +249,18 @@ async def test_no_author(author: str) -> None:
     assert found == "permerror" and isinstance(verdict, Accept) and verdict.findings.score == 4.0
 
 
+@pytest.mark.parametrize(("field", "points"), [("To", 1.0), ("Cc", 1.0), ("Subject", 2.5), ("Reply-To", 2.5)])
+async def test_a_field_that_stands_there_twice_costs_the_proof_and_not_the_mail(field: str, points: float) -> None:
+    twice = f"{field}: a\r\n{field}: b\r\n"
+    found, verdict = await judged(BANK, "x@bank.test", dkim("bank.test"), header=twice)
+    assert found == "permerror" and isinstance(verdict, Accept) and verdict.findings.score == points
+    found, verdict = await judged({}, "x@bank.test", header=twice)
+    assert found == "none" and isinstance(verdict, Accept) and verdict.findings.score == points
+    # It makes nothing better.
+    found, verdict = await judged(BANK, "x@bank.test", dkim("attack.test"), header=twice)
+    assert found == "fail" and isinstance(verdict, Reject)
+
+
 @pytest.mark.parametrize(
     "session", [{"trusted": True}, {"account": AccountId("anna@example.test")}, {"service": "submission"}]
 )
