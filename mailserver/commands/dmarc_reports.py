@@ -42,7 +42,7 @@ def dmarc(domain: str, sent: bool, received: bool, sources: bool, send_now: bool
     """What came in the name of DOMAIN, or of all, and whether it was proved, by day (RFC 9990)."""
     if send_now:
         perform("dmarc_report.send", {})
-    told = perform("dmarc_report.show", {"domain": domain})
+    told = perform("dmarc_report.show", {"domain": domain, "sources": sources})
     wanted = {name for name, asked in (("sent", sent), ("received", received), ("sources", sources)) if asked}
     wanted = wanted or {"sent", "received"}
     for name in {"sent", "received", "sources"} - wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Confined", "ConfinedFailed"]
@@ -49,7 +50,7 @@ class Confined:
             raise ConfinedFailed("reading it takes too long") from None
         finally:
             if process.returncode is None:
-                process.kill()
+                _kill(process)
                 await process.wait()
         if code or len(found) > _MAX_OUTPUT:
             raise ConfinedFailed("reading it takes too much time or memory")
@@ -71,5 +72,11 @@ async def _talk(process: asyncio.subprocess.Process, octets: bytes) -> bytes:
     while len(found) <= _MAX_OUTPUT and (chunk := await process.stdout.read(1 << 16)):
         found += chunk
     if len(found) > _MAX_OUTPUT:
-        process.kill()
+        _kill(process)
     return bytes(found)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    # It may have ended by itself since somebody looked.
+    with suppress(ProcessLookupError):
+        process.kill()

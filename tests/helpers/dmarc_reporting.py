@@ -120,7 +120,7 @@ class World:
         return await self.send()
 
     async def shown(self, domain: str = "") -> Any:
-        return await self.operation("dmarc_report.show", domain=domain)
+        return await self.operation("dmarc_report.show", domain=domain, sources=True)
 
     async def row(self) -> Any:
         (row,) = (await self.shown())["sent"]

@@ -20,7 +20,8 @@ __all__ = ["Operations"]
 _MOST = 200
 _MOST_ROWS = 100
 _MOST_DOMAINS = 20
-_MOST_SOURCES = 500
+#: Of so many reports that are added up.
+_MOST_SOURCES, _MOST_ADDED = 500, 1_000
 
 
 class Operations:
@@ -37,16 +38,16 @@ class Operations:
         self._reporter = reporter
 
     async def show(self, arguments: Mapping[str, Any]) -> Any:
-        """What others report of us and we of others, the newest first; what they report by source, those with most
-        failures first; and the records by which reports come."""
-        text = arguments.get("domain", "")
+        """What others report of us and we of others, the newest first; what they report by source if that is asked,
+        those with most failures first; and the records by which reports come."""
+        text, added_up = arguments.get("domain", ""), arguments.get("sources", False)
         if not isinstance(text, str):
             raise ValueError("domain must be text")
         domain = api.normalize_domain(text) if text else ""
         await self._collector.flush()
         return {
             "received": await self._db.run(_received, domain),
-            "sources": await self._db.run(_sources, domain),
+            "sources": await self._db.run(_sources, domain) if added_up else [],
             "sent": await self._db.run(_sent, domain),
             "records": [row for name in self._domains(domain) for row in await self._records(name)],
         }
@@ -100,9 +101,11 @@ def _received(db: sqlite3.Connection, domain: str) -> list[dict[str, Any]]:
 
 
 def _sources(db: sqlite3.Connection, domain: str) -> list[dict[str, Any]]:
-    """All that is kept, by domain and source."""
+    """What the newest reports say, by domain and source."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    reports = db.execute("SELECT domain, rows FROM received WHERE ? IN ('', domain) ORDER BY id", (domain,))
+    reports = db.execute(
+        "SELECT domain, rows FROM received WHERE ? IN ('', domain) ORDER BY id DESC LIMIT ?", (domain, _MOST_ADDED)
+    )
     for about, rows in reports:
         for row in orjson.loads(rows):
             total = found.setdefault(

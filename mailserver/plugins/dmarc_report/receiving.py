@@ -17,7 +17,7 @@ from mailserver import api
 from mailserver.plugins.dmarc_report import database
 from mailserver.plugins.dmarc_report.settings import DmarcReportSettings
 
-__all__ = ["Receiver"]
+__all__ = ["TYPES", "Receiver"]
 
 _log = structlog.get_logger()
 _MAX_MESSAGE = 16 << 20
@@ -25,7 +25,7 @@ _MOST_WAITING, _MOST_OCTETS = 50, 64 << 20
 #: Reports that were recognised, so that they are not counted; a few seconds' worth.
 _MOST_KNOWN = 1_000
 #: RFC 9990 §3.5.2, RFC 7489 §7.2.1.1, and what is seen in the wild.
-_TYPES = (
+TYPES = (
     "application/gzip", "application/x-gzip", "application/zip", "application/x-zip", "application/x-zip-compressed",
     "text/xml", "application/xml", "application/octet-stream",
 )  # fmt: skip
@@ -120,7 +120,7 @@ class Receiver:
 
     async def _report(self, octets: bytes) -> dict[str, Any]:
         """Raises _Ignored, ConfinedFailed, MailError."""
-        part = await self._db.aside(api.find_part, octets, _TYPES)
+        part = await self._db.aside(api.find_part, octets, TYPES)
         if part is None:
             raise _Ignored("no file is attached")
         report: dict[str, Any] = orjson.loads(await self._reader.run(part[1]))

@@ -5,13 +5,33 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from mailserver.mime import dmarc_feedback
+from mailserver.mime.attached import find_part
 from mailserver.mime.dmarc_feedback import MAX_FEEDBACK, feedback_json, read_feedback
 from mailserver.mime.packed_file import BadFile
+from mailserver.plugins.dmarc_report.receiving import TYPES
 from tests.helpers.dmarc_reports import EXAMPLE, zipped
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "dmarc"
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("[01]*.[xe]ml")), ids=lambda path: path.name)
+def test_reports_in_the_wild(path: Path) -> None:
+    octets, expected = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
+    if path.suffix == ".eml":
+        part = find_part(octets, TYPES)
+        assert part is not None
+        octets = part[1]
+    found = read_feedback(octets)
+    about, records = expected["report_metadata"], expected["record"]
+    assert (found["organisation"], found["id"]) == (about["org_name"].strip(), about["report_id"])
+    assert (found["begins"], found["domain"]) == (about["date_range"]["begin"], expected["policy_published"]["domain"])
+    assert found["messages"] == sum(record["row"]["count"] for record in records)
+    assert {row["source"] for row in found["rows"]} == {record["row"]["source_ip"] for record in records}
 
 
 @pytest.mark.parametrize(
