@@ -150,6 +150,19 @@ def quota(address: str, octets: int | None, messages: int | None, as_json: bool)
     show(done, as_json=as_json, text=text)
 
 
+@command.command("folders")
+@click.argument("address")
+@click.argument("filing", type=click.Choice(("off", "existing", "create", "default")), default=None, required=False)
+@json_option
+@config_option
+def folders(address: str, filing: str | None, as_json: bool) -> None:
+    """Whether mail for a sub-address of ADDRESS goes into the mailbox of that name: never, when there is one, always
+    or as config.toml says."""
+    done = perform("account.folders", {"account": address, "filing": filing or ""})
+    own = "" if done["own"] else " (as config.toml says)"
+    show(done, as_json=as_json, text=f"{done['account']}: mailboxes of sub-addresses: {done['folders']}{own}")
+
+
 def _limit(octets: int) -> str:
     return format_size(octets) if octets else "-"
 

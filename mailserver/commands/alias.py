@@ -11,7 +11,7 @@ import click
 from mailserver.commands.asked import show_asked
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import moment
-from mailserver.commands.options import config_option, json_option, show_rows
+from mailserver.commands.options import config_option, json_option, show, show_rows
 
 __all__ = ["command"]
 
@@ -75,3 +75,63 @@ def _waiting(one: Mapping[str, Any]) -> str:
     if one["until"] < time.time():
         return f"{one['target']} (no answer came; add the alias again to ask again)"
     return f"{one['target']} (asked, until {moment(one['until'])})"
+
+
+@command.command("temporary")
+@click.argument("account")
+@click.option("--days", type=click.IntRange(1, 3660), default=30, show_default=True, help="It takes mail so long.")
+@click.option("--note", default="", help="What it is for.")
+@json_option
+@config_option
+def temporary(account: str, days: int, note: str, as_json: bool) -> None:
+    """Make a random address that reaches ACCOUNT for some days; it can be dropped at any time."""
+    made = perform("alias.temporary", {"account": account, "days": days, "note": note})
+    show(made, as_json=as_json, text=f"{made['address']} reaches {made['account']} until {moment(made['until'])}")
+
+
+@command.command("temporaries")
+@click.argument("account", default="")
+@json_option
+@config_option
+def temporaries(account: str, as_json: bool) -> None:
+    """List the temporary addresses of ACCOUNT, or of all accounts."""
+    columns = {"address": "ADDRESS", "account": "ACCOUNT", "until": "UNTIL", "note": "NOTE"}
+    rows = perform("alias.temporaries", {"account": account})
+    if not as_json:
+        rows = [{**row, "until": moment(row["until"])} for row in rows]
+    show_rows(rows, columns, as_json=as_json, none="no temporary addresses")
+
+
+@command.command("drop")
+@click.argument("address")
+@config_option
+def drop(address: str) -> None:
+    """Drop the temporary ADDRESS: mail for it is refused from now on."""
+    click.echo(f"{perform('alias.drop', {'address': address})['address']}: dropped")
+
+
+@command.command("block")
+@click.argument("address")
+@config_option
+def block(address: str) -> None:
+    """Refuse mail for ADDRESS, which a catch-all takes, an alias, or an account as a sub-address."""
+    click.echo(f"{perform('alias.block', {'address': address})['address']}: mail is refused from now on")
+
+
+@command.command("unblock")
+@click.argument("address")
+@config_option
+def unblock(address: str) -> None:
+    """Take mail for ADDRESS again."""
+    click.echo(f"{perform('alias.unblock', {'address': address})['address']}: blocked no more")
+
+
+@command.command("blocked")
+@json_option
+@config_option
+def blocked(as_json: bool) -> None:
+    """List the addresses for which mail is refused."""
+    rows = perform("alias.blocked", {})
+    if not as_json:
+        rows = [{**row, "since": moment(row["since"])} for row in rows]
+    show_rows(rows, {"address": "ADDRESS", "since": "SINCE"}, as_json=as_json, none="no address is blocked")

@@ -62,6 +62,33 @@ def show_all(as_json: bool) -> None:
     show_rows(perform("domain.list", {}), columns, as_json=as_json, none=none)
 
 
+@command.command("alias")
+@click.argument("domain")
+@click.argument("target")
+@config_option
+def alias(domain: str, target: str) -> None:
+    """Serve DOMAIN, and let every address in it mean the same one in TARGET."""
+    done = perform("domain.alias", {"domain": domain, "target": target})
+    click.echo(f"{done['domain']}: every address means the same one in {done['target']} from now on")
+
+
+@command.command("unalias")
+@click.argument("domain")
+@config_option
+def unalias(domain: str) -> None:
+    """Let DOMAIN stand for no other domain any more; it is still served."""
+    click.echo(f"{perform('domain.unalias', {'domain': domain})['domain']}: stands for itself")
+
+
+@command.command("aliases")
+@json_option
+@config_option
+def aliases(as_json: bool) -> None:
+    """List the domains that stand for others."""
+    columns = {"domain": "DOMAIN", "target": "STANDS FOR"}
+    show_rows(perform("domain.aliases", {}), columns, as_json=as_json, none="no domain stands for another one")
+
+
 @command.group("dkim")
 @config_option
 def dkim() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mailserver.api import Plugin, Settings
 from mailserver.plugins import (
     accounts,
+    addresses,
     aliases,
     arc,
     bans,
@@ -49,6 +50,9 @@ BUILT_IN: Mapping[str, Plugin] = {
         spf.plugin,
         suppression.plugin,
         srs.plugin,
+        # Before those that say where a message goes: after an answer nobody else is asked.
+        vacation.plugin,
+        addresses.plugin,
         accounts.plugin,
         aliases.plugin,
         dkim_verify.plugin,
@@ -67,7 +71,6 @@ BUILT_IN: Mapping[str, Plugin] = {
         reputation.plugin,
         bayes.plugin,
         junk.plugin,
-        vacation.plugin,
         quota_warning.plugin,
         history.plugin,
     )

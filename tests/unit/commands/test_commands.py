@@ -312,7 +312,7 @@ def test_plugins_and_hooks(line: Line) -> None:
     names = [row["name"] for row in line.json("plugin", "list")]
     assert names[: len(DEFAULT_PLUGIN_ORDER)] == DEFAULT_PLUGIN_ORDER and sorted(names) == sorted(BUILT_IN)
     hooks = {row["name"]: row for row in line.json("plugin", "hooks")}
-    assert hooks["resolve"]["plugins"] == ["srs", "accounts", "aliases"]
+    assert hooks["resolve"]["plugins"] == ["srs", "addresses", "accounts", "aliases"]
     assert "on_rcpt" in line("plugin", "hooks").stdout
 
 
