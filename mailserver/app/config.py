@@ -23,8 +23,8 @@ __all__ = ["DEFAULT_PLUGIN_ORDER", "Config", "LogSettings"]
 #: The built-in chain; plugins that it does not name follow in order of appearance.
 DEFAULT_PLUGIN_ORDER = [
     "bans", "rate_limit", "dnsbl", "iprev", "spf", "suppression", "srs", "vacation", "addresses", "accounts",
-    "aliases", "dkim_verify", "arc", "dmarc_report", "dmarc", "milter", "dkim", "dane", "mta_sts", "tlsrpt",
-    "phishing", "greylist", "reputation", "bayes", "junk", "quota_warning", "history",
+    "aliases", "dkim_verify", "arc", "dmarc_report", "dmarc", "clamd", "milter", "rspamd", "dkim", "dane", "mta_sts",
+    "tlsrpt", "phishing", "greylist", "reputation", "bayes", "junk", "quota_warning", "history",
 ]  # fmt: skip
 
 
