@@ -10,6 +10,7 @@ is ever lost. Nobody cancels the task that runs this: a client that hangs up onl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,8 @@ from mailserver.smtp.transaction import Destination
 __all__ = ["ClientGone", "Keeper", "Message", "NotKept"]
 
 log = structlog.get_logger()
+#: Recipients elsewhere that are looked at in one turn of the loop.
+_AT_ONCE = 1000
 
 
 class ClientGone(Exception):
@@ -104,7 +107,7 @@ class Keeper:
                     _warn_of_refused(message, place, result)
                 else:
                     failed.append((place, result))
-        items = _queued_items(message)
+        items = await _queued_items(message)
         if failed:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
@@ -143,7 +146,7 @@ class Keeper:
         """What is in the queue comes into `queued`. Raises NotKept: the others are not."""
         for number, item in enumerate(items):
             queue_id = new_queue_id() if number else message.queue_id
-            recipients = item.recipients
+            recipients = tuple(item.recipients)
             envelope = replace(
                 message.envelope, recipients=recipients, account=message.session.account, quarantined=item.quarantined
             )
@@ -168,10 +171,10 @@ class Keeper:
         """The queue does not judge again: what does not belong into the inbox is marked so."""
         found = []
         for quarantined in (False, True):
-            recipients = tuple(
+            recipients = [
                 retry_of(place.destination.recipient, place.mailbox, self._directory)
                 for place in places if place.quarantined is quarantined
-            )  # fmt: skip
+            ]  # fmt: skip
             if recipients:
                 found.append(_Item(b"", recipients, quarantined=quarantined))
         return found
@@ -222,23 +225,24 @@ class _Item:
     `quarantined`: for Junk."""
 
     header: bytes
-    recipients: tuple[Recipient, ...]
+    recipients: list[Recipient]
     forwarder: EmailAddress | None = None
     quarantined: bool = False
 
-    def join(self, recipient: Recipient) -> None:
-        """Somebody who gets the message under another name already, unless what is told of that one will do: it is sent
-        once, and each name has its result."""
-        known = [one for one in self.recipients if one.address.key == recipient.address.key]
-        if not known:
-            self.recipients += (recipient,)
-        elif Notify.SUCCESS in recipient.notify or all(one.notify != recipient.notify for one in known):
-            self.recipients += (replace(recipient, address=known[0].address),)
+    def join(self, recipient: Recipient, known: list[Recipient]) -> None:
+        """`known` are those here who have this address. Who gets the message under another name already is not added if
+        what is told of that one will do: it is sent once, and each name has its result."""
+        if known:
+            if Notify.SUCCESS not in recipient.notify and any(one.notify == recipient.notify for one in known):
+                return
+            recipient = replace(recipient, address=known[0].address)
+        known.append(recipient)
+        self.recipients.append(recipient)
 
 
-def _queued_items(message: Message) -> list[_Item]:
+async def _queued_items(message: Message) -> list[_Item]:
     """One for all direct recipients, one per address that forwards; a message for a thousand names behind a catch-all
-    is one for its target."""
+    is one for its target. A thousand names of a large list are much work: others have their turn meanwhile."""
     items = []
     # Who is named twice gets the message once; the first naming counts.
     direct: dict[EmailAddress, Recipient] = {}
@@ -246,16 +250,24 @@ def _queued_items(message: Message) -> list[_Item]:
         if message.waits(destination) or (destination.remote and not destination.forwarded):
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
-        items.append(_Item(b"", tuple(direct.values())))
-    placed = {address.key: items[0] for address in direct}
+        items.append(_Item(b"", list(direct.values())))
+    placed: dict[str, tuple[_Item, list[Recipient]]] = {}
+    for recipient in direct.values():
+        placed.setdefault(recipient.address.key, (items[0], []))[1].append(recipient)
+    work = 0
     for destination in message.destinations:
         if not destination.forwarded or message.waits(destination):
             continue
-        item = _Item(forwarding_field(destination), (), destination.recipient.address)
+        item = _Item(forwarding_field(destination), [], destination.recipient.address)
         for recipient in forwarded(destination):
-            placed.setdefault(recipient.address.key, item).join(recipient)
+            place, known = placed.setdefault(recipient.address.key, (item, []))
+            place.join(recipient, known)
         if item.recipients:
             items.append(item)
+        work += len(destination.remote)
+        if work >= _AT_ONCE:
+            work = 0
+            await asyncio.sleep(0)
     return items
 
 
