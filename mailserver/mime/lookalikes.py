@@ -63,7 +63,10 @@ def _letters(label: str) -> str:
     if not label.startswith("xn--"):
         return label
     try:
-        return label[4:].encode("ascii").decode("punycode")
+        letters = label[4:].encode("ascii").decode("punycode")
+        # Half a surrogate pair is no letter, and nothing that is written down anywhere.
+        letters.encode()
+        return letters
     except (UnicodeError, ValueError, OverflowError):
         return label
 

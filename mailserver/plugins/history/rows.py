@@ -163,23 +163,28 @@ def _judged(at: float, event: api.Judged, rows: Rows) -> None:
         )
     )  # fmt: skip
     reasons = [
-        {"check": one.check, "points": one.points, "text": one.text[:_LONGEST], "advice": one.advice[:_LONGEST]}
+        {"check": one.check, "points": one.points, "text": _text(one.text), "advice": _text(one.advice)}
         for one in event.findings.reasons[:_MOST_FINDINGS]
     ]
     results = [
         {
-            "method": one.method, "result": one.result, "reason": one.reason[:_LONGEST],
-            "properties": {name: value[:_LONGEST] for name, value in one.properties[:_MOST_PROPERTIES]},
+            "method": one.method, "result": one.result, "reason": _text(one.reason),
+            "properties": {name: _text(value) for name, value in one.properties[:_MOST_PROPERTIES]},
         }
         for one in event.findings.results[:_MOST_FINDINGS]
     ]  # fmt: skip
     rows.judged.append(
         JudgedRow(
             queue_id=event.queue_id, at=at, account=event.account, recipient=event.recipient, author=event.author,
-            mailbox=event.mailbox, refused=event.refused, reply=event.reply[:_LONGEST], reason=event.reason[:_LONGEST],
+            mailbox=event.mailbox, refused=event.refused, reply=_text(event.reply), reason=_text(event.reason),
             score=event.findings.score, reasons=orjson.dumps(reasons).decode(), results=orjson.dumps(results).decode(),
         )
     )  # fmt: skip
+
+
+def _text(text: str) -> str:
+    """Words that may have come from a message, where anything can stand: as UTF-8 can write them, and not too many."""
+    return text[:_LONGEST].encode(errors="replace").decode()
 
 
 def _attempted(at: float, event: api.Attempted, rows: Rows) -> None:

@@ -93,6 +93,8 @@ def test_tricks(text: str, expected: str) -> None:
 def test_domains_for_people() -> None:
     assert readable_domain("mail.xn--bcher-kva.test") == "mail.b\u00fccher.test"
     assert readable_domain("xn--a\x80.test") == "xn--a\x80.test"
+    # Half a surrogate pair, which nothing can write down.
+    assert readable_domain("xn--a-btb1873n.test") == "xn--a-btb1873n.test"
 
 
 def test_work_is_bounded() -> None:

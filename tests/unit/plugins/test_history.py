@@ -355,6 +355,21 @@ async def test_why_mail_went_where_it_went_is_kept(tmp_path: Path, clock: FakeCl
         assert await recorder.related("@") == []
 
 
+async def test_a_reason_that_cannot_be_written_as_it_is_takes_nothing_else_along(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    odd = Findings(
+        (AuthResult(method="spf", result="fail", reason="\ud800", properties=(("smtp.mailfrom", "\ud800"),)),),
+        (Reason("test", 1.0, "a \ud800", "b \ud800"),),
+    )
+    async with recording(tmp_path, clock) as recorder:
+        recorder.observe(judged())
+        recorder.observe(judged(TWO, message_id="", findings=odd, reason="\ud800"))
+        assert len((await recorder.related(ONE))[0]["judged"]) == 1
+        ((row,),) = [one["judged"] for one in await recorder.related(TWO)]
+        assert (row["reasons"][0]["text"], row["reason"]) == ("a ?", "?")
+
+
 def refused(stage: str = "rcpt", **fields: Any) -> Refused:
     given: dict[str, Any] = {
         "session": SessionId("abcdef"), "service": "smtp", "stage": stage, "peer": "192.0.2.1", "sender": BOB,
