@@ -39,7 +39,9 @@ class CommonSettings(Settings):
     enabled: bool = Field(True, description="Whether this plugin is used.")
     file: str = Field("", description="Python file of the plugin, relative to the configuration file.")
     on_error: Literal["defer", "skip"] = Field(
-        "defer", description="When the plugin fails: defer answers 451, nothing is lost; skip goes on without it."
+        "defer",
+        description="When the plugin fails: defer answers 451, nothing is lost; skip goes on as if it were not there."
+        " Unless it is set: defer, or skip for a plugin that only has an opinion among others (such as bayes).",
     )
     timeout: Duration = Field(
         10.0, gt=0, le=600,
@@ -128,7 +130,8 @@ def _read_plugin(
         problems.append(PluginProblem(path, "the settings do not fit", error))
         return None
     options = HookOptions(
-        plugin=name, on_error=OnError(common.on_error), domains=limited_to,
+        plugin=name, domains=limited_to,
+        on_error=OnError(common.on_error if "on_error" in common.model_fields_set else plugin.on_error),
         timeout=common.timeout if "timeout" in common.model_fields_set else plugin.timeout,
     )  # fmt: skip
     return LoadedPlugin(plugin, options, settings, source)

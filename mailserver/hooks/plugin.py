@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mailserver.hooks.settings import Settings
 from mailserver.model.events import Event
@@ -57,7 +57,8 @@ class Plugin:
     """A plugin: module-level value `plugin` of a file, or of an entry point in the group `mailserver.plugins`.
 
     `setup(registry, settings, host)` is an async context manager: it registers hooks, yields, and cleans up. `timeout`
-    (seconds) is how long a call of a hook may take unless the configuration says otherwise.
+    (seconds) is how long a call of a hook may take, and `on_error` what follows when one fails ("defer": 451; "skip":
+    it goes on without this plugin's opinion), unless the configuration says otherwise.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Plugin:
     settings: type[Settings] = PluginSettings
     doc: str = ""
     timeout: float = 10.0
+    on_error: Literal["defer", "skip"] = "defer"
 
 
 Setup = AsyncIterator[None]

@@ -81,5 +81,6 @@ async def _setup(registry: api.Registry, settings: api.PluginSettings, host: api
 
 
 plugin = api.Plugin(
-    name="iprev", setup=_setup, timeout=20.0, doc="Looks whether the client's address has a name that leads back to it."
-)
+    name="iprev", on_error="skip", setup=_setup, timeout=20.0,
+    doc="Looks whether the client's address has a name that leads back to it.",
+)  # fmt: skip

@@ -75,6 +75,7 @@ async def _setup(registry: api.Registry, settings: BayesSettings, host: api.Host
 
 plugin = api.Plugin(
     name="bayes",
+    on_error="skip",
     setup=_setup,
     settings=BayesSettings,
     doc="Learns from Junk what junk looks like.",

@@ -142,6 +142,6 @@ async def _setup(registry: api.Registry, settings: DnsblSettings, host: api.Host
 
 
 plugin = api.Plugin(
-    name="dnsbl", setup=_setup, settings=DnsblSettings, timeout=40.0,
+    name="dnsbl", on_error="skip", setup=_setup, settings=DnsblSettings, timeout=40.0,
     doc="Asks lists in DNS about servers and domains.",
 )  # fmt: skip

@@ -146,6 +146,6 @@ async def _setup(registry: api.Registry, settings: GreylistSettings, host: api.H
 
 
 plugin = api.Plugin(
-    name="greylist", setup=_setup, settings=GreylistSettings, timeout=60.0,
+    name="greylist", on_error="skip", setup=_setup, settings=GreylistSettings, timeout=60.0,
     doc="Asks unknown senders whose mail looks bad to come again.",
 )  # fmt: skip

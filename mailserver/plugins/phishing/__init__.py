@@ -58,6 +58,7 @@ async def _setup(registry: api.Registry, settings: api.PluginSettings, host: api
 
 plugin = api.Plugin(
     name="phishing",
+    on_error="skip",
     setup=_setup,
     doc="Signs that a message wants to be taken for another's.",
 )

@@ -60,6 +60,7 @@ async def _setup(registry: api.Registry, settings: ReputationSettings, host: api
 
 plugin = api.Plugin(
     name="reputation",
+    on_error="skip",
     setup=_setup,
     settings=ReputationSettings,
     doc="Knows from an account's own mail whom it trusts.",

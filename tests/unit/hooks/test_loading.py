@@ -72,6 +72,17 @@ def test_a_plugin_says_how_long_its_calls_may_take(tmp_path: Path) -> None:
         assert not problems and loaded[0].options.timeout == expected
 
 
+def test_a_failing_check_that_only_has_an_opinion_holds_up_no_mail(tmp_path: Path) -> None:
+    """What a forger gains from a check that fails is deferred: dkim_verify, dmarc, junk."""
+    given: dict[str, dict[str, Any]] = {name: {} for name in BUILT_IN}
+    loaded, problems = read_plugins(given, (), BUILT_IN, tmp_path)
+    assert not problems
+    skipped = {one.options.plugin for one in loaded if one.options.on_error is OnError.SKIP}
+    assert skipped == {"bayes", "dnsbl", "greylist", "iprev", "phishing", "reputation"}
+    loaded, _ = read_plugins({"bayes": {"on_error": "defer"}}, (), BUILT_IN, tmp_path)
+    assert loaded[0].options.on_error is OnError.DEFER
+
+
 async def test_a_file_is_loaded_set_up_and_taken_down(tmp_path: Path) -> None:
     write(tmp_path, PLUGIN)
     loaded, problems = read(tmp_path, {"x": {"file": "x.py", "word": "ahoy", "on_error": "skip", "timeout": "2s"}})
