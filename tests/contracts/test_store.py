@@ -37,6 +37,12 @@ async def deliver(store: MailStore, account: AccountId = ANNA, count: int = 1, d
     return uids
 
 
+async def seen(mailbox: Mailbox, uid: int) -> None:
+    """Wait until a message that was delivered is visible: something else that is under way may have to end first."""
+    while mailbox.uid_next <= uid:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def append(store: MailStore, *targets: Target, data: bytes = MESSAGE) -> list[Stored]:
     async with store.begin() as first:
         await first.write(data)
@@ -397,6 +403,7 @@ async def test_rendered_pieces(harness: Harness) -> None:
     account = await harness.store.open_account(ANNA)
     async with account.open(INBOX) as inbox:
         (uid,) = await deliver(harness.store)
+        await seen(inbox, uid)
         found = await inbox.rendered([uid, 77], [Rendered.LISTED_HEADERS, Rendered.ENVELOPE, Rendered.BODY])
         assert list(found) == [uid]
         listed, envelope, body = found[uid]
@@ -492,6 +499,7 @@ async def test_too_many_keywords_are_refused_and_deliveries_go_on(harness: Harne
             harness.store, Target(account=ANNA, flags=frozenset({FLAGGED, *(f"z{n}" for n in range(100_000))}))
         )
         assert isinstance(result, Stored)
+        await seen(inbox, result.uid)
         assert FLAGGED in flags_of(inbox, result.uid)
 
 

@@ -45,6 +45,8 @@ _DAMAGE = frozenset({
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_SCHEMA,
 })  # fmt: skip
+#: Where the versions of the format stand in a file, one for writing and one for reading.
+_VERSIONS = 18
 #: The file or our statement; it depends.
 _EITHER = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT})
 
@@ -121,7 +123,7 @@ class AccountIndex:
                 raise self._lost() from error
 
     def _failed(self, error: sqlite3.Error, *, committing: bool) -> Exception:
-        if _is_of_the_disk(error):
+        if _is_of_the_disk(error) and not self._only_says_so(error):
             # On a full disk the last frame, which makes a transaction stand, is never written.
             full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
             self._pool.note(error)
@@ -131,7 +133,20 @@ class AccountIndex:
         _log.warning("index.damaged", path=self.path, error=str(error))
         return self._lost()
 
+    def _only_says_so(self, error: sqlite3.Error) -> bool:
+        """Is it the file that says nobody may write to it, by versions of its format that SQLite does not write?"""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+            return False
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(_VERSIONS)
+                return file.read(2) not in (b"\1\1", b"\2\2")
+        except OSError:
+            return False
+
     def _is_damage(self, error: sqlite3.Error) -> bool:
+        if self._only_says_so(error):
+            return True
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
             # The module's own words: of a statement that was misused, or of text that is none.
