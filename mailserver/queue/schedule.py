@@ -322,6 +322,7 @@ class Schedule:
     def _let_go(self, lane: Lane) -> None:
         if lane.idle:
             self._lanes.pop(lane.destination, None)
+            self._turns(lane).forget(lane)
 
 
 def parked(unit: Unit) -> bool:

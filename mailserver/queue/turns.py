@@ -202,6 +202,11 @@ class Turns:
             if parked:
                 group.with_room[lane] = None
 
+    def forget(self, lane: Lane) -> None:
+        """Nothing waits in this lane any more, and it is given up: senders may keep all attempts in hand for days."""
+        for group in self._groups:
+            group.with_room.pop(lane, None)
+
     def _whose_turn(self) -> _Group | None:
         left = self._most - self.running
         strangers, ours = self._groups

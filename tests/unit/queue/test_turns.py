@@ -276,3 +276,30 @@ def test_held_and_dropped_ones_leave_their_lines() -> None:
     assert second.queue_id == f"{2:016d}"
     desk.schedule.release(QueueId(f"{1:016d}"), 0)
     assert [unit.stage for unit in desk.schedule.units(QueueId(f"{1:016d}"))] == [Stage.WAITING]
+
+
+def test_destinations_that_are_gone_are_forgotten_while_there_is_always_somebody_else() -> None:
+    """Nobody gets to look at what has room while senders with fewer attempts keep all of them in hand."""
+    desk = Desk(connections=1, concurrency=1)
+    for number in range(10):
+        domain = f"dead{number}"
+        first = len(desk.schedule)
+        desk.add("first@here", domain)
+        (probe,) = desk.begin()
+        for sender in ("second@here", "third@here", "fourth@here"):
+            desk.add(sender, domain)
+        desk.end(probe, feedback=Feedback.UNREACHABLE)
+        assert not desk.begin() and first == 0
+        (lane,) = desk.schedule.lanes()
+        assert lane.waiting == 3
+        # Somebody else waits from before its pause ends to when it is gone.
+        desk.add("other@here", "far", "farther")
+        (other,) = desk.begin()
+        desk.now += 1000.0
+        desk.schedule.advance(desk.now)
+        for unit in [unit for line in lane.lines.values() for unit in line.units]:
+            desk.schedule.forget(unit.queue_id)
+        desk.end(other)
+        (other,) = desk.begin()
+        assert not any(group.with_room for group in desk.schedule._remote._groups)
+        desk.end(other)
