@@ -12,11 +12,22 @@ from contextlib import asynccontextmanager
 from mailserver import api
 from mailserver.plugins.dmarc.evaluation import Evaluation, evaluate
 from mailserver.plugins.dmarc.exceptions import Exceptions, Override, mailing_list
+from mailserver.plugins.dmarc.outages import Outages
 from mailserver.plugins.dmarc.settings import DmarcSettings
-from mailserver.plugins.dmarc.verdicts import Disposition, accepted, doubted, no_author, not_known, unproved
+from mailserver.plugins.dmarc.verdicts import (
+    Disposition,
+    accepted,
+    doubted,
+    never_known,
+    no_author,
+    not_known,
+    unproved,
+)
 
 __all__ = ["plugin"]
 
+#: Most servers give up after some days, and tell their users after hours.
+_PATIENCE = 12 * 3600.0
 _LISTS: dict[str, Disposition] = {"junk": "quarantine", "refuse": "reject", "deliver": "none"}
 
 
@@ -27,6 +38,7 @@ class _Dmarc:
         self._settings = settings
         self._host = host
         self._exceptions = Exceptions(settings)
+        self._outages = Outages()
 
     def message(self, ctx: api.MessageContext) -> Awaitable[api.Verdict] | None:
         """Mail of strangers on port 25."""
@@ -45,6 +57,7 @@ class _Dmarc:
         found = await evaluate(self._host.resolver, author, ctx.envelope.sender, ctx.session.helo, ctx.findings)
         if found.result == "temperror":
             return self._unknown(found, ctx)
+        self._outages.ended(author)
         own = self._forges_ours(found, ctx)
         if found.result == "fail":
             return self._failed(found, ctx, own=own)
@@ -55,10 +68,15 @@ class _Dmarc:
         return accepted(found)
 
     def _unknown(self, found: Evaluation, ctx: api.MessageContext) -> api.Verdict:
-        """Never a pass; and not let through, unless the policy does not matter."""
+        """Never a pass; and not let through, unless the policy does not matter, or cannot be had for long."""
+        author = found.author
         harmless = found.policy is not None and found.policy.wanted == "none"
         defer = self._settings.enforce and self._settings.on_temperror == "defer"
-        return not_known(found, defer=defer and not harmless and not _proved(found, ctx))
+        defer = defer and not harmless and not _proved(found, ctx)
+        # What a policy that is known forbids is never let in; but behind one that is out of reach for long may be none.
+        if defer and found.policy is None and self._outages.lasts(author, self._host.clock.monotonic()) >= _PATIENCE:
+            return never_known(found)
+        return not_known(found, defer=defer)
 
     def _failed(self, found: Evaluation, ctx: api.MessageContext, *, own: bool) -> api.Verdict:
         policy = found.policy

@@ -33,7 +33,7 @@ class DmarcSettings(api.PluginSettings):
     on_temperror: Literal["defer", "accept"] = Field(
         "defer",
         description="Mail whose author's policy cannot be looked up now, and whom nothing proves:"
-        " the other server is asked to come again later, or it is taken as it is.",
+        " the other server is asked to come again later, and after 12 hours it goes to Junk; or it is taken as it is.",
     )
     own_domains: bool = Field(
         True,

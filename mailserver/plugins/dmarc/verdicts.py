@@ -9,7 +9,7 @@ from mailserver import api
 from mailserver.plugins.dmarc.evaluation import Evaluation
 from mailserver.plugins.dmarc.exceptions import Override
 
-__all__ = ["Disposition", "accepted", "doubted", "no_author", "not_known", "unproved"]
+__all__ = ["Disposition", "accepted", "doubted", "never_known", "no_author", "not_known", "unproved"]
 
 Disposition = api.DmarcRequest
 
@@ -58,6 +58,14 @@ def not_known(found: Evaluation, *, defer: bool) -> api.Verdict:
         return api.Accept(findings=findings)
     reply = api.Reply(451, "4.4.3", f"DMARC of {found.author} cannot be examined now, try again later")
     return api.Defer(reply, "dmarc temperror", findings=findings)
+
+
+def never_known(found: Evaluation) -> api.Verdict:
+    """His domain could not be asked for so long that the other server would give up."""
+    text = f"Nothing proves that it is from {found.author}, and that domain's DNS has been out of order for hours"
+    return api.Quarantine(
+        "dmarc temperror", findings=api.Findings((_result(found),), (api.Reason("dmarc", 3.0, text, _ADVICE),))
+    )
 
 
 def unproved(

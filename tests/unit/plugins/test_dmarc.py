@@ -20,6 +20,7 @@ from mailserver.model.verdict import Accept, Defer, Quarantine, Reject, Verdict
 from mailserver.plugins.dmarc import plugin
 from mailserver.plugins.dmarc.settings import DmarcSettings
 from mailserver.ports.directory import Domain
+from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
 from tests.helpers.judging import dkim, spf
 from tests.helpers.plugins import make_host, make_session
@@ -38,10 +39,11 @@ class Domains:
 
 
 class Server:
-    def __init__(self, hooks: Hooks, resolver: ZoneResolver, events: list[Event]) -> None:
+    def __init__(self, hooks: Hooks, resolver: ZoneResolver, events: list[Event], clock: FakeClock) -> None:
         self.hooks = hooks
         self.resolver = resolver
         self.events = events
+        self.clock = clock
 
     async def judge(
         self, author: str, *results: AuthResult, sender: str = SENDER, forwarded: bool = False, header: str = "",
@@ -70,9 +72,10 @@ class Server:
 async def running(zones: dict[str, Any], **settings: Any) -> AsyncIterator[Server]:
     resolver, events = ZoneResolver(zones), list[Event]()
     registry = Registry(HookOptions(plugin="dmarc"))
-    host = make_host(resolver=resolver, directory=Domains(), emit=events.append)
+    clock = FakeClock()
+    host = make_host(resolver=resolver, directory=Domains(), emit=events.append, clock=clock)
     async with plugin.setup(registry, DmarcSettings(**settings), host):
-        yield Server(Hooks([registry]), resolver, events)
+        yield Server(Hooks([registry]), resolver, events, clock)
 
 
 async def judged(zones: dict[str, Any], author: str, *results: AuthResult, **fields: Any) -> tuple[str, Verdict]:
@@ -217,6 +220,28 @@ async def test_dns_that_does_not_answer_is_neither_pass_nor_skipped(name: str) -
         assert (await judged(zones, "x@sub.bank.test", dkim("attack.test"), dkim("sub.bank.test")))[0] == "pass"
         assert (await judged(zones, "x@sub.bank.test", dkim("bank.test")))[0] == "temperror"
         assert (await judged(zones, "x@sub.bank.test", dkim("attack.example")))[0] == "fail"
+
+
+async def test_a_policy_that_is_out_of_reach_for_long_holds_up_no_mail_for_ever() -> None:
+    zones: dict[str, Any] = {"_dmarc.small.test": ["TIMEOUT"]}
+    async with running(zones) as server:
+        assert isinstance(await server.judge("x@small.test"), Defer)
+        server.clock.advance(11 * 3600)
+        assert isinstance(await server.judge("x@small.test"), Defer)
+        server.clock.advance(3600)
+        verdict = await server.judge("x@small.test")
+        assert isinstance(verdict, Quarantine) and verdict.findings.of("dmarc")[0].result == "temperror"
+        assert isinstance(await server.judge("x@other.small.test"), Defer)
+        # Days without a question are another outage.
+        server.clock.advance(3 * 86400)
+        assert isinstance(await server.judge("x@small.test"), Defer)
+
+
+async def test_a_policy_that_is_known_is_never_waited_out() -> None:
+    async with running(BANK) as server:
+        for _ in range(3):
+            assert isinstance(await server.judge("x@bank.test", dkim("bank.test", "temperror")), Defer)
+            server.clock.advance(86400)
 
 
 async def test_a_policy_of_nothing_defers_nothing() -> None:
