@@ -7,7 +7,7 @@ was not written yet, half a second as a rule.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ _MOST_WAITING = 20_000
 #: Seconds between two looks at what is too old.
 _PRUNE = 300.0
 _SEARCH_SECONDS = 10.0
+#: What text that is no Unicode and numbers of more than 64 bits lead to.
+_ODD = (ValueError, TypeError, OverflowError)
 #: Refusals within an hour that are kept, of all clients and of one network: 50 MB in two weeks at most.
 _MOST_REFUSED, _REFUSED_WINDOW, _MOST_NETWORKS = (500, 20), 3600.0, 10_000
 
@@ -76,15 +78,29 @@ class Recorder:
     async def _write(self) -> None:
         events, self._waiting = self._waiting, []
         try:
-            await self._db.run(self._write_rows, events)
+            odd = await self._db.run(self._write_rows, events)
         except api.StorageFailure as error:
             self._lose(len(events), error.for_operator)
+        else:
+            if odd:
+                self._lose(odd, "what they say cannot be written")
 
-    def _write_rows(self, db: sqlite3.Connection, events: list[tuple[float, api.Event]]) -> None:
-        rows = Rows()
-        for at, event in events:
-            rows_of(at, event, rows)
-        database.write(db, rows)
+    def _write_rows(self, db: sqlite3.Connection, events: Sequence[tuple[float, api.Event]]) -> int:
+        """How many are left out: one that cannot be written must not take others with it."""
+        odd = 0
+        try:
+            _write_together(db, events)
+        except _ODD:
+            for one in events:
+                try:
+                    _write_together(db, (one,))
+                except _ODD as error:
+                    odd += 1
+                    _log.error("history.fault", kind=type(one[1]).__name__, error=type(error).__name__)
+        self._prune(db)
+        return odd
+
+    def _prune(self, db: sqlite3.Connection) -> None:
         now = self._clock.monotonic()
         if now - self._pruned >= _PRUNE:
             self._pruned = now
@@ -103,6 +119,13 @@ class Recorder:
         if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:
             _log.warning("events are missing in the history", reason=reason, lost=self.lost + events)
         self.lost += events
+
+
+def _write_together(db: sqlite3.Connection, events: Sequence[tuple[float, api.Event]]) -> None:
+    rows = Rows()
+    for at, event in events:
+        rows_of(at, event, rows)
+    database.write(db, rows)
 
 
 @asynccontextmanager

@@ -453,3 +453,12 @@ async def test_a_history_from_before_judgements_is_kept(tmp_path: Path, clock: F
         recorder.observe(judged())
         (row,) = await recorder.related(ONE)
         assert len(row["judged"]) == len(row["events"]) == 1
+
+
+@pytest.mark.parametrize("odd", [accepted(TWO, sender="\udc80@x"), accepted(TWO, size=1 << 70)])
+async def test_what_cannot_be_written_takes_nothing_with_it(tmp_path: Path, clock: FakeClock, odd: Event) -> None:
+    async with recording(tmp_path, clock) as recorder:
+        for event in (accepted(ONE), odd, attempted(Outcome.DELIVERED)):
+            recorder.observe(event)
+        assert {row[:2] for row in await found(recorder)} == {(ONE, "accepted"), (ONE, "delivered")}
+        assert recorder.lost == 1
