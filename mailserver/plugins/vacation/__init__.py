@@ -39,4 +39,5 @@ plugin = api.Plugin(
     setup=_setup,
     settings=VacationSettings,
     doc="Answers mail for accounts whose owners are away.",
+    on_error="skip",
 )
