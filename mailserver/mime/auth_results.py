@@ -164,7 +164,8 @@ def _claims(value: bytes, ours: bytes) -> bool:
             raise Broken
     except Broken:
         return ours in value.lower() or ours in _squeezed(value)
-    return name.lower().rstrip(b".") == ours
+    # Some reader takes off what is white space of Unicode, or a mark of the octets' order.
+    return name.lower().rstrip(b".") == ours or (not name.isascii() and ours in name.lower())
 
 
 def _squeezed(value: bytes) -> bytes:
