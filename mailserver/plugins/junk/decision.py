@@ -71,7 +71,8 @@ class Decision:
         return self._refusal(_BLOCKED, "blocked", findings, keep=False)
 
     async def _refuse(self, ctx: api.DeliveryContext, findings: api.Findings) -> api.Verdict:
-        keep = self._settings.most_kept > 0
+        # Between two rounds of cleaning a few large ones could fill the account.
+        keep = self._settings.most_kept > 0 and ctx.content.size <= self._settings.max_size // 10
         if keep:
             now = self._clock.time()
             try:

@@ -82,10 +82,13 @@ class Cleaning:
         await mailbox.refresh()
         table, oldest = mailbox.table, self._clock.time() - self._settings.keep
         surplus = len(table) - self._settings.most_kept
-        old = [
-            uid for at, (uid, saved) in enumerate(zip(table.uids, table.saved, strict=True))
-            if at < surplus or saved < oldest
-        ]  # fmt: skip
+        # They count against the quota: what nobody wanted must not take the place of wanted mail.
+        excess = sum(table.sizes) - self._settings.max_size
+        old: list[int] = []
+        for at, (uid, saved, size) in enumerate(zip(table.uids, table.saved, table.sizes, strict=True)):
+            if at < surplus or saved < oldest or excess > 0:
+                old.append(uid)
+                excess -= size
         for start in range(0, len(old), _AT_ONCE):
             await mailbox.expunge(old[start : start + _AT_ONCE])
         return len(table) - len(old), len(old)

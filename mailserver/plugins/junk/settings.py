@@ -39,6 +39,11 @@ class JunkSettings(api.PluginSettings):
     most_kept: int = Field(
         1000, ge=0, le=100_000, description="Messages in Rejects; above it the oldest go. 0: no copies are kept."
     )
+    max_size: api.Size = Field(
+        100 << 20, ge=1 << 20,
+        description="Size of all messages in Rejects, which count against the quota; above it the oldest go, once an"
+        " hour. A refused message of more than a tenth of it leaves no copy when nobody else takes it.",
+    )  # fmt: skip
     most_senders: int = Field(
         1000, ge=1, le=100_000, description="Senders that an account can allow or block: mailserver sender."
     )

@@ -385,6 +385,28 @@ async def test_rejects_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert list(mailbox.table.uids) == [8, 9, 10]
 
 
+async def test_rejects_takes_only_so_much_of_the_quota(tmp_path: Path) -> None:
+    async with cleaning(tmp_path, max_size=1 << 20) as (cleaner, _, store, server):
+        settings = cleaner._settings
+        for _ in range(4):
+            server.clock.advance(1)
+            await put(store, ANNA)
+        await cleaner.judged(judged(ANNA, "Rejects"))
+        async with (await store.open_account(ANNA)).open("Rejects") as mailbox:
+            size = mailbox.table.sizes[0]
+        cleaner._settings = settings.model_copy(update={"max_size": 2 * size})
+        await cleaner.clean()
+        async with (await store.open_account(ANNA)).open("Rejects") as mailbox:
+            assert list(mailbox.table.uids) == [3, 4]
+
+
+async def test_a_large_message_that_is_refused_leaves_no_copy(tmp_path: Path) -> None:
+    async with junk(tmp_path, max_size=1 << 20) as server:
+        for body, keep in (("x" * 1000, True), ("x" * (110 << 10), False)):
+            verdict = await server.hooks.delivery(delivering(text(body=body), points(20.0)))
+            assert isinstance(verdict, Reject) and verdict.keep is keep
+
+
 async def test_what_goes_wrong_with_one_account_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with cleaning(tmp_path, most_kept=0) as (cleaner, ledger, store, _):
         existing = store.existing_account
