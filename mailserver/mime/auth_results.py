@@ -32,6 +32,8 @@ _NAME = re.compile(rb"authentication-results(?=[ \t\r\n:])", re.IGNORECASE)
 _FIELD = re.compile(rb"[^:\s]++[ \t]*+(?:\r?\n[ \t]++)*+:(.*)", re.DOTALL)
 _COMMENT_OR_SPACE = re.compile(rb'\([^()]*+\)|[\s"\\]++')
 _MOST_NESTING = 10
+#: Octets of one message's fields: to look into some takes two microseconds each, and no honest message has so many.
+_MOST_READ = 32 << 10
 _QUOTE, _ZERO, _NINE, _SEMICOLON = b'"09;'
 
 
@@ -82,7 +84,8 @@ class ClaimRemoval:
     """Takes the fields that claim to be of this server (§5) out of a message while it comes; all other octets stay as
     they are. Not more than one line is held back, and such a field.
 
-    A field that cannot be read is taken out, too, when our name stands anywhere in it: some reader may see it there.
+    A field that cannot be read is taken out, too, when our name stands anywhere in it: some reader may see it there;
+    and so is all that comes behind 32 KiB of such fields.
     """
 
     def __init__(self, authserv_id: str, longest: int) -> None:
@@ -92,6 +95,7 @@ class ClaimRemoval:
         self._line = bytearray()
         self._field: list[bytes] = []
         self._size = 0
+        self._read = 0
         self._in_header = True
 
     def feed(self, piece: bytes) -> bytes:
@@ -147,10 +151,13 @@ class ClaimRemoval:
     def _end_field(self, out: list[bytes]) -> None:
         if self._field:
             field = b"".join(self._field)
+            self._field.clear()
+            self._read += len(field)
+            if self._read > _MOST_READ:
+                return
             match = _FIELD.match(field)
             if match is None or not _claims(unfold(match[1].removesuffix(b"\n")), self._ours):
                 out.append(field)
-            self._field.clear()
 
 
 def _claims(value: bytes, ours: bytes) -> bool:

@@ -178,3 +178,9 @@ def test_little_is_held_back() -> None:
     # A field that grows without end is none that is taken.
     grown = b"".join(removal.feed(b"\r\n " + b"y" * 500) for _ in range(10))
     assert len(grown) > 4000
+
+
+def test_many_large_fields_cost_no_more_than_a_few() -> None:
+    one = b"Authentication-Results: x" + b"()" * 5000 + b"\r\n"
+    removal = ClaimRemoval("mx.here.test", 64 << 10)
+    assert removal.feed(one * 50 + b"From: a@b.test\r\n\r\n") + removal.finish() == one * 3 + b"From: a@b.test\r\n\r\n"
