@@ -78,7 +78,7 @@ def test_a_failing_check_that_only_has_an_opinion_holds_up_no_mail(tmp_path: Pat
     loaded, problems = read_plugins(given, (), BUILT_IN, tmp_path)
     assert not problems
     skipped = {one.options.plugin for one in loaded if one.options.on_error is OnError.SKIP}
-    assert skipped == {"bayes", "dnsbl", "greylist", "iprev", "phishing", "reputation"}
+    assert skipped == {"bayes", "dnsbl", "greylist", "iprev", "phishing", "reputation", "vacation"}
     loaded, _ = read_plugins({"bayes": {"on_error": "defer"}}, (), BUILT_IN, tmp_path)
     assert loaded[0].options.on_error is OnError.DEFER
 
