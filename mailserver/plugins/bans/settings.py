@@ -32,7 +32,11 @@ class BanSettings(api.PluginSettings):
     first: api.Duration = Field(
         900.0, ge=1, description="How long the first ban lasts; each further one lasts four times as long."
     )
-    longest: api.Duration = Field(7 * _DAY, ge=1, description="How long a ban lasts at most.")
+    longest: api.Duration = Field(
+        _DAY, ge=1,
+        description="How long a ban lasts at most. Others may send from the same address: their server keeps what waits"
+        " for a few days.",
+    )
     remember: api.Duration = Field(
         30 * _DAY, ge=_HOUR, description="A ban that ended longer ago than this does not make the next one longer."
     )

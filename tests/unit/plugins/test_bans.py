@@ -108,8 +108,8 @@ async def test_a_ban_ends_by_itself_and_the_next_one_is_longer(server: Server) -
     for _ in range(8):
         wrong(server, times=3)
         (row,) = await listed(server)
-        server.clock.advance(8 * 86_400)
-    assert row["until"] - row["since"] == 7 * 86_400
+        server.clock.advance(2 * 86_400)
+    assert row["until"] - row["since"] == 86_400
     server.clock.advance(31 * 86_400)
     wrong(server, times=3)
     (row,) = await listed(server)
