@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.stress.actions import floors
 from tests.stress.client import Client, Command, Outcome
-from tests.stress.history import NEVER
+from tests.stress.history import NEVER, Message
 from tests.stress.outside import LETTERS, directory
 from tests.stress.program import Program
 from tests.stress.responses import Fault
@@ -133,7 +133,8 @@ class Referee:
         self._born()
         for name, number, flag, write in world.file_flags:
             for message in world.boxes[world.names[name]].messages.values():
-                if message.name == number:
+                # One that nobody ever saw can be any.
+                if message.name in (number, 0):
                     message.write([flag], write)
         self._promises()
         for box, message, by, who in world.missing:
@@ -175,15 +176,27 @@ class Referee:
 
     def _judge(self, box: Box, found: dict[int, Entry]) -> None:
         world = self._world
+        unexplained: list[Message] = []
         for uid, message in box.messages.items():
             if uid in found and message.gone != NEVER:
                 raise Fault(f"UID {uid} of {box.uid_validity} was told to be gone at {message.gone}, and is there")
             if uid not in found:
-                if not world.may_be_gone(box, message, min(message.gone, world.now)):
-                    raise Fault(f"UID {uid} of {box.uid_validity} (message {message.name}) is lost")
+                if not world.may_be_expunged(box, message, min(message.gone, world.now)):
+                    unexplained.append(message)
                 # Perhaps nobody was told: CLOSE says nothing.
                 message.gone = min(message.gone, world.now)
             message.judge(f"mailbox {box.uid_validity}")
+        self._files(box, unexplained)
+
+    def _files(self, box: Box, unexplained: list[Message]) -> None:
+        """No command can have removed these: the other program removed a file for each. One that nobody ever saw has no
+        name, and is any of those that are left over when the others have theirs."""
+        removed = self._world.removed_files(box)
+        for message in sorted(unexplained, key=lambda one: not one.name):
+            name = message.name or next(iter(+removed), 0)
+            if not removed[name]:
+                raise Fault(f"UID {message.uid} of {box.uid_validity} (message {message.name}) is lost")
+            removed[name] -= 1
 
     def _settle(self, box: Box, found: dict[int, Entry]) -> None:
         box.dead |= box.messages.keys() - found.keys()

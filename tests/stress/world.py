@@ -153,13 +153,24 @@ class World:
         return removal
 
     def may_be_gone(self, box: Box, message: Message, by: int) -> bool:
-        """Whether something that began before `by` can have removed the message."""
+        """Whether something that began before `by` can have removed the message. One that nobody ever saw can be any
+        whose file was removed."""
+        files = self.removed_files(box)
+        return self.may_be_expunged(box, message, by) or bool(files[message.name] if message.name else files.total())
+
+    @staticmethod
+    def may_be_expunged(box: Box, message: Message, by: int) -> bool:
+        """Whether a command that began before `by` can have removed it."""
         for removal in box.removals:
             if removal.start >= by or (removal.uids is not None and message.uid not in removal.uids):
                 continue
             if not removal.marked or message.possible(DELETED, True, removal.start, min(by, removal.end)):
                 return True
-        return any(
-            count and number == message.name and self.names.get(name) == box.uid_validity
-            for (name, number), count in self.files_removed.items()
-        )
+        return False
+
+    def removed_files(self, box: Box) -> Counter[int]:
+        """How many files of each message the other program removed from a mailbox."""
+        return Counter({
+            number: count for (name, number), count in self.files_removed.items()
+            if self.names.get(name) == box.uid_validity
+        })  # fmt: skip
