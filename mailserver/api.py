@@ -48,6 +48,7 @@ from mailserver.mime.compose import message as compose_message
 from mailserver.mime.compose import phrase
 from mailserver.mime.dates import format_date
 from mailserver.mime.dkim.canonical import BodyHash as DkimBodyHash
+from mailserver.mime.dkim.chain import ARC_FIELDS
 from mailserver.mime.dkim.chain import Chain as ArcChain
 from mailserver.mime.dkim.signing import Signable as DkimSignable
 from mailserver.mime.dkim.signing import author_domain
@@ -79,6 +80,7 @@ from mailserver.mime.preview import preview as first_words
 from mailserver.mime.sole_author import SoleAuthor, from_author, repeated_field, sole_author
 from mailserver.mime.structure import parse as parse_message
 from mailserver.mime.text import part_text
+from mailserver.mime.view import MessageView
 from mailserver.mime.words import decode_words
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
@@ -183,6 +185,7 @@ from mailserver.wire.xtext import decode_unitext
 
 __all__ = [
     "ACCEPT",
+    "ARC_FIELDS",
     "CATCH_ALL",
     "MAX_REPORT",
     "NOTHING",
@@ -274,6 +277,7 @@ __all__ = [
     "MailboxDeleted",
     "MailboxRenamed",
     "MessageContext",
+    "MessageView",
     "MessagesChanged",
     "MetadataChanged",
     "MilterAction",

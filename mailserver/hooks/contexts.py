@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.findings import NOTHING, Findings
@@ -20,6 +21,14 @@ __all__ = [
     "SearchAnswer", "SearchContext", "SenderContext", "Session", "TlsLevel", "TlsPolicy", "TlsPolicyContext",
     "Unresolvable",
 ]  # fmt: skip
+
+_UNREAD = MessageView.of(b"")
+
+
+def _show(ctx: MessageContext | DeliveryContext | PlaceContext) -> None:
+    """`message` shows `content`: the view that others had of it, or a new one."""
+    if ctx.message.content is not ctx.content:
+        object.__setattr__(ctx, "message", MessageView(ctx.content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +101,9 @@ class RcptContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContext:
-    """The whole message, before 250. `content` is what the client sent, without the trace fields that we add.
-    `forwarded`: a recipient's copy goes on to an address elsewhere."""
+    """The whole message, before 250. `content` is what the client sent, without the trace fields that we add, and
+    `message` shows what it says: fields, author, parts, texts. `forwarded`: a recipient's copy goes on to an address
+    elsewhere."""
 
     session: Session
     queue_id: QueueId
@@ -101,12 +111,17 @@ class MessageContext:
     content: Content
     findings: Findings = NOTHING
     forwarded: bool = False
+    message: MessageView = field(default=_UNREAD, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _show(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryContext:
     """A message is about to be delivered to an account; `recipient` is the address that led there, `detail` what stood
-    after its sub-address separator. `quarantined`: it goes to Junk unless somebody has a better place."""
+    after its sub-address separator. `quarantined`: it goes to Junk unless somebody has a better place. `message` shows
+    what `content` says."""
 
     session: Session
     queue_id: QueueId
@@ -117,6 +132,10 @@ class DeliveryContext:
     content: Content
     quarantined: bool = False
     findings: Findings = NOTHING
+    message: MessageView = field(default=_UNREAD, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _show(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +232,8 @@ class Unresolvable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceContext:
-    """A message is about to be put into an account: in which mailbox, with which flags?"""
+    """A message is about to be put into an account: in which mailbox, with which flags? `message` shows what `content`
+    says."""
 
     session: Session
     queue_id: QueueId
@@ -224,6 +244,10 @@ class PlaceContext:
     quarantined: bool
     content: Content
     findings: Findings = NOTHING
+    message: MessageView = field(default=_UNREAD, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _show(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,7 @@ from mailserver.hooks.contexts import (
 from mailserver.hooks.observing import Observer
 from mailserver.hooks.points import POINTS, Kind
 from mailserver.hooks.registry import Contribution, OnError, Registry
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.events import Event
 from mailserver.model.findings import NOTHING
@@ -57,7 +58,7 @@ from mailserver.ports.store import Content
 
 __all__ = ["Edit", "HookFailed", "Hooks", "PluginCounters"]
 
-Edit = Callable[[Accept | Quarantine], Awaitable[Content]]
+Edit = Callable[[Accept | Quarantine], Awaitable[tuple[Content, MessageView]]]
 _LATER = Reply(451, "4.3.0", "A check could not be made, try again later")
 _LATER_AT_CONNECT = Reply(421, "4.3.0", "A check could not be made, try again later")
 
@@ -320,7 +321,8 @@ async def _decide(
         if verdict.findings is not NOTHING and hasattr(ctx, "findings"):
             ctx = replace(ctx, findings=ctx.findings + verdict.findings)
         if edit is not None and (verdict.changes or verdict.body is not None):
-            ctx = replace(ctx, content=await edit(verdict))
+            content, message = await edit(verdict)
+            ctx = replace(ctx, content=content, message=message)
     return combine(verdicts) if verdicts else ACCEPT
 
 

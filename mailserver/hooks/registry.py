@@ -148,7 +148,8 @@ class Registry:
         One verdict for all recipients: header fields and findings of the hooks add up, a Quarantine sticks, Reject and
         Defer end the chain. What earlier hooks found, at MAIL too, is in `findings`; its `results` become one
         Authentication-Results field. A plugin that is limited to domains is asked when one of the recipients, or the
-        authenticated sender, belongs to it. Read the message through `content`, which may be a file.
+        authenticated sender, belongs to it. `message` shows header and parts, read once for all plugins; the octets
+        are in `content`, which may be a file.
 
         `headers` of a verdict go on top. `changes` (HeaderChange: give a field of the message itself a new value, take
         it away, or add one at a place below what the server puts on top) and `body` (octets instead of the body) change

@@ -10,7 +10,7 @@ from mailserver.mime.words import decode_words
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import InvalidInput
 
-__all__ = ["Author", "author_address", "named_in"]
+__all__ = ["Author", "named_in", "people"]
 
 #: A field that is longer is cut: no program shows so many people.
 _LONGEST = 8192
@@ -29,19 +29,16 @@ def named_in(
 ) -> tuple[Author, ...]:
     """The entries of the first field of this (lower-case) name, at most `most`, which stand in its first `longest`
     octets. Nothing about them is proved."""
-    text = value(head, field)
-    if text is None:
-        return ()
+    return people(value(head, field) or b"", most=most, longest=longest)
+
+
+def people(text: bytes, *, most: int = _MOST, longest: int = _LONGEST) -> tuple[Author, ...]:
+    """The entries of a field of addresses, of which this is the value on one line."""
     return tuple(
         Author(decode_words(entry.name or b""), _address(entry.mailbox, entry.domain) if entry.is_mailbox else None)
         for entry in parse_addresses(text[:longest])[:most]
         if entry.is_mailbox or entry.name
     )
-
-
-def author_address(head: bytes) -> str:
-    """The key of the first address in From; "" when there is none that can be read."""
-    return next((author.address.key for author in named_in(head) if author.address is not None), "")
 
 
 def _address(mailbox: bytes | None, domain: bytes | None) -> EmailAddress | None:

@@ -15,13 +15,15 @@ from itertools import islice
 from mailserver.mime.headers import field_value, unfold
 from mailserver.mime.html_text import html_text
 from mailserver.mime.normal import normalized
-from mailserver.mime.structure import Message, Part, parse
-from mailserver.mime.text import part_text
+from mailserver.mime.structure import Part
+from mailserver.mime.view import MessageView
 from mailserver.mime.words import decode_words
 
 __all__ = ["Features", "features"]
 
-#: Octets of text parts, as they are encoded, and characters of what is read of one of them.
+#: Octets of the message within which texts are read. Of those, octets of text parts, as they are encoded, and
+#: characters of what is read of one of them.
+_READ = 256 << 10
 _SOURCE = 128 << 10
 _PART_SOURCE = 64 << 10
 _TEXT = 32 << 10
@@ -71,14 +73,19 @@ class Features:
     marks: frozenset[str]
 
 
-def features(buf: bytes, root: Message | None = None) -> Features:
-    """The features of a message: at most some 3,200 words and 1,200 marks."""
-    root = parse(buf) if root is None else root
-    marks: set[str] = set()
+def features(message: MessageView | bytes, hop: bytes = b"") -> Features:
+    """The features of a message: at most some 3,200 words and 1,200 marks.
+
+    Args:
+        hop: the value of the Received field that it will have, as far as `_hop` reads one.
+    """
+    view = MessageView.of(message) if isinstance(message, bytes) else message
+    buf = view.head
+    marks = set(_hop(hop))
     subject: list[str] = []
     author: list[str] = []
-    hops = 0
-    for name, start, end in root.fields:
+    hops = 1 if hop else 0
+    for name, start, end in view.fields:
         if name in _PRESENT:
             marks.add(f"has {name.decode()}")
         if name == b"subject":
@@ -91,7 +98,7 @@ def features(buf: bytes, root: Message | None = None) -> Features:
         elif name in _MARKS:
             marks.update(_MARKS[name](_value(buf, start, end)))
     marks.update(f"without {name}" for name in _EXPECTED if f"has {name}" not in marks)
-    return Features((("subject", subject), ("from", author), ("", _body(buf, root, marks))), frozenset(marks))
+    return Features((("subject", subject), ("from", author), ("", _body(view, marks))), frozenset(marks))
 
 
 # -- header ------------------------------------------------------------------------------------------------------------
@@ -160,15 +167,16 @@ _MARKS = {b"reply-to": _reply_to, b"list-id": _list, b"message-id": _id, **dict.
 # -- body --------------------------------------------------------------------------------------------------------------
 
 
-def _body(buf: bytes, root: Message, marks: set[str]) -> list[str]:
+def _body(view: MessageView, marks: set[str]) -> list[str]:
     words: list[str] = []
     links: set[str] = set()
     room = _SOURCE
-    for part in islice(root.walk(), _PARTS):
+    for part in islice(view.structure.walk(), _PARTS):
         kind = part.media_type[:60]
         marks.update(_made(part, kind))
-        if kind.startswith("text/") and not part.children and room > 0 and len(words) < _WORDS:
-            text = part_text(buf, part, min(room, _PART_SOURCE))
+        limit = min(room, _PART_SOURCE, _READ - part.body)
+        if kind.startswith("text/") and not part.children and limit > 0 and len(words) < _WORDS:
+            text = view.text(part, limit)
             room -= part.end - part.body
             _links(text, links, marks)
             if kind == "text/html":

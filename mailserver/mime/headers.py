@@ -12,9 +12,12 @@ from itertools import islice
 from operator import itemgetter
 
 __all__ = [
-    "LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "field_value", "fields", "header_block_end", "select", "unfold",
-    "value",
+    "LISTED_FIELDS", "MAX_FIELDS", "MAX_HEADER", "Field", "field_value", "fields", "header_block_end", "select",
+    "unfold", "value",
 ]  # fmt: skip
+
+#: A field of a header: its name in lower case, where it begins, and where it ends with its line ends.
+Field = tuple[bytes, int, int]
 
 MAX_HEADER = 1 << 20
 MAX_FIELDS = 2000
@@ -53,7 +56,7 @@ def header_block_end(buf: bytes, start: int = 0, end: int | None = None) -> int:
     return crlf + 3 if crlf >= 0 else end
 
 
-def fields(buf: bytes, start: int = 0, end: int | None = None) -> list[tuple[bytes, int, int]]:
+def fields(buf: bytes, start: int = 0, end: int | None = None) -> list[Field]:
     """The fields of the header block in `buf[start:end]`, in order: name in lower case, and where the field with its
     line ends begins and ends. Lines that are no field are passed over; `start` is the start of a line."""
     return [(match[1].rstrip(b" \t").lower(), *match.span()) for match in _named(buf, start, end)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from mailserver.mime.headers import header_block_end, value
 
-__all__ = ["MessageIds", "first_message_id", "message_ids", "own_message_id", "read_ids"]
+__all__ = ["MessageIds", "first_message_id", "message_ids", "own_message_id", "read_ids", "sound_message_id"]
 
 # A backslash outside of quotes ends the try: else `<\"` over and over would be read to the end each time.
 _ID = re.compile(rb'<((?:"(?:[^"\\]|\\.)*+"|[^<>"\\])*+)>', re.DOTALL)
@@ -55,6 +55,12 @@ def first_message_id(value: bytes) -> bytes | None:
     return next(message_ids(value), None)
 
 
+def sound_message_id(raw: bytes) -> str:
+    """The first Message-ID of a field's value; "" for one that cannot stand in a line of text."""
+    found = first_message_id(raw)
+    return found.decode("ascii") if found is not None and _SOUND.fullmatch(found) else ""
+
+
 def own_message_id(head: bytes) -> str:
     """The Message-ID of a message that begins with `head`, without `<>`; "" when there is none that can be named."""
     # With a line end before it, the first field begins like every other.
@@ -65,8 +71,7 @@ def own_message_id(head: bytes) -> str:
         end = _FIELD_END.search(lower, at + 1)
         raw = value(head[at : end.start() if end else len(lower)], b"message-id")
         if raw is not None:
-            found = first_message_id(raw)
-            return found.decode("ascii") if found is not None and _SOUND.fullmatch(found) else ""
+            return sound_message_id(raw)
         # Another name that begins like it.
         at = lower.find(_NAMED, at + 1)
         tried += 1

@@ -7,10 +7,11 @@ and comments within an address, fields that only some take for From (ATTACKS L01
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailserver.mime.addresses import read_addresses
-from mailserver.mime.headers import field_value, fields, header_block_end, unfold
+from mailserver.mime.headers import Field, field_value, fields, header_block_end, unfold
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
 
@@ -41,21 +42,24 @@ def sole_author(head: bytes) -> SoleAuthor:
     return SoleAuthor("", f"it has more than one {twice} field") if twice and not author.fault else author
 
 
-def repeated_field(head: bytes) -> str:
-    """A field that may be there once, and is more often, so that one program shows the first and another the last."""
-    once = [name for name, _, _ in fields(head) if name in _ONCE]
+def repeated_field(head: bytes, found: Sequence[Field] | None = None) -> str:
+    """A field that may be there once, and is more often, so that one program shows the first and another the last.
+
+    `found` are the fields of the header, if they are known.
+    """
+    once = [name for name, _, _ in (fields(head) if found is None else found) if name in _ONCE]
     if len(once) == len(set(once)):
         return ""
     return next(_ONCE[name] for name in _ONCE if once.count(name) > 1)
 
 
-def from_author(head: bytes) -> SoleAuthor:
-    """As From says, whatever stands in other fields."""
-    found = _froms(head[: header_block_end(head)])
-    if not found:
+def from_author(head: bytes, found: Sequence[Field] | None = None) -> SoleAuthor:
+    """As From says, whatever stands in other fields. `found` are the fields of the header, if they are known."""
+    claims = _froms(head[: header_block_end(head)])
+    if not claims:
         return SoleAuthor("", "it has no From field")
-    spans = [(start, stop) for name, start, stop in fields(head) if name == b"from"]
-    if len(found) > 1 or len(spans) != 1 or any(found):
+    spans = [(start, stop) for name, start, stop in (fields(head) if found is None else found) if name == b"from"]
+    if len(claims) > 1 or len(spans) != 1 or any(claims):
         return SoleAuthor("", "it must have exactly one From field, in its plain form")
     return _read(unfold(field_value(head, *spans[0])))
 

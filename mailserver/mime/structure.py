@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mailserver.mime.headers import field_value, fields, header_block_end, unfold
+from mailserver.mime.headers import Field, field_value, fields, header_block_end, unfold
 from mailserver.mime.params import Parameters, decoded, parse_atoms, parse_disposition, parse_token, parse_type
 
 __all__ = ["MAX_DEPTH", "MAX_PARTS", "Message", "Part", "parse"]
@@ -55,7 +55,7 @@ class Part:
         self.start = self.body = self.end = start
         self.depth = depth
         self.children: list[Part] = []
-        self.fields: list[tuple[bytes, int, int]] = []
+        self.fields: list[Field] = []
         self.type: bytes | None = None
         self.subtype = b""
         self.params: Parameters = ()
@@ -132,9 +132,9 @@ class Message(Part):
         return part
 
 
-def parse(buf: bytes) -> Message:
-    """The structure of a message. Never raises."""
-    return _Scanner(buf).run()
+def parse(buf: bytes, header: list[Field] | None = None) -> Message:
+    """The structure of a message, the fields of whose `header` may be known. Never raises."""
+    return _Scanner(buf, header).run()
 
 
 class _Open:
@@ -153,8 +153,9 @@ class _Open:
 class _Scanner:
     """`chain` are the open parts from the message down, `stack` the multiparts among them that have a boundary."""
 
-    def __init__(self, buf: bytes) -> None:
+    def __init__(self, buf: bytes, header: list[Field] | None) -> None:
         self.buf = buf
+        self.header = header
         self.root = Message()
         self.chain: list[Part] = []
         self.stack: list[_Open] = []
@@ -289,7 +290,8 @@ class _Scanner:
 
     def _read_fields(self, part: Part) -> None:
         buf = self.buf
-        part.fields = fields(buf, part.start, part.body)
+        known = self.header if part is self.root else None
+        part.fields = fields(buf, part.start, part.body) if known is None else known
         parent = self.chain[-1] if self.chain else None
         names = [name for name, _, _ in part.fields]
         # Without MIME-Version or Content-Type a message is no MIME message (RFC 2045 §4), whatever else it has.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mailserver.mime.dkim.canonical import BodyDigests
 from mailserver.mime.dkim.verifying import KeyRecords
+from mailserver.mime.view import MessageView
 from mailserver.model.errors import StorageFailure
 from mailserver.net.workers import Workers
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -61,13 +62,18 @@ async def _fetch(resolver: Resolver, name: str) -> tuple[bytes, ...] | None:
         return None
 
 
-async def digest_body(content: ReadableContent, start: int, digests: BodyDigests, workers: Workers) -> None:
-    """Read a message from `start` to its end into `digests`, and end them. The work on large ones is done in threads.
+async def digest_body(
+    content: ReadableContent, message: MessageView, digests: BodyDigests, workers: Workers
+) -> None:
+    """Read the body of a message into `digests`, and end them; what another check made of it is taken from `message`,
+    which shows the content. The work on large ones is done in threads.
 
     Raises:
         StorageFailure: the message could not be read.
     """
-    small = content.size <= _LARGE
+    if not digests.know(message.body_digests):
+        return
+    start, small = message.header_size, content.size <= _LARGE
     while start < content.size:
         piece = await content.read(start, _PIECE)
         if not piece:
@@ -78,3 +84,4 @@ async def digest_body(content: ReadableContent, start: int, digests: BodyDigests
         else:
             await workers.run(digests.feed, piece)
     digests.end()
+    message.body_digests.update(digests.found)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from mailserver.mime.header_changes import changed_header
-from mailserver.mime.headers import header_block_end
+from mailserver.mime.view import MessageView
 from mailserver.model.verdict import Accept, Quarantine
 from mailserver.ports.store import Content, MailStore
 from mailserver.wire.dotstuff import ContentCheck
@@ -18,10 +18,12 @@ _CHUNK = 1 << 20
 
 
 class Editing:
-    """`content` is the message as it stands. Leaving this throws away what was made, so it is left after keeping."""
+    """`content` is the message as it stands, and `view` shows it. Leaving this throws away what was made, so it is left
+    after keeping."""
 
-    def __init__(self, store: MailStore, content: Content) -> None:
+    def __init__(self, store: MailStore, content: Content, view: MessageView) -> None:
         self.content = content
+        self.view = view
         self._store = store
         self._made = AsyncExitStack()
 
@@ -33,11 +35,9 @@ class Editing:
     ) -> None:
         await self._made.aclose()
 
-    async def apply(self, verdict: Accept | Quarantine) -> Content:
-        """The message with what the verdict changes. Raises MailError (no room)."""
-        old = self.content
-        head = old.head()
-        end = header_block_end(head)
+    async def apply(self, verdict: Accept | Quarantine) -> tuple[Content, MessageView]:
+        """The message with what the verdict changes, and its view. Raises MailError (no room)."""
+        old, head, end = self.content, self.view.head, self.view.header_size
         new = await self._made.enter_async_context(self._store.begin(old.size))
         header = changed_header(head[:end], verdict.changes)
         await new.write(header)
@@ -50,8 +50,8 @@ class Editing:
             while chunk := await old.read(position, _CHUNK):
                 await new.write(chunk)
                 position += len(chunk)
-        self.content = new
-        return new
+        self.content, self.view = new, MessageView(new)
+        return new, self.view
 
     async def _write_body(self, content: Content, body: bytes) -> None:
         """With line ends as on the wire, whatever the plugin wrote: the queue sends what is kept as it is."""

@@ -23,7 +23,8 @@ async def judge(hooks: Hooks, message: Message, verdict: Accept | Quarantine) ->
                 DeliveryContext(
                     session=message.session, queue_id=message.queue_id, envelope=message.envelope,
                     recipient=destination.recipient, account=mailbox.account, detail=mailbox.detail,
-                    content=message.content, quarantined=quarantined, findings=verdict.findings,
+                    content=message.content, message=message.view, quarantined=quarantined,
+                    findings=verdict.findings,
                 )
             )  # fmt: skip
             found.append(

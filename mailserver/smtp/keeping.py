@@ -18,7 +18,7 @@ import structlog
 
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
-from mailserver.mime.message_ids import own_message_id
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.errors import MailError
@@ -69,6 +69,8 @@ class Message:
     client_gone: Callable[[], bool]
     #: Called with the reply as soon as the message is kept: the client need not wait until everyone has been told.
     answer: Callable[[Reply], None]
+    #: What `content` says.
+    view: MessageView
     #: By the hooks up to RCPT.
     findings: Findings = NOTHING
 
@@ -206,7 +208,7 @@ class Keeper:
                 session=session.session, queue_id=message.queue_id, service=session.service,
                 sender=str(message.envelope.sender or ""),
                 recipients=tuple(str(recipient.address) for recipient in message.envelope.recipients), size=size,
-                peer=session.peer, account=session.account or "", message_id=own_message_id(message.content.head()),
+                peer=session.peer, account=session.account or "", message_id=message.view.message_id,
             )
         )  # fmt: skip
 

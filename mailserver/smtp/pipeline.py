@@ -11,8 +11,6 @@ from dataclasses import replace
 
 from mailserver.hooks.contexts import MessageContext
 from mailserver.hooks.dispatch import Hooks
-from mailserver.mime.author import author_address
-from mailserver.mime.message_ids import own_message_id
 from mailserver.model.errors import MailError
 from mailserver.model.events import Judged, Refused
 from mailserver.model.findings import Findings
@@ -53,19 +51,19 @@ class Pipeline:
         Raises:
             ClientGone: before anything was kept.
         """
-        async with Editing(self._store, message.content) as editing:
+        async with Editing(self._store, message.content, message.view) as editing:
             try:
                 verdict = await self._hooks.message(
                     MessageContext(
                         session=message.session, queue_id=message.queue_id, envelope=message.envelope,
-                        content=message.content, findings=message.findings,
+                        content=message.content, message=message.view, findings=message.findings,
                         forwarded=any(destination.forwarded for destination in message.destinations),
                     ),
                     editing.apply,
                 )  # fmt: skip
             except MailError as error:
                 return self._refused(message, reply_to(error), error.detail or error.text)
-            return await self._judged(replace(message, content=editing.content), verdict)
+            return await self._judged(replace(message, content=editing.content, view=editing.view), verdict)
 
     async def _judged(self, message: Message, verdict: Verdict) -> Reply:
         """What becomes of it after the `message` hooks. Raises ClientGone."""
@@ -73,7 +71,7 @@ class Pipeline:
         if isinstance(verdict, Reject | Defer):
             self._tell_refusal(message, verdict, findings)
             return self._refused(message, verdict.reply, verdict.reason)
-        if forwarded_before(message.destinations, message.content.head()):
+        if forwarded_before(message.destinations, message.view.head):
             return self._refused(message, _LOOP, "forwarding loop")
         fields = make_fields(
             message.session, message.queue_id, message.envelope, self._hostname, self._clock.time(), verdict.headers,
@@ -84,8 +82,9 @@ class Pipeline:
             refusal = refusal_of(message, copies)
             wanted = [copy for copy in copies if refusal is None or (copy.refusal is not None and copy.refusal.keep)]
             places = await find_places(
-                self._hooks, message.session, message.queue_id, message.envelope, wanted, message.content
-            )
+                self._hooks, message.session, message.queue_id, message.envelope, wanted, message.content,
+                message.view,
+            )  # fmt: skip
             if message.client_gone():
                 raise ClientGone
             if refusal is None:
@@ -121,14 +120,13 @@ class Pipeline:
             for place in places
             for destination in place.destinations
         }
-        head = message.content.head()
-        message_id, author = own_message_id(head), author_address(head)
+        message_id, author = message.view.message_id, message.view.author
         for copy in told:
             account = copy.mailbox.account
             self._hooks.emit(
                 Judged(
                     queue_id=message.queue_id, account=account, peer=message.session.peer,
-                    sender=str(message.envelope.sender or ""), author=author,
+                    sender=str(message.envelope.sender or ""), author=author.key if author is not None else "",
                     recipient=str(copy.destination.recipient.address), message_id=message_id,
                     findings=copy.findings, reply=str(reply), refused=reply.refuses(),
                     mailbox=mailboxes.get((account, id(copy.destination)), ""),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mailserver.hooks.contexts import LocalMailbox, PlaceContext, Placement, Session
 from mailserver.hooks.dispatch import Hooks
+from mailserver.mime.view import MessageView
 from mailserver.model.envelope import Envelope
 from mailserver.model.ids import QueueId
 from mailserver.model.verdict import Reject
@@ -51,6 +52,7 @@ async def find_places(
     envelope: Envelope,
     copies: Sequence[Copy],
     content: Content,
+    view: MessageView,
 ) -> list[LocalPlace]:
     """Where each local copy goes; one copy for a mailbox that is reached in several ways."""
     found: dict[tuple[str, str], LocalPlace] = {}
@@ -62,7 +64,7 @@ async def find_places(
                 PlaceContext(
                     session=session, queue_id=queue_id, envelope=envelope, recipient=copy.destination.recipient,
                     account=mailbox.account, detail=mailbox.detail, quarantined=copy.quarantined, content=content,
-                    findings=copy.findings,
+                    message=view, findings=copy.findings,
                 )
             )  # fmt: skip
         if placement is None:

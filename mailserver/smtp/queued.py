@@ -15,6 +15,7 @@ import structlog
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.mime.trace import return_path
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Recipient
@@ -144,7 +145,8 @@ class _Attempt:
         job = self._job
         session = Session(session=new_session_id(), service="queue", peer="")
         copies = copies_for(destinations, quarantined=job.envelope.quarantined)
-        places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, copies, content)
+        view = MessageView(content)
+        places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, copies, content, view)
         sender = job.envelope.sender
         header = return_path(None if sender is None else str(sender))
         stored = await self._parts.store.commit(content, [place.target for place in places], header)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from mailserver.hooks.contexts import ConnectContext, HeloContext, MailContext, RcptContext
 from mailserver.hooks.dispatch import Hooks
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.events import Refused
@@ -195,8 +196,8 @@ class Receiver(ABC):
             return refusal
         message = Message(
             session=session.facts, queue_id=new_queue_id(), envelope=transaction.envelope(),
-            destinations=transaction.destinations, content=intake.content, client_gone=client_gone, answer=answer,
-            findings=transaction.findings,
+            destinations=transaction.destinations, content=intake.content, view=MessageView(intake.content),
+            client_gone=client_gone, answer=answer, findings=transaction.findings,
         )  # fmt: skip
         return await self.parts.pipeline.deliver(message)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["BodyDigests", "BodyForm", "BodyHash", "relaxed_field"]
+__all__ = ["BodyDigest", "BodyDigests", "BodyForm", "BodyHash", "relaxed_field"]
 
 #: White space that `relaxed` changes; most of what bodies have is single spaces, which it does not.
 _RUNS = re.compile(rb"[ \t]{2,}|\t")
@@ -24,6 +24,13 @@ class BodyForm(NamedTuple):
 
     relaxed: bool
     limit: int | None = None
+
+
+class BodyDigest(NamedTuple):
+    """SHA-256 of a body in one form, and how many octets the whole body has in it, whatever its limit."""
+
+    octets: bytes
+    length: int
 
 
 class _Digest:
@@ -109,7 +116,15 @@ class BodyDigests:
     """The digests of a body in several forms, from one pass over it."""
 
     def __init__(self, forms: Iterable[BodyForm]) -> None:
-        self._digests = {form: _Digest(form.limit) for form in forms}
+        self._forms = frozenset(forms)
+        #: Those that are known: from others who looked at the body, or when it ended.
+        self.found: dict[BodyForm, BodyDigest] = {}
+        self._digests: dict[BodyForm, _Digest] = {}
+        self._bodies: dict[bool, _CanonicalBody] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._digests = {form: _Digest(form.limit) for form in self._forms if form not in self.found}
         self._bodies = {
             relaxed: _CanonicalBody(
                 relaxed=relaxed, digests=[digest for form, digest in self._digests.items() if form.relaxed is relaxed]
@@ -118,6 +133,13 @@ class BodyDigests:
         }
 
     def __bool__(self) -> bool:
+        return bool(self._forms)
+
+    def know(self, found: Mapping[BodyForm, BodyDigest]) -> bool:
+        """Before anything is fed: what is known of this body already. False: then all is known, and it need not be."""
+        self.found = {form: found[form] for form in self._forms if form in found}
+        if self.found:
+            self._begin()
         return bool(self._digests)
 
     def feed(self, octets: bytes) -> None:
@@ -129,14 +151,16 @@ class BodyDigests:
         """No more pieces; to be called once."""
         for body in self._bodies.values():
             body.end()
+        for form, digest in self._digests.items():
+            self.found[form] = BodyDigest(digest.digest(), self._bodies[form.relaxed].length)
 
     def digest(self, form: BodyForm) -> bytes:
         """SHA-256 of the body in this form, after `end`."""
-        return self._digests[form].digest()
+        return self.found[form].octets
 
     def length(self, form: BodyForm) -> int:
         """Octets of the whole body in this form, whatever its limit, after `end`."""
-        return self._bodies[form.relaxed].length
+        return self.found[form].length
 
 
 class BodyHash:

@@ -20,11 +20,13 @@ from mailserver.mime.dkim.verifying import KeyRecords, body_outcome, key_of, ver
 from mailserver.mime.headers import unfold
 from mailserver.model.findings import AuthResult
 
-__all__ = ["Chain"]
+__all__ = ["ARC_FIELDS", "Chain"]
 
 _MOST_SETS = 50
 _MAX_FIELD = 32 << 10
 _RESULTS, _MESSAGE, _SEAL = b"arc-authentication-results", b"arc-message-signature", b"arc-seal"
+#: The names of what makes a chain, in lower case.
+ARC_FIELDS = (_RESULTS, _MESSAGE, _SEAL)
 _INSTANCE = re.compile(rb"[1-9][0-9]?")
 _RESULTS_INSTANCE = re.compile(rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([1-9][0-9]?)[ \t\r\n]*;(.*)", re.DOTALL)
 #: Of a trusted sealer's results these are passed on, with the property that says of whom each is.
@@ -54,9 +56,9 @@ class _Set:
 class Chain:
     """The ARC Sets of one message."""
 
-    def __init__(self, head: bytes, now: float) -> None:
-        """`head` is the beginning of the message with its whole header, `now` in epoch seconds."""
-        self._header = SignedHeader(head)
+    def __init__(self, header: SignedHeader | bytes, now: float) -> None:
+        """`header`, or the beginning of the message with its whole header; `now` in epoch seconds."""
+        self._header = SignedHeader(header) if isinstance(header, bytes) else header
         self._now = now
         self._problem = ""
         self._seals: list[Signature] = []
@@ -72,7 +74,7 @@ class Chain:
 
     def __bool__(self) -> bool:
         """Is there any part of a chain?"""
-        return any(self._header.numbers(name) for name in (_RESULTS, _MESSAGE, _SEAL))
+        return any(self._header.numbers(name) for name in ARC_FIELDS)
 
     @property
     def key_names(self) -> frozenset[str]:
@@ -118,7 +120,7 @@ class Chain:
     # the parts (§5.2, steps 1 to 3)
 
     def _read_sets(self) -> list[_Set]:
-        numbers = {name: self._header.numbers(name) for name in (_RESULTS, _MESSAGE, _SEAL)}
+        numbers = {name: self._header.numbers(name) for name in ARC_FIELDS}
         if max(map(len, numbers.values())) > _MOST_SETS:
             raise _Broken(f"there are more than {_MOST_SETS} sets")
         tags: dict[int, Mapping[bytes, bytes]] = {}

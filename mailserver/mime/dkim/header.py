@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mailserver.mime.dkim.canonical import relaxed_field
 from mailserver.mime.dkim.tags import without_value
-from mailserver.mime.headers import fields
+from mailserver.mime.headers import Field, fields
 
 __all__ = ["SignedHeader"]
 
@@ -14,10 +14,11 @@ __all__ = ["SignedHeader"]
 class SignedHeader:
     """Fields are known by their number, counted from the top; each is put into its form once for all signatures."""
 
-    def __init__(self, head: bytes) -> None:
-        """`head` is the beginning of the message; what follows the header block does not matter."""
+    def __init__(self, head: bytes, found: Sequence[Field] | None = None) -> None:
+        """`head` is the beginning of the message; what follows the header block does not matter. `found` are the
+        fields, if they are known."""
         self._head = head
-        self._fields = fields(head)
+        self._fields = fields(head) if found is None else found
         self._numbers: dict[bytes, list[int]] = {}
         for number, (name, _, _) in enumerate(self._fields):
             self._numbers.setdefault(name, []).append(number)

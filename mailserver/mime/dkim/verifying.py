@@ -42,9 +42,9 @@ class _Candidate:
 class Verification:
     """The DKIM signatures of one message."""
 
-    def __init__(self, head: bytes, now: float) -> None:
-        """`head` is the beginning of the message with its whole header, `now` in epoch seconds."""
-        self._header = SignedHeader(head)
+    def __init__(self, header: SignedHeader | bytes, now: float) -> None:
+        """`header`, or the beginning of the message with its whole header; `now` in epoch seconds."""
+        self._header = SignedHeader(header) if isinstance(header, bytes) else header
         numbers = self._header.numbers(b"dkim-signature")
         self._left_out = max(0, len(numbers) - MOST_SIGNATURES)
         authors = len(self._header.numbers(b"from")) if numbers else 1

@@ -56,7 +56,7 @@ class Answers:
         return self._take(ctx, to) if to else None
 
     async def _take(self, ctx: api.MessageContext, to: list[api.EmailAddress]) -> None:
-        automatic = api.automatic_sign(ctx.envelope.sender, ctx.content.head())
+        automatic = api.automatic_sign(ctx.envelope.sender, ctx.message.head)
         for address in to:
             found = self._find(address)
             if found is None:
@@ -65,7 +65,7 @@ class Answers:
             if automatic:
                 _log.info("aliases.automatic_answer", alias=str(alias.address), target=str(asked.target))
                 continue
-            meaning = meaning_of(api.first_words(ctx.content.head()))
+            meaning = meaning_of(api.first_words(ctx.message.head))
             with suppress(api.NotFound):
                 # Not found: another answer was quicker.
                 await self._obey(meaning, alias, asked)

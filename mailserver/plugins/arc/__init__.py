@@ -46,19 +46,17 @@ class _Validator:
         self._workers = workers
         self._trusted = frozenset(settings.trusted_sealers)
 
-    def check(self, ctx: api.MessageContext) -> Awaitable[api.Verdict | None] | None:
-        """The result of the chain, if there is one."""
-        return self._check(ctx) if ctx.session.from_stranger else None
+    def check(self, ctx: api.MessageContext) -> Awaitable[api.Verdict] | None:
+        """The result of the chain, if there is any part of one."""
+        sealed = ctx.session.from_stranger and any(map(ctx.message.signed_header.numbers, api.ARC_FIELDS))
+        return self._check(ctx) if sealed else None
 
-    async def _check(self, ctx: api.MessageContext) -> api.Verdict | None:
-        head = ctx.content.head()
-        start = api.header_block_end(head)
-        chain = api.ArcChain(head, self._clock.time())
-        if not chain:
-            return None
-        digests = await api.check_signed_header(chain, self._resolver, self._workers, start)
+    async def _check(self, ctx: api.MessageContext) -> api.Verdict:
+        message = ctx.message
+        chain = api.ArcChain(message.signed_header, self._clock.time())
+        digests = await api.check_signed_header(chain, self._resolver, self._workers, message.header_size)
         if digests:
-            await api.digest_body(ctx.content, start, digests, self._workers)
+            await api.digest_body(ctx.content, message, digests, self._workers)
         result = chain.result(digests, self._trusted)
         # RFC 8617 §10.2: which client it was that the chain passed, or did not pass, with.
         properties = (*result.properties, ("smtp.remote-ip", ctx.session.peer))

@@ -16,7 +16,6 @@ from mailserver import api
 from mailserver.plugins.bayes.judging import is_enough, reason_of
 from mailserver.plugins.bayes.learning import Learning
 from mailserver.plugins.bayes.ledger import Ledger, open_ledger
-from mailserver.plugins.bayes.model import MOST_OCTETS
 from mailserver.plugins.bayes.operations import Operations
 from mailserver.plugins.bayes.settings import BayesSettings
 
@@ -41,11 +40,9 @@ class _Bayes:
 
     async def _judge(self, ctx: api.DeliveryContext) -> api.Verdict | None:
         known = self._directory.account(ctx.account)
-        octets = _hop(ctx.session) + ctx.content.head()[:MOST_OCTETS]
+        created = known.created if known is not None else 0.0
         try:
-            opinion = await self._ledger.judge(
-                ctx.queue_id, octets, ctx.account, known.created if known is not None else 0.0
-            )
+            opinion = await self._ledger.judge(ctx.queue_id, ctx.message, ctx.account, created, _hop(ctx.session))
         except api.StorageFailure as error:
             _log.warning("bayes.unknown", id=ctx.queue_id, error=error.for_operator)
             return None
@@ -54,9 +51,9 @@ class _Bayes:
 
 
 def _hop(session: api.Session) -> bytes:
-    """As the Received field that it will have in the mailbox, where it may be learned from."""
+    """As in the Received field that it will have in the mailbox, where it may be learned from."""
     peer = f"[IPv6:{session.peer}]" if ":" in session.peer else f"[{session.peer}]"
-    return f"Received: from {session.helo[:255]} ({peer})\r\n".encode("ascii", "replace")
+    return f"from {session.helo[:255]} ({peer})".encode("ascii", "replace")
 
 
 @asynccontextmanager

@@ -49,9 +49,11 @@ class Ledger:
         """See `Model.learned`."""
         return self._model.learned
 
-    async def judge(self, name: str, octets: bytes, account: str, created: float) -> Opinion:
+    async def judge(
+        self, name: str, message: api.MessageView | bytes, account: str, created: float, hop: bytes = b""
+    ) -> Opinion:
         """See `Model.judge`. Raises StorageFailure."""
-        return await self._db.run(self._model.judge, name, octets, account, created)
+        return await self._db.run(self._model.judge, name, message, account, created, hop)
 
     async def learn(self, lesson: Lesson) -> bool:
         """See `Model.learn`. Raises StorageFailure."""

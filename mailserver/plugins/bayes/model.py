@@ -63,8 +63,11 @@ class Model:
         self.learned = 0
         self._notice_others(db)
 
-    def judge(self, db: sqlite3.Connection, name: str, octets: bytes, account: str, created: float) -> Opinion:
-        """What a message is like. `name`: the same for each recipient of a message."""
+    def judge(
+        self, db: sqlite3.Connection, name: str, message: api.MessageView | bytes, account: str, created: float,
+        hop: bytes = b"",
+    ) -> Opinion:  # fmt: skip
+        """What a message is like. `name`: the same for each recipient of a message. `hop`: see `mail_features`."""
         self._notice_others(db)
         everybody, own = self._owners.get(EVERYBODY), self._owners.get(account)
         if own is not None and own.since < created:
@@ -73,7 +76,7 @@ class Model:
         learned = max((totals.least for totals in known), default=0)
         if not learned:
             return Opinion(0.5, [], 0)
-        tokens = self._tokens(name, octets)
+        tokens = self._tokens(name, message, hop)
         numbers = list(tokens)
         # Where one account taught all that everybody knows, its own counts say nothing else.
         if own is not None and everybody is not None and own.totals == everybody.totals:
@@ -142,10 +145,10 @@ class Model:
             self._version = version
             self.refresh(db)
 
-    def _tokens(self, name: str, octets: bytes) -> Tokens:
+    def _tokens(self, name: str, message: api.MessageView | bytes, hop: bytes) -> Tokens:
         tokens = self._judged.get(name)
         if tokens is None:
-            tokens = self._judged[name] = self._hasher.tokens(api.mail_features(octets))
+            tokens = self._judged[name] = self._hasher.tokens(api.mail_features(message, hop))
             if len(self._judged) > _MOST_JUDGED:
                 self._judged.popitem(last=False)
         return tokens

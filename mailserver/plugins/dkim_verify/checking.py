@@ -24,12 +24,11 @@ class Checker:
         return self._check(ctx) if ctx.session.from_stranger else None
 
     async def _check(self, ctx: api.MessageContext) -> api.Verdict:
-        head = ctx.content.head()
-        start = api.header_block_end(head)
-        verification = api.DkimVerification(head, self._clock.time())
-        digests = await api.check_signed_header(verification, self._resolver, self._workers, start)
+        message = ctx.message
+        verification = api.DkimVerification(message.signed_header, self._clock.time())
+        digests = await api.check_signed_header(verification, self._resolver, self._workers, message.header_size)
         if digests:
-            await api.digest_body(ctx.content, start, digests, self._workers)
+            await api.digest_body(ctx.content, message, digests, self._workers)
         results = verification.results(digests)
         good = [
             octets

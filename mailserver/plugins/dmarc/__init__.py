@@ -45,12 +45,12 @@ class _Dmarc:
         return self._judge(ctx) if ctx.session.from_stranger else None
 
     async def _judge(self, ctx: api.MessageContext) -> api.Verdict:
-        author = api.from_author(ctx.content.head())
+        author = ctx.message.from_author
         if author.fault:
             return no_author(author.fault, refuse=self._settings.enforce)
         verdict = await self._compared(author.domain, ctx)
         # Careless programs write some fields twice: that is no proof of wrong, but it proves nothing either.
-        twice = api.repeated_field(ctx.content.head())
+        twice = ctx.message.repeated_field
         return doubted(verdict, twice) if twice else verdict
 
     async def _compared(self, author: str, ctx: api.MessageContext) -> api.Verdict:

@@ -52,7 +52,7 @@ class Exceptions:
 
 def mailing_list(ctx: api.MessageContext) -> Override | None:
     """A list that names itself (RFC 2919), and whose domain SPF or DKIM proves."""
-    value = api.header_value(ctx.content.head(), b"list-id")
+    value = ctx.message.value(b"list-id")
     match = None if value is None else _LIST_ID.search(value)
     if match is None:
         return None

@@ -67,15 +67,14 @@ class Receiver:
         if ctx.session.account is not None or ctx.envelope.own:
             return None
         listed = any(one.address.key in self._places for one in ctx.envelope.recipients) if self._places else False
-        head = ctx.content.head()
-        named = _is_report(head)
+        named = _is_report(ctx.message)
         if not listed and not named:
             return None
         if named:
             if len(self._known) >= _MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[ctx.queue_id] = False
-        if _is_tls_report(head):
+        if _is_tls_report(ctx.message):
             return None
         if ctx.content.size > _MAX_MESSAGE:
             _log.info("dmarc_report.ignored", id=ctx.queue_id, reason=f"it has more than {_MAX_MESSAGE} octets")
@@ -138,14 +137,11 @@ class Receiver:
         }  # fmt: skip
 
 
-def _is_report(head: bytes) -> bool:
-    """By the subject (RFC 9990 §3.5.2), which those of TLS have, too; looked at only where those letters are there."""
-    block = head[: api.header_block_end(head)]
-    if _SUBJECT not in block.lower():
-        return False
-    return (api.header_value(block, b"subject") or b"").strip().lower().startswith(_SUBJECT)
+def _is_report(message: api.MessageView) -> bool:
+    """By the subject (RFC 9990 §3.5.2), which those of TLS have, too."""
+    return (message.value(b"subject") or b"").strip().lower().startswith(_SUBJECT)
 
 
-def _is_tls_report(head: bytes) -> bool:
-    value = api.header_value(head[: api.header_block_end(head)], b"content-type")
+def _is_tls_report(message: api.MessageView) -> bool:
+    value = message.value(b"content-type")
     return value is not None and _TLS_REPORT in value.lower()

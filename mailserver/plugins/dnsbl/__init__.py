@@ -91,11 +91,11 @@ def _reason(zone: str, words: str, points: float, codes: str) -> api.Reason:
 
 def _domains(ctx: api.MessageContext) -> list[tuple[str, str]]:
     """Each domain once, with the words that it is told with."""
-    head = ctx.content.head()
-    found = [(one.address.domain, "of the author") for one in api.named_in(head)[:3] if one.address is not None]
+    authors = ctx.message.authors[:3]
+    found = [(one.address.domain, "of the author") for one in authors if one.address is not None]
     if ctx.envelope.sender is not None:
         found.append((ctx.envelope.sender.domain, "of the sender"))
-    found += [(host, "that a link leads to") for host in _links(head)]
+    found += [(host, "that a link leads to") for host in _links(ctx.message)]
     names: dict[str, str] = {}
     for domain, words in found:
         name = api.base_domain(api.public_domain(domain))
@@ -104,17 +104,17 @@ def _domains(ctx: api.MessageContext) -> list[tuple[str, str]]:
     return list(names.items())
 
 
-def _links(message: bytes) -> list[str]:
+def _links(message: api.MessageView) -> list[str]:
     hosts: list[str] = []
-    for number, part in enumerate(api.parse_message(message).walk()):
+    for number, part in enumerate(message.structure.walk()):
         if number >= _PARTS:
             break
         if part.children:
             continue
         if part.media_type == "text/html":
-            hosts += [link.host for link in api.html_links(api.part_text(message, part, _TEXT))]
+            hosts += [link.host for link in api.html_links(message.text(part, _TEXT))]
         elif part.media_type == "text/plain":
-            hosts += _LINK.findall(api.part_text(message, part, _TEXT))
+            hosts += _LINK.findall(message.text(part, _TEXT))
     return list(dict.fromkeys(host.lower().rstrip(".") for host in hosts))[:_DOMAINS]
 
 

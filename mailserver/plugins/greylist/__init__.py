@@ -46,12 +46,11 @@ class _Greylist:
         return self._judge(ctx) if doubtful and ctx.session.from_stranger else None
 
     async def _judge(self, ctx: api.MessageContext) -> api.Verdict | None:
-        head = ctx.content.head()
-        authors = [author.address for author in api.named_in(head) if author.address is not None]
+        authors = [author.address for author in ctx.message.authors if author.address is not None]
         if any(ctx.findings.proves(author.domain) for author in authors):
             return None
         meeting = _meeting(ctx, authors)
-        if meeting is None or _urgent(head):
+        if meeting is None or _urgent(ctx.message):
             return None
         try:
             answer = await self._ledger.meet(meeting)
@@ -122,9 +121,9 @@ def _source(peer: str, findings: api.Findings) -> str:
     return str(ipaddress.ip_network(f"{address}/{24 if address.version == 4 else 64}", strict=False))
 
 
-def _urgent(message: bytes) -> bool:
-    subject = api.header_value(message, b"subject") or b""
-    return is_urgent(api.decode_words(subject), api.first_words(message) or "")
+def _urgent(message: api.MessageView) -> bool:
+    subject = message.value(b"subject") or b""
+    return is_urgent(api.decode_words(subject), api.first_words(message.head) or "")
 
 
 def _accept(text: str) -> api.Verdict:

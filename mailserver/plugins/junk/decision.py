@@ -36,7 +36,7 @@ class Decision:
             return self._blocked(entry)
         if entry is not None:
             # Nobody is the author of a message that two programs could read in two ways.
-            proof = ctx.findings.proves(api.sole_author(ctx.content.head()).domain)
+            proof = ctx.findings.proves(ctx.message.sole_author.domain)
             if proof and not ctx.quarantined:
                 return api.Accept(findings=_findings(f"You allow mail from {_shown(entry)} ({proof} proves it)"))
             # An address in From is what anybody can write there.
@@ -77,7 +77,7 @@ class Decision:
             now = self._clock.time()
             try:
                 since = now - self._settings.keep
-                keep = await self._ledger.first_time(ctx.account, digest(ctx.content), now, since)
+                keep = await self._ledger.first_time(ctx.account, digest(ctx.message, ctx.content.size), now, since)
             except api.StorageFailure as error:
                 # A copy too many is better than none.
                 _log.warning("junk.not_noted", queue_id=ctx.queue_id, error=error.for_operator)
@@ -97,7 +97,7 @@ class Decision:
 
 
 def _authors(ctx: api.DeliveryContext) -> list[api.EmailAddress]:
-    return [author.address for author in api.named_in(ctx.content.head()) if author.address is not None]
+    return [author.address for author in ctx.message.authors if author.address is not None]
 
 
 def _findings(text: str, advice: str = "") -> api.Findings:

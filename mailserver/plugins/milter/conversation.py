@@ -175,8 +175,7 @@ class Conversation:
 
     async def _content(self, connection: MilterConnection, ctx: api.MessageContext) -> api.MilterAnswer | None:
         """Header and body; None when the filter wants to see the end, else the answer that ends it."""
-        head = ctx.content.head()
-        end = api.header_block_end(head)
+        head, end = ctx.message.head, ctx.message.header_size
         self._macros |= message_macros(ctx.queue_id)
         if connection.agreed.version >= 4:
             self._tell_macros(connection, "T")
@@ -185,7 +184,7 @@ class Conversation:
                 return answer
         if not connection.agreed.steps & _STEP.NO_HEADERS:
             leading = bool(connection.agreed.steps & _STEP.LEADING_SPACE)
-            for _, start, stop in api.header_fields(head, 0, end):
+            for _, start, stop in ctx.message.fields:
                 name, _, value = head[start:stop].removesuffix(b"\n").removesuffix(b"\r").partition(b":")
                 step = api.milter.header(name.rstrip(b" \t"), value, leading_space=leading)
                 answer = await connection.ask(step, _STEP.SILENT_HEADERS)

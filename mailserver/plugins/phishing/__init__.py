@@ -25,28 +25,28 @@ def check(ctx: api.MessageContext) -> api.Verdict | None:
     """The hook `on_message`."""
     if not ctx.session.from_stranger:
         return None
-    head = ctx.content.head()
+    message = ctx.message
     own = dict.fromkeys(recipient.address.domain for recipient in ctx.envelope.recipients)
-    pages, files = _contents(head)
-    reasons = name_signs(head, ctx.findings, list(own)[:_DOMAINS]) + file_signs(files)
-    author = next((one.address.domain for one in api.named_in(head) if one.address is not None), "")
+    pages, files = _contents(message)
+    reasons = name_signs(message, ctx.findings, list(own)[:_DOMAINS]) + file_signs(files)
+    author = message.author.domain if message.author is not None else ""
     links = [link for page in pages for link in api.html_links(page)]
     reasons += link_signs(links, author, bool(author and ctx.findings.proves(author)))
     return api.Accept(findings=api.Findings((), tuple(reasons))) if reasons else None
 
 
-def _contents(message: bytes) -> tuple[list[str], list[str]]:
+def _contents(message: api.MessageView) -> tuple[list[str], list[str]]:
     """The HTML that is shown, and the names of files."""
     pages: list[str] = []
     files: list[str] = []
-    for number, part in enumerate(api.parse_message(message).walk()):
+    for number, part in enumerate(message.structure.walk()):
         if number >= _PARTS:
             break
         name = part.file_name
         if name:
             files.append(name)
         if part.media_type == "text/html" and not part.children and len(pages) < _PAGES:
-            pages.append(api.part_text(message, part, _HTML))
+            pages.append(message.text(part, _HTML))
     return pages, files
 
 

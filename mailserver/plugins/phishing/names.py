@@ -19,21 +19,21 @@ _TRICKS = {
 _BE_SURE = "Ask by another way than an answer before you believe it"
 
 
-def name_signs(head: bytes, findings: api.Findings, own: Collection[str]) -> list[api.Reason]:
+def name_signs(message: api.MessageView, findings: api.Findings, own: Collection[str]) -> list[api.Reason]:
     """Of the header; `own` are the domains that the message goes to."""
-    authors, listed = api.named_in(head), api.header_value(head, b"list-id") is not None
+    authors, listed = message.authors, message.value(b"list-id") is not None
     if not authors or authors[0].address is None:
         return []
     name, address = authors[0].name, authors[0].address
     found = _author_signs(name, address, own, listed=listed)
     found += _claim_signs(address, findings, own, listed=listed)
-    subject = api.header_value(head, b"subject")
+    subject = message.value(b"subject")
     for what, text in (("The sender's name", name), ("The subject", api.decode_words(subject or b""))):
         trick = api.tricks(text)
         if trick:
             found.append(_reason(0.5 if trick == "unseen" and text is not name else 1.5, f"{what} {_TRICKS[trick]}"))
     if not listed:
-        found += _answer_signs(head, address)
+        found += _answer_signs(message, address)
     return found
 
 
@@ -85,9 +85,9 @@ def _likeness_sign(domain: str, likeness: api.Likeness) -> api.Reason:
     return _reason(3.0 if likeness.how == "same" else 1.5, text, _BE_SURE)
 
 
-def _answer_signs(head: bytes, address: api.EmailAddress) -> list[api.Reason]:
+def _answer_signs(message: api.MessageView, address: api.EmailAddress) -> list[api.Reason]:
     """Of where an answer would go."""
-    for answer in api.named_in(head, b"reply-to"):
+    for answer in message.named_in(b"reply-to"):
         if answer.address is None or _related(answer.address.domain, address.domain):
             continue
         if api.looks_like(answer.address.domain, address.domain):

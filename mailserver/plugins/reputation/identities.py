@@ -48,11 +48,11 @@ class Identities:
 
 def of(ctx: api.DeliveryContext) -> Identities:
     """Those of a message."""
-    addresses = [author.address for author in api.named_in(ctx.content.head())]
+    addresses = [author.address for author in ctx.message.authors]
     author = addresses[0] if len(addresses) == 1 else None
     domain = author.domain if author is not None else ""
     proof = ctx.findings.proves(domain) if domain else ""
-    if proof and api.sole_author(ctx.content.head()).domain != domain:
+    if proof and ctx.message.sole_author.domain != domain:
         # Other programs may show another author.
         proof = ""
     passed = (result.value("header.d").lower() for result in ctx.findings.of("dkim") if result.result == "pass")
@@ -61,14 +61,14 @@ def of(ctx: api.DeliveryContext) -> Identities:
     return Identities(
         author=author.key if author is not None else "", domain=domain, proof=proof,
         signers=tuple(signers[:_MOST_SIGNERS]), network=networks[1] if len(networks) > 1 else "",
-        listed=not proof and api.header_value(ctx.content.head(), b"list-id") is not None,
+        listed=not proof and ctx.message.value(b"list-id") is not None,
     )  # fmt: skip
 
 
-def message_key(head: bytes) -> bytes:
+def message_key(message: api.MessageView) -> bytes:
     """How a message in a mailbox is known again: by what its author wrote above it."""
     told = hashlib.blake2b(digest_size=16)
-    for name, start, end in api.header_fields(head):
+    for name, start, end in message.fields:
         if name in _TOLD:
-            told.update(head[start:end].rstrip(b"\r\n"))
+            told.update(message.head[start:end].rstrip(b"\r\n"))
     return told.digest()

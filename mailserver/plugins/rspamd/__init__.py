@@ -80,7 +80,7 @@ class _Rspamd:
         if found.action == "soft reject" or (found.action == "greylist" and self._settings.greylist):
             reply = api.Reply(451, "4.7.1", found.message or "Try again later")
             return api.Defer(reply, reason=why, findings=findings)
-        changes = header_changes(found, ctx.content.head())
+        changes = header_changes(found, ctx.message.head)
         if found.action not in _JUNK and found.milter.get("reject") != "quarantine":
             return api.Accept(findings=findings, changes=changes)
         if ctx.session.account is not None:

@@ -62,7 +62,7 @@ class Bounces:
 
     async def _look_into(self, ctx: api.MessageContext) -> None:
         addresses = [one.address for one in ctx.envelope.recipients[:_MOST_ADDRESSES]]
-        head = ctx.content.head()[: api.MAX_REPORT]
+        head = ctx.message.head[: api.MAX_REPORT]
         # Most reports are about forged mail, which we did not send; and what costs time is for those who know a mark.
         if not may_have_token(self._ledger.key, head, addresses):
             return

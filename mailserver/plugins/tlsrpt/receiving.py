@@ -39,7 +39,7 @@ class Receiver:
         if ctx.session.account is not None or ctx.envelope.own:
             return None
         listed = any(one.address.key in self._places for one in ctx.envelope.recipients) if self._places else False
-        if not listed and not _is_report(ctx.content.head()):
+        if not listed and not _is_report(ctx.message):
             return None
         if ctx.content.size > MAX_MESSAGE:
             _log.info("tlsrpt.report_ignored", id=ctx.queue_id, reason=f"it has more than {MAX_MESSAGE} octets")
@@ -95,10 +95,8 @@ class Receiver:
         return self._host.directory.domain(domain) is not None or domain == self._host.hostname.lower()
 
 
-def _is_report(head: bytes) -> bool:
-    """Looked at only where those letters are there at all."""
-    block = head[: api.header_block_end(head)]
-    return b"tlsrpt" in block.lower() and b"tlsrpt" in (api.header_value(block, b"content-type") or b"").lower()
+def _is_report(message: api.MessageView) -> bool:
+    return b"tlsrpt" in (message.value(b"content-type") or b"").lower()
 
 
 def write_received(db: sqlite3.Connection, rows: list[tuple[object, ...]]) -> int:

@@ -37,7 +37,7 @@ class Answering:
         wish = self._wish(ctx.account)
         if wish is None:
             return
-        sender, head = ctx.envelope.sender, ctx.content.head()
+        sender, head = ctx.envelope.sender, ctx.message.head
         why = _why_not_trusted(ctx) or api.why_no_answer(
             sender, head, lambda address: self._is_mine(wish, ctx.recipient.address, address)
         )

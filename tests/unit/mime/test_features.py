@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.mime import features as module
+from mailserver.mime import view
 from mailserver.mime.features import Features, features
 from mailserver.mime.structure import Part
 from mailserver.mime.text import part_text
@@ -110,7 +110,7 @@ def test_no_more_text_is_decoded_than_the_bound(monkeypatch: pytest.MonkeyPatch)
         octets += len(text)
         return text
 
-    monkeypatch.setattr(module, "part_text", counted)
+    monkeypatch.setattr(view, "part_text", counted)
     parts = "".join(f"--b\r\nContent-Type: text/html\r\n\r\n{'<p>' * 30_000}\r\n" for _ in range(40))
     features(f"Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n".encode())
     assert 0 < octets <= 128 << 10
@@ -122,3 +122,22 @@ def test_no_more_text_is_decoded_than_the_bound(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_raises(octets: bytes, start: bytes) -> None:
     found = features(start + octets)
     assert all(isinstance(word, str) for _, one in found.texts for word in one)
+
+
+def test_a_message_on_its_way_has_the_features_that_it_is_learned_with() -> None:
+    # What is learned is read from a mailbox, with our Received field on top, and only its first 256 KiB.
+    large = "".join(f"--b\r\nContent-Type: text/plain\r\n\r\n{word * 9000}\r\n" for word in ("one ", "two ", "six "))
+    file = f"--b\r\nContent-Type: image/png\r\n\r\n{'x' * 200_000}\r\n"
+    own = b"Received: from old.test ([192.0.2.1])\r\n"
+    mail = own + f"Content-Type: multipart/mixed; boundary=b\r\n\r\n{file}{large}--b--\r\n".encode()
+    hop = b"from mx.far.test ([198.51.100.7])"
+    kept = b"Received: " + hop + b"\r\n\tby us\r\n" + mail
+    coming, learned = features(mail, hop), features(kept[: 256 << 10])
+    assert coming.marks == learned.marks and {"relay 198.51", "relay 192.0"} <= coming.marks
+    assert words(coming)[:1000] == words(learned)[:1000]
+
+
+def test_only_four_hops_count() -> None:
+    head = "".join(f"Received: from host ([10.{number}.0.1])\r\n" for number in range(5))
+    found = features(message("x", head), b"from host ([192.0.2.1])").marks
+    assert "relay 192.0" in found and "relay 10.2" in found and "relay 10.3" not in found

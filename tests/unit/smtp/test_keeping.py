@@ -13,6 +13,7 @@ import pytest
 from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.registry import Registry
+from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.ids import SessionId, new_queue_id
@@ -36,7 +37,8 @@ async def _queued(destinations: list[Destination]) -> MemoryQueue:
     async with store.begin(0) as content:
         message = Message(
             session=Session(session=SessionId("s"), service="smtp", peer="192.0.2.1"), queue_id=new_queue_id(),
-            envelope=envelope, destinations=destinations, content=content, client_gone=lambda: False,
+            envelope=envelope, destinations=destinations, content=content, view=MessageView(content),
+            client_gone=lambda: False,
             answer=lambda reply: None,
         )  # fmt: skip
         keeper = Keeper(Hooks([Registry()]), store, queue, directory)  # type: ignore[arg-type]
