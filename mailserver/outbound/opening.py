@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from weakref import WeakSet
 
 import structlog
 
@@ -127,6 +128,14 @@ class Opener:
         self._emit = emit
         self._hashing = hashing
         self._contexts = ClientContexts()
+        self._wires: WeakSet[Connection] = WeakSet()
+
+    async def close(self) -> None:
+        """Nothing is sent any more: end every connection that still is, also those that wait for the other's goodbye."""
+        for wire in list(self._wires):
+            wire.abort("We closed the connection")
+        # A turn of the loop, in which they are closed.
+        await asyncio.sleep(0)
 
     async def open(self, way: Way, trace: Trace | None = None) -> OpenConnection:
         """A connection to one of the host's addresses: the next is tried where one does not serve (RFC 5321 §5.1).
@@ -173,9 +182,10 @@ class Opener:
             raise HostFailed(f"No connection to {host.name}: {error.text}", error.status) from None
 
     async def _greet(self, way: Way, policy: TlsPolicy, dialled: Dialled, trace: Trace | None) -> OpenConnection:
-        loop = asyncio.get_running_loop()
+        loop, wire = asyncio.get_running_loop(), Connection(self._settings, trace)
+        self._wires.add(wire)
         try:
-            _, wire = await loop.create_connection(lambda: Connection(self._settings, trace), sock=dialled.socket)
+            await loop.create_connection(lambda: wire, sock=dialled.socket)
         except OSError as error:
             dialled.socket.close()
             raise HostFailed(f"No connection to {way.host.name}: {error.strerror}", "4.4.1") from None

@@ -72,6 +72,7 @@ class Sender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.pool.close()
+        await self.opener.close()
         self._hashing.shutdown(wait=False, cancel_futures=True)
 
     async def deliver(self, job: Job) -> DeliveryReport:

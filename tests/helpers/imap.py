@@ -190,7 +190,11 @@ class AsyncImap:
 
     async def __aenter__(self) -> AsyncImap:
         self.reader, self.writer = await asyncio.open_connection(*self._address, ssl=self._tls, limit=1 << 20)
-        self.greeting = await self.response_line()
+        try:
+            self.greeting = await self.response_line()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(

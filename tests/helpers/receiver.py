@@ -97,9 +97,12 @@ class Receiver:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
                         ) -> None:  # fmt: skip
         self._server.close()
-        for session in list(self._live):
+        sessions = list(self._live)
+        for session in sessions:
             session.stop()
-        await asyncio.gather(*(session.task for session in self._live if session.task), return_exceptions=True)
+        await asyncio.gather(*(session.task for session in sessions if session.task), return_exceptions=True)
+        # A connection is closed in a later turn of the loop, which may be the last one.
+        await asyncio.sleep(0)
 
     def verbs(self) -> list[str]:
         """The commands that came, by name."""
@@ -158,6 +161,8 @@ class _Session(asyncio.Protocol):
         self.arrived.set()
 
     def connection_lost(self, error: Exception | None) -> None:
+        # Not before: after the dialogue TLS still waits for the goodbye of the other side, which may be a dead process.
+        self.receiver._live.discard(self)
         self.ended = True
         self.arrived.set()
 
@@ -186,7 +191,6 @@ class _Session(asyncio.Protocol):
         finally:
             self.transport.close()
             self.receiver.open -= 1
-            self.receiver._live.discard(self)
 
     async def say(self, stage: str, line: bytes = b"") -> int:
         """Answer; the code that was sent (0: none that counts)."""

@@ -14,6 +14,24 @@ __all__ = ["WebServer"]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class _Server(web.Server):
+    """Knows its connections until they are closed for good."""
+
+    def __init__(self, serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(serve)
+        self.open: dict[web.RequestHandler, asyncio.Transport] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        self.open[handler] = transport
+        super().connection_made(handler, transport)
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        self.open.pop(handler, None)
+        super().connection_lost(handler, exc)
+
+
 class WebServer:
     """`async with WebServer(context) as server`; `server.answer` may be changed at any time."""
 
@@ -26,10 +44,9 @@ class WebServer:
         self.port = 0
 
     async def __aenter__(self) -> WebServer:
-        self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
+        self._kept = server = _Server(self._serve)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        server = self._runner.server
-        assert server is not None
 
         def connected() -> asyncio.Protocol:
             self.connections += 1
@@ -43,6 +60,10 @@ class WebServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for transport in list(self._kept.open.values()):
+            # TLS would wait for the goodbye of the other side, which may be a dead process.
+            transport.abort()
+        await asyncio.sleep(0)
         await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

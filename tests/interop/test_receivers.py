@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import UnthreadedController
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from mailserver.hooks.dispatch import Hooks
 from mailserver.model.delivery import Outcome
+from tests.helpers.aiosmtpd_server import aiosmtpd_here
 from tests.helpers.authority import issue
-from tests.helpers.daemon import DOMAIN, free_port
+from tests.helpers.daemon import DOMAIN
 from tests.helpers.mail import awkward
 from tests.helpers.receiver import Receiver
 from tests.helpers.sending import MESSAGE, job, make_sender
@@ -134,11 +134,9 @@ class Keeping:
 
 @pytest.fixture
 async def aiosmtpd() -> AsyncIterator[tuple[int, Keeping]]:
-    handler, port = Keeping(), free_port()
-    controller = UnthreadedController(handler, "127.0.0.1", port, enable_SMTPUTF8=True, loop=asyncio.get_running_loop())
-    server = await asyncio.get_running_loop().create_server(controller._factory_invoker, "127.0.0.1", port)
-    yield port, handler
-    server.close()
+    handler = Keeping()
+    async with aiosmtpd_here(handler, enable_SMTPUTF8=True) as port:
+        yield port, handler
 
 
 async def test_aiosmtpd(aiosmtpd: tuple[int, Keeping]) -> None:

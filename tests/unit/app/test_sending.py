@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import ValidationError
 
@@ -24,6 +23,7 @@ from mailserver.model.ids import AccountId
 from mailserver.outbound.settings import SendingSettings
 from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Domain
+from tests.helpers.aiosmtpd_server import aiosmtpd_in_thread
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon, free_port
 from tests.helpers.imap import Imap
 from tests.helpers.queue import envelope_for
@@ -164,11 +164,9 @@ class Sink:
 
 @pytest.fixture
 def sink() -> Iterator[tuple[Sink, int]]:
-    sink, port = Sink(), free_port()
-    controller = Controller(sink, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield sink, port
-    controller.stop()
+    sink = Sink()
+    with aiosmtpd_in_thread(sink) as port:
+        yield sink, port
 
 
 def until(done: Callable[[], object], what: str) -> None:
@@ -216,12 +214,8 @@ def test_mail_waits_over_a_crash(tmp_path: Path) -> None:
         until(lambda: "deferred recipient=bob@far.test" in daemon.log_text(), "it was not tried")
         daemon.kill9()
         sink = Sink()
-        controller = Controller(sink, hostname="127.0.0.1", port=port)
-        controller.start()
-        try:
+        with aiosmtpd_in_thread(sink, port):
             daemon.start()
             until(lambda: sink.got, "it was lost")
             until(lambda: daemon.command_json("queue", "list") == [], "it remains")
-        finally:
-            controller.stop()
         assert len(sink.got) == 1

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.helpers.aiosmtpd_server import aiosmtpd_in_thread
 from tests.helpers.authority import issue
 from tests.helpers.daemon import DOMAIN, Daemon, free_port
 
@@ -36,12 +36,9 @@ class Choosy:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Choosy, int]]:
-    handler, port = Choosy(), free_port()
-    context = issue("mx.far.test").server_context(tmp_path)
-    controller = Controller(handler, hostname="127.0.0.1", port=port, tls_context=context)
-    controller.start()
-    yield handler, port
-    controller.stop()
+    handler, context = Choosy(), issue("mx.far.test").server_context(tmp_path)
+    with aiosmtpd_in_thread(handler, tls=context) as port:
+        yield handler, port
 
 
 def test_nothing_is_sent_and_everything_is_shown(tmp_path: Path, server: tuple[Choosy, int]) -> None:

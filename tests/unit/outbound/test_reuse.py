@@ -11,7 +11,7 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.model.delivery import Outcome, Result
 from mailserver.outbound import attempt
 from mailserver.outbound.sender import Sender
-from tests.helpers.receiver import CLOSE, RESET, Receiver
+from tests.helpers.receiver import CLOSE, RESET, SILENCE, Receiver
 from tests.helpers.sending import job, make_sender
 
 BOTH = ("PIPELINING", "CHUNKING")
@@ -36,6 +36,17 @@ async def test_the_next_message_takes_the_same_connection(features: tuple[str, .
     assert (mx.connections, len(mx.messages)) == (1, 3)
     assert mx.verbs().count("EHLO") == 1
     assert mx.verbs()[-1] == "QUIT", "leaving the sender says goodbye"
+
+
+@pytest.mark.parametrize("reuse_idle", [0.0, 5.0])
+async def test_no_connection_outlives_the_sender(reuse_idle: float) -> None:
+    """Neither one that was told goodbye, nor one that is told so at the end: the server never answers."""
+    async with Receiver(answers={"QUIT": SILENCE}) as mx:
+        async with sender(reuse_idle=reuse_idle, quit_timeout=0.2 if reuse_idle else 1000.0) as made:
+            await send(made, mx)
+            assert mx.open == 1
+        await mx.settled()
+    assert mx.verbs()[-1] == "QUIT"
 
 
 async def test_connections_at_one_time_are_as_many_as_messages() -> None:
