@@ -131,7 +131,7 @@ class Opener:
         self._wires: WeakSet[Connection] = WeakSet()
 
     async def close(self) -> None:
-        """Nothing is sent any more: end every connection that still is, also those that wait for the other's goodbye."""
+        """Nothing is sent any more: end every connection, also one that waits for the other side."""
         for wire in list(self._wires):
             wire.abort("We closed the connection")
         # A turn of the loop, in which they are closed.
