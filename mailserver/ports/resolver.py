@@ -58,3 +58,11 @@ class Resolver(Protocol):
             InvalidInput: no such type.
         """
         ...
+
+    async def exists(self, name: str) -> bool:
+        """Is there such a name at all, whatever records it has (an alias is there, wherever it leads: RFC 6604 §3)?
+
+        A server that signs as it answers denies names without an error (RFC 9824); that is seen if the name servers
+        hand on its proof.
+        """
+        ...

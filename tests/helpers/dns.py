@@ -117,6 +117,20 @@ class DnsServer:
         """Never answer."""
         self.script(name, kind, lambda _: [])
 
+    def deny(self, name: str, types: str = "RRSIG NSEC TYPE128") -> None:
+        """Say without an error that there are no such records, and to who wants proofs that the name has these types;
+        by default those of one that does not exist (RFC 9824)."""
+
+        def reply(asked: Asked) -> list[bytes]:
+            made = asked.answer()
+            soa = _SOA.format(minimum=self.negative_ttl)
+            made.authority.append(dns.rrset.from_text("test.", self.negative_ttl, "IN", "SOA", soa))
+            if asked.message.ednsflags & dns.flags.DO:
+                made.authority.append(dns.rrset.from_text(f"{name}.", 60, "IN", "NSEC", f"\\000.{name}. {types}"))
+            return [made.to_wire()]
+
+        self.script(name, ANY_KIND, reply)
+
     def script(self, name: str, kind: str, handler: Handler) -> None:
         """Leave the answer to a function; name "*" is every name."""
         self._handlers[name.lower(), kind] = handler

@@ -56,3 +56,6 @@ class FakeResolver:
 
     async def query(self, name: str, kind: str) -> Answer[str]:
         return self._say(kind, name)
+
+    async def exists(self, name: str) -> bool:
+        return self._say("A", name).exists

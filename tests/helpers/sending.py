@@ -56,7 +56,7 @@ class Loopback:
     async def _unknown(self, name: str, kind: str = "") -> Any:
         raise LookupFailed(f"nobody knows {name} here")
 
-    tlsa = txt = ptr = query = _unknown
+    tlsa = txt = ptr = query = exists = _unknown
 
 
 class Events:

@@ -60,6 +60,10 @@ class ZoneResolver:
     async def query(self, name: str, kind: str) -> Answer[str]:
         return await self._ask(name, kind)
 
+    async def exists(self, name: str) -> bool:
+        answer = await self._ask(name, "A")
+        return answer.exists or answer.name != name.lower()
+
     async def addresses(self, host: str) -> Answer[str]:
         raise NotImplementedError
 

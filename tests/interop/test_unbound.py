@@ -66,6 +66,8 @@ def zones(broken: DnsServer) -> tuple[dict[str, str], list[str]]:
 def unbound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
     with DnsServer() as broken:
         broken.fail("broken.test")
+        broken.deny("denied.broken.test")
+        broken.deny("between.broken.test", "RRSIG NSEC")
         known, anchors = zones(broken)
         with Unbound(tmp_path_factory.mktemp("unbound"), known, anchors, explain=request.param) as running:
             yield running
@@ -111,6 +113,15 @@ async def test_absence_is_proved(resolver: DnsResolver) -> None:
     assert (nothing.records, nothing.exists, nothing.authentic) == ((), False, True)
     other = await resolver.txt("mx.signed.test")
     assert (other.records, other.exists, other.authentic) == ((), True, True)
+
+
+async def test_a_name_denied_without_an_error_does_not_exist(resolver: DnsResolver) -> None:
+    assert not await resolver.exists("denied.broken.test")
+    assert await resolver.exists("between.broken.test")
+    # What is proved in the usual way.
+    assert not await resolver.exists("nothing.signed.test")
+    assert await resolver.exists("_tcp.mx.signed.test")
+    assert await resolver.exists("out.signed.test")
 
 
 async def test_aliases(resolver: DnsResolver) -> None:

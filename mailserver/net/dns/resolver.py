@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import idna
 import structlog
@@ -20,6 +20,7 @@ from mailserver.net.networks import parse_ip
 from mailserver.net.routes import Routes
 from mailserver.ports.clock import Clock
 from mailserver.ports.resolver import LookupFailed
+from mailserver.wire.dns.denial import denied
 from mailserver.wire.dns.message import Message, Question
 from mailserver.wire.dns.records import AAAA, CNAME, MX, PTR, TLSA, TXT, A, kind_name, kind_number
 
@@ -36,7 +37,14 @@ MAX_TTL, MAX_NEGATIVE_TTL, FAILURE_TTL = 86_400, 10_800, 10
 _BOGUS = frozenset(range(6, 13))
 _MAX_NAME = 1024
 
-_Key = tuple[str, int, bool]
+
+class _Key(NamedTuple):
+    """A question. `proofs`: is the name there? Then also the proofs of DNSSEC are asked for."""
+
+    name: str
+    kind: int
+    as_text: bool = False
+    proofs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,11 @@ class DnsResolver:
             raise InvalidInput(f"{kind!r} is not a type of DNS records")
         return await self._ask(name, number, as_text=True)
 
+    async def exists(self, name: str) -> bool:
+        """See the port."""
+        answer = await self._ask(name, A, proofs=True)
+        return answer.exists or _ascii(name) not in (None, answer.name)
+
     async def addresses(self, host: str) -> Answer[str]:
         """See the port. IPv6 is asked for only where there is a way to it, or where there is no IPv4."""
         if self._routes.ipv6():
@@ -142,13 +155,13 @@ class DnsResolver:
         outcome = await self._outcome(host, CNAME)
         return not isinstance(outcome, _Failure) and bool(outcome.records) and outcome.authentic
 
-    async def _ask(self, name: str, kind: int, *, as_text: bool = False) -> Answer[Any]:
-        outcome = await self._outcome(name, kind, as_text)
+    async def _ask(self, name: str, kind: int, *, as_text: bool = False, proofs: bool = False) -> Answer[Any]:
+        outcome = await self._outcome(name, kind, as_text=as_text, proofs=proofs)
         if isinstance(outcome, _Failure):
             raise LookupFailed(outcome.text, detail=outcome.detail, bogus=outcome.bogus)
         return outcome
 
-    def _remembered(self, name: str, kind: int, as_text: bool = False) -> _Outcome | None:
+    def _remembered(self, name: str, kind: int, *, as_text: bool = False, proofs: bool = False) -> _Outcome | None:
         """What is known without asking."""
         asked = _ascii(name)
         if asked is None:
@@ -158,33 +171,33 @@ class DnsResolver:
             # Whom we believed may not be believed any more.
             self._changed = self.servers.changed
             self._cache.clear()
-        known = self._cache.get((asked, kind, as_text))
+        known = self._cache.get(_Key(asked, kind, as_text, proofs))
         if known is not None:
             self.counters.remembered += 1
             return known
         return _special(asked, kind)
 
-    async def _outcome(self, name: str, kind: int, as_text: bool = False) -> _Outcome:
-        known = self._remembered(name, kind, as_text)
+    async def _outcome(self, name: str, kind: int, *, as_text: bool = False, proofs: bool = False) -> _Outcome:
+        known = self._remembered(name, kind, as_text=as_text, proofs=proofs)
         if known is not None:
             return known
-        key = (_ascii(name) or "", kind, as_text)
+        key = _Key(_ascii(name) or "", kind, as_text, proofs)
         task = self._asking.get(key)
         if task is None:
-            task = asyncio.create_task(self._look_up(key), name=f"dns {key[0]}")
+            task = asyncio.create_task(self._look_up(key), name=f"dns {key.name}")
             self._asking[key] = task
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         # Others may wait for it too: it goes on when one of them has no more time.
         return await asyncio.shield(task)
 
     async def _look_up(self, key: _Key) -> _Outcome:
-        asked, kind, as_text = key
+        asked, kind, as_text, _ = key
         if Question.of(asked, kind) is None:
             return Answer(records=(), name=asked, exists=False)
         name, aliases, ttl, octets = asked, 0, MAX_TTL, 0
         authentic = secure_owner = True
         while True:
-            reply = await self._reply(name, kind, asked)
+            reply = await self._reply(name, key)
             if isinstance(reply, _Failure):
                 return self._failed(key, reply)
             found = follow(reply.message, name, kind, aliases=aliases, as_text=as_text)
@@ -200,15 +213,16 @@ class DnsResolver:
         answer: Answer[Any] = Answer(
             records=found.records,
             name=name,
-            exists=reply.message.rcode != NXDOMAIN or bool(found.records),
+            exists=bool(found.records) or not (reply.message.rcode == NXDOMAIN or denied(reply.message, name)),
             authentic=authentic,
             secure_owner=secure_owner,
         )
         self._cache.put(key, answer, ttl, octets)
         return answer
 
-    async def _reply(self, name: str, kind: int, asked: str) -> Reply | _Failure:
-        question = Question.of(name, kind)
+    async def _reply(self, name: str, key: _Key) -> Reply | _Failure:
+        asked, kind, _, proofs = key
+        question = Question.of(name, kind, proofs=proofs)
         if question is None:
             return _failure(asked, kind, f"its CNAME leads to {name}, which cannot be asked for")
         self.counters.questions += 1

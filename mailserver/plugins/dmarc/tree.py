@@ -51,7 +51,8 @@ class Tree:
     async def settled(self, policy: Policy, author: str) -> Policy:
         """With what is published for authors that do not exist, if this one does not."""
         otherwise = policy.record.published(below=policy.domain != author, exists=False)
-        if otherwise == policy.published or await self._exists(author):
+        # §3.2.13.
+        if otherwise == policy.published or await self._resolver.exists(author):
             return policy
         return replace(policy, published=otherwise)
 
@@ -77,8 +78,3 @@ class Tree:
             texts = (await self._resolver.txt(name)).records if len(name) <= _MAX_NAME else ()
             self._records[domain] = api.find_dmarc(texts)
         return self._records[domain]
-
-    async def _exists(self, domain: str) -> bool:
-        """§3.2.13: only NXDOMAIN says that it does not; of an alias it is the target that may not exist (RFC 6604)."""
-        answer = await self._resolver.query(domain, "A")
-        return answer.exists or answer.name.lower() != domain

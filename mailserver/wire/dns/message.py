@@ -19,8 +19,8 @@ _IN, _OPT = 1, 41
 _QR, _TC, _RD, _AD, _CD, _OPCODE = 0x8000, 0x0200, 0x0100, 0x0020, 0x0010, 0x7800
 _HEADER = struct.Struct("!HHHHHH")
 _FIXED = struct.Struct("!HHIH")
-#: Root name, type, our UDP size, no extended code, version 0, no flags, no options.
-_OUR_OPT = b"\0" + _FIXED.pack(_OPT, UDP_SIZE, 0, 0)
+#: Root name, type, our UDP size, no extended code, version 0, flags (DO: none or that one), no options.
+_OUR_OPT = {proofs: b"\0" + _FIXED.pack(_OPT, UDP_SIZE, 0x8000 if proofs else 0, 0) for proofs in (False, True)}
 #: Answers without the question they are about: the server did not get as far as reading it.
 _FORMERR, _SERVFAIL, _NOTIMP, _REFUSED = 1, 2, 4, 5
 #: RFC 8914 Extended DNS Errors.
@@ -30,17 +30,18 @@ _MAX_EXPLANATIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A name and a type of the class IN, ready to be sent."""
+    """A name and a type of the class IN, ready to be sent. `proofs`: the records of DNSSEC are wanted, too (DO)."""
 
     name: str
     kind: int
     wire: bytes
+    proofs: bool = False
 
     @classmethod
-    def of(cls, name: str, kind: int) -> Question | None:
+    def of(cls, name: str, kind: int, *, proofs: bool = False) -> Question | None:
         """None: no such name can be."""
         encoded = encode_name(name)
-        return None if encoded is None else cls(name, kind, encoded + kind.to_bytes(2, "big") + b"\0\1")
+        return None if encoded is None else cls(name, kind, encoded + kind.to_bytes(2, "big") + b"\0\1", proofs)
 
 
 class Record(NamedTuple):
@@ -69,7 +70,7 @@ def encode_query(number: int, question: Question, *, edns: bool = True, checking
     """A recursive query; AD in it asks to be told whether DNSSEC proved the answer (RFC 6840 §5.7)."""
     flags = _RD | _AD | (_CD if checking_disabled else 0)
     header = _HEADER.pack(number, flags, 1, 0, 0, 1 if edns else 0)
-    return header + question.wire + (_OUR_OPT if edns else b"")
+    return header + question.wire + (_OUR_OPT[question.proofs] if edns else b"")
 
 
 def is_reply_to(data: bytes, number: int, question: Question) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.model.dns import MailExchanger, Tlsa
+from mailserver.wire.dns.denial import denied
 from mailserver.wire.dns.message import (
     MAX_RECORDS,
     Message,
@@ -117,6 +118,8 @@ def test_damage_never_raises(found: list[tuple[str, str, str]], cut: int, flips:
     response = dns.message.make_response(dns.message.make_query("a.test.", "A", use_edns=0))
     for owner, kind, text in found:
         response.answer.append(dns.rrset.from_text(owner, 5, "IN", kind, text))
+    for kind, text in (("NSEC", "b.test. A TYPE128"), ("NSEC3", f"1 0 3 aabb {'0' * 32} A TYPE128")):
+        response.authority.append(dns.rrset.from_text("a.test.", 5, "IN", kind, text))
     wire = bytearray(response.to_wire())
     for flip in flips:
         if flip // 8 % len(wire) >= HEADER.size:
@@ -131,6 +134,7 @@ def look_at(message: Message | None) -> None:
             value(message, record)
             present(message, record)
         negative_ttl(message)
+        denied(message, "a.test")
 
 
 def test_the_query_is_what_dnspython_reads() -> None:
@@ -140,6 +144,9 @@ def test_the_query_is_what_dnspython_reads() -> None:
     assert (read.id, read.edns, read.payload) == (4711, 0, 1232)
     assert dns.flags.to_text(read.flags) == "RD AD"
     assert read.question[0].to_text() == "_25._tcp.Example.test. IN TLSA"
+    assert not read.ednsflags & dns.flags.DO
+    wanted = Question.of("a.test", 1, proofs=True)
+    assert wanted is not None and dns.message.from_wire(encode_query(1, wanted)).ednsflags == dns.flags.DO
     read = dns.message.from_wire(encode_query(1, question, edns=False, checking_disabled=True))
     assert read.edns == -1
     assert dns.flags.to_text(read.flags) == "RD AD CD"

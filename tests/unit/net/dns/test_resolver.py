@@ -100,6 +100,31 @@ async def test_a_name_without_this_type(dns: DnsServer, world: World) -> None:
     assert (answer.records, answer.exists) == ((), True)
 
 
+async def test_is_there_such_a_name(dns: DnsServer, world: World) -> None:
+    dns.add(NAME, "TXT", '"x"')
+    dns.add(f"a.{NAME}", "A", "192.0.2.1")
+    dns.add(f"alias.{NAME}", "CNAME", f"gone.{NAME}.")
+    dns.deny(f"denied.{NAME}")
+    # Something is below it.
+    dns.deny(f"between.{NAME}", "RRSIG NSEC")
+    for name, there in (
+        (NAME, True), (f"a.{NAME}", True), (f"gone.{NAME}", False), (f"alias.{NAME}", True), (f"denied.{NAME}", False),
+        (f"Denied.{NAME}.", False), (f"between.{NAME}", True), ("localhost", True), ("x.invalid", False),
+        ("a..test", False), ("x" * 64, False), ("ü" * 300, False),
+    ):  # fmt: skip
+        assert await world.resolver.exists(name) == there, name
+    count = len(dns.queries)
+    assert not await world.resolver.exists(f"denied.{NAME}") and len(dns.queries) == count
+    # Without asking for the proofs nobody sees them, and other questions do not.
+    assert (await world.resolver.query(f"denied.{NAME}", "A")).exists
+
+
+async def test_a_name_that_cannot_be_looked_up_is_not_known_to_be_there(dns: DnsServer, world: World) -> None:
+    dns.fail(NAME)
+    with pytest.raises(LookupFailed):
+        await world.resolver.exists(NAME)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 64, f"{'a.' * 130}test", "a..test", "a\\.b", "ü" * 300, "\udcff.test"])
 async def test_a_name_that_cannot_be_does_not_exist(dns: DnsServer, world: World, name: str) -> None:
     if name:
