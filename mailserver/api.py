@@ -36,7 +36,16 @@ from mailserver.hooks.contexts import (
     Unresolvable,
 )
 from mailserver.hooks.imap import Argument, ImapCommand, ImapContext, ImapReply
-from mailserver.hooks.lookup import AccountMatch, AliasMatch, domain_of_host, find_address, is_role, role_target
+from mailserver.hooks.lookup import (
+    AccountMatch,
+    AliasMatch,
+    agreed,
+    domain_of_host,
+    find_address,
+    is_role,
+    places_of,
+    role_target,
+)
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
@@ -154,7 +163,7 @@ from mailserver.net.service_web import ServiceWeb
 from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
-from mailserver.ports.directory import CATCH_ALL, Account, Alias, Directory, Domain, Pending
+from mailserver.ports.directory import CATCH_ALL, ROLE_MAIL, Account, Alias, Directory, Domain, Forward, Pending
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -189,6 +198,7 @@ __all__ = [
     "CATCH_ALL",
     "MAX_REPORT",
     "NOTHING",
+    "ROLE_MAIL",
     "Accept",
     "Accepted",
     "Account",
@@ -247,6 +257,7 @@ __all__ = [
     "Findings",
     "FlagChange",
     "FlagsChanged",
+    "Forward",
     "ForwardContext",
     "Handled",
     "HeaderChange",
@@ -363,6 +374,7 @@ __all__ = [
     "WebClient",
     "WebFailed",
     "Workers",
+    "agreed",
     "author_domain",
     "automatic_sign",
     "base_domain",
@@ -414,6 +426,7 @@ __all__ = [
     "parse_spf_explanation",
     "part_text",
     "phrase",
+    "places_of",
     "public_domain",
     "put_aside",
     "read_file",

@@ -23,7 +23,7 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import MailError, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
-from mailserver.ports.directory import CATCH_ALL, Account, Domain
+from mailserver.ports.directory import CATCH_ALL, ROLE_MAIL, Account, Domain
 from mailserver.wire.control import Request
 
 __all__ = ["Operations"]
@@ -158,26 +158,34 @@ class Operations:
     # domains
 
     async def _domain_add(self, arguments: Arguments) -> Any:
-        """A catch-all elsewhere stands behind an alias, so that its owner is asked as for any other."""
-        name, catch_all = normalize_domain(text(arguments, "domain")), text(arguments, "catch_all")
-        outside = bool(catch_all) and self._is_outside(EmailAddress.parse(catch_all), name)
-        add_alias = self._contributed("alias.add")
-        if outside and add_alias is None:
-            raise NotPermitted("a catch-all elsewhere needs the plugin aliases, which is switched off")
-        alias = EmailAddress(CATCH_ALL, name)
-        domain = Domain(
-            name=name, catch_all=str(alias) if outside else catch_all, postmaster=text(arguments, "postmaster")
-        )
+        """A catch-all or postmaster elsewhere stands behind an alias, so that its owner is asked as for any other."""
+        name = normalize_domain(text(arguments, "domain"))
+        catch_all, postmaster = text(arguments, "catch_all"), text(arguments, "postmaster")
+        outside = {
+            str(EmailAddress(local, name)): written
+            for local, written in ((CATCH_ALL, catch_all), (ROLE_MAIL, postmaster))
+            if written and self._is_outside(EmailAddress.parse(written), name)
+        }
+        alias = str(EmailAddress(CATCH_ALL, name))
+        domain = Domain(name=name, catch_all=alias if alias in outside else catch_all, postmaster=postmaster)
         await self._app.directory.add_domain(domain)
-        if not outside or add_alias is None:
-            return {"domain": name, "asked": []}
         try:
-            done = await add_alias({"address": str(alias), "targets": [catch_all],
-                                    "confirmed": arguments.get("confirmed") is True})  # fmt: skip
+            asked = await self._ask(outside, confirmed=arguments.get("confirmed") is True)
         except MailError:
             await self._app.directory.remove_domain(name)
             raise
-        return {"domain": name, "asked": done["asked"]}
+        return {"domain": name, "asked": asked}
+
+    async def _ask(self, aliases: dict[str, str], *, confirmed: bool) -> list[Any]:
+        """Add these aliases, each to an address elsewhere; whom that asks."""
+        add_alias = self._contributed("alias.add")
+        asked: list[Any] = []
+        for address, target in aliases.items():
+            if add_alias is None:
+                raise NotPermitted("a catch-all or postmaster elsewhere needs the plugin aliases, which is off")
+            done = await add_alias({"address": address, "targets": [target], "confirmed": confirmed})
+            asked += done["asked"]
+        return asked
 
     def _is_outside(self, address: EmailAddress, added: str) -> bool:
         return address.domain != added and self._app.directory.domain(address.domain) is None

@@ -7,6 +7,7 @@ import time
 import click
 
 from mailserver.commands.engine import perform
+from mailserver.commands.forward import command as forward
 from mailserver.commands.options import config_option, json_option, read_password, show, show_rows
 from mailserver.hooks.settings import format_size, parse_size
 from mailserver.model.app_password import PROTOCOLS
@@ -161,6 +162,9 @@ def folders(address: str, filing: str | None, as_json: bool) -> None:
     done = perform("account.folders", {"account": address, "filing": filing or ""})
     own = "" if done["own"] else " (as config.toml says)"
     show(done, as_json=as_json, text=f"{done['account']}: mailboxes of sub-addresses: {done['folders']}{own}")
+
+
+command.add_command(forward)
 
 
 def _limit(octets: int) -> str:

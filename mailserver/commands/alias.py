@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
-from mailserver.commands.asked import show_asked
+from mailserver.commands.asked import show_asked, waiting
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import moment
 from mailserver.commands.options import config_option, json_option, show, show_rows
@@ -65,16 +61,8 @@ def show_all(as_json: bool) -> None:
     columns = {"address": "ADDRESS", "targets": "TARGETS", "from_config": "IN CONFIG", "waiting": "NOT CONFIRMED YET"}
     rows = perform("alias.list", {})
     if not as_json:
-        rows = [{**row, "waiting": [_waiting(one) for one in row["pending"]]} for row in rows]
+        rows = [{**row, "waiting": [waiting(one, "add the alias again") for one in row["pending"]]} for row in rows]
     show_rows(rows, columns, as_json=as_json, none="no aliases")
-
-
-def _waiting(one: Mapping[str, Any]) -> str:
-    if one["declined"]:
-        return f"{one['target']} (said no)"
-    if one["until"] < time.time():
-        return f"{one['target']} (no answer came; add the alias again to ask again)"
-    return f"{one['target']} (asked, until {moment(one['until'])})"
 
 
 @command.command("temporary")

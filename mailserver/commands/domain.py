@@ -24,18 +24,19 @@ def command() -> None:
 @click.argument("domain")
 @click.option("--catch-all", default="", metavar="ADDRESS", help="Gets the mail for unknown local parts.")
 @click.option("--postmaster", default="", metavar="ADDRESS", help="Gets the mail for postmaster and abuse.")
-@click.option("--confirmed", is_flag=True, help="Ask nobody: the owner of a catch-all elsewhere agreed.")
+@click.option("--confirmed", is_flag=True, help="Ask nobody: the owners of addresses elsewhere agreed.")
 @config_option
 def add(domain: str, catch_all: str, postmaster: str, confirmed: bool) -> None:
     """Serve DOMAIN.
 
-    A catch-all elsewhere gets a message that asks whether its owner wants this mail, and nothing else until that is
-    answered; it is listed as the alias catch-all@DOMAIN.
+    A catch-all or postmaster elsewhere gets a message that asks whether its owner wants this mail, and nothing else
+    until that is answered; they are listed as the aliases catch-all@DOMAIN and role-mail@DOMAIN.
     """
     arguments = {"domain": domain, "catch_all": catch_all, "postmaster": postmaster, "confirmed": confirmed}
     done = perform("domain.add", arguments)
     click.echo(f"{done['domain']}: served from now on; next: mailserver account add NAME@{done['domain']}")
-    show_asked(done["asked"], f"unknown addresses at {done['domain']}")
+    given = [what for what, address in (("unknown addresses", catch_all), ("postmaster", postmaster)) if address]
+    show_asked(done["asked"], f"{' and '.join(given)} at {done['domain']}")
 
 
 @command.command("remove")

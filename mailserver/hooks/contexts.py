@@ -199,10 +199,16 @@ class ResolveContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMailbox:
-    """Into an account of ours; `detail` is what stood after the sub-address separator."""
+    """Into an account of ours; `detail` is what stood after the sub-address separator.
+
+    `forward`: addresses elsewhere that get what the account wants, so neither junk nor what it refuses. Without `keep`
+    its mailbox gets only what they do not.
+    """
 
     account: AccountId
     detail: str = ""
+    forward: tuple[EmailAddress, ...] = ()
+    keep: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mailserver.hooks.contexts import LocalMailbox, Redirect
 from mailserver.model.address import EmailAddress
-from mailserver.ports.directory import Account, Alias, Directory, Domain
+from mailserver.ports.directory import ROLE_MAIL, Account, Alias, Directory, Domain
 
-__all__ = ["AccountMatch", "AliasMatch", "domain_of_host", "find_address", "is_role", "role_target"]
+__all__ = [
+    "AccountMatch", "AliasMatch", "agreed", "domain_of_host", "find_address", "is_role", "places_of", "role_target",
+]  # fmt: skip
 
 _ROLES = ("postmaster", "abuse")
 
@@ -66,8 +69,8 @@ def is_role(address: EmailAddress) -> bool:
 def role_target(directory: Directory, address: EmailAddress) -> Account | EmailAddress | None:
     """Who gets the mail of a role address that is neither account nor alias.
 
-    The domain's `postmaster` when it leads anywhere else, otherwise the oldest account of the domain, or of all. None
-    when the domain is not served, or while there is no account at all.
+    The domain's `postmaster` when it leads anywhere else (and agreed, if it is not ours), otherwise the oldest account
+    of the domain, or of all. None when the domain is not served, or while there is no account at all.
     """
     domain = directory.domain(address.domain)
     if domain is None:
@@ -78,11 +81,43 @@ def role_target(directory: Directory, address: EmailAddress) -> Account | EmailA
         if isinstance(match, AccountMatch):
             return match.account
         # An address of ours that nothing takes, or the role itself, would not reach anyone.
-        if match is not None or directory.domain(target.domain) is None:
+        outside = directory.domain(target.domain) is None
+        if match is not None or (outside and agreed(directory, domain, ROLE_MAIL, target)):
             return target
     accounts = directory.accounts()
     own = [account for account in accounts if account.address.domain == domain.name]
     return min(own or accounts, key=lambda account: (account.created, account.account), default=None)
+
+
+def places_of(directory: Directory, account: Account, detail: str = "") -> tuple[LocalMailbox | Redirect, ...]:
+    """Where mail for an account goes: its mailbox, and the targets of its forward.
+
+    The mailbox keeps the mail as long as one of the targets cannot be used: its owner did not agree, or it is an
+    address of ours that is gone. An account that is disabled forwards nothing.
+    """
+    forward = directory.forward(account.account) if account.enabled else None
+    outside, ours = list[EmailAddress](), list[Redirect]()
+    for target in forward.targets if forward is not None else ():
+        if forward is not None and directory.domain(target.domain) is None:
+            if forward.awaited(target) is None:
+                outside.append(target)
+        elif find_address(directory, target) is not None:
+            ours.append(Redirect(address=target))
+    if forward is None or not (outside or ours):
+        return (LocalMailbox(account=account.account, detail=detail),)
+    keep = forward.keep or len(outside) + len(ours) < len(forward.targets)
+    if not outside and not keep:
+        return tuple(ours)
+    return (LocalMailbox(account=account.account, detail=detail, forward=tuple(outside), keep=keep), *ours)
+
+
+def agreed(directory: Directory, domain: Domain, local: str, target: EmailAddress) -> bool:
+    """Does the owner of an address elsewhere want the mail that a setting of the domain gives to it? The alias of the
+    reserved name `local` knows."""
+    alias = directory.alias(EmailAddress(local, domain.name).key)
+    if alias is None or all(one.key != target.key for one in alias.targets):
+        return False
+    return alias.awaited(target) is None
 
 
 def domain_of_host(directory: Directory, hostname: str) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
 
-__all__ = ["Body", "DsnReturn", "Envelope", "Notify", "Recipient"]
+__all__ = ["STAYS_HERE", "Body", "DsnReturn", "Envelope", "Notify", "Recipient", "returning"]
+
+_RETURNS_TO, _STAYS_HERE = "returns-to", "stays-here"
+#: `Envelope.extra` of a copy for a mailbox whose account's forward has had the message already.
+STAYS_HERE = ((_STAYS_HERE, ""),)
 
 
 class Body(Enum):
@@ -72,6 +77,21 @@ class Envelope:
     quarantined: bool = False
 
     @property
+    def stays_here(self) -> bool:
+        """Is it not to be forwarded by the accounts that it goes to?"""
+        return any(name == _STAYS_HERE for name, _ in self.extra)
+
+    @property
+    def returns_to(self) -> tuple[str, ...]:
+        """Keys of accounts whose forward this is, and that kept no copy: they get it when it cannot be delivered."""
+        return tuple(value for name, value in self.extra if name == _RETURNS_TO)
+
+    @property
     def of_stranger(self) -> bool:
         """Does nobody vouch for the sender? Then the return path may be forged, and whoever has it wrote nothing."""
         return self.account is None and not self.own
+
+
+def returning(accounts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`Envelope.extra` of a message that `returns_to` these."""
+    return tuple((_RETURNS_TO, account) for account in accounts)

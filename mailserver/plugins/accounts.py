@@ -87,8 +87,7 @@ class _Accounts:
         """Accounts, and the role addresses that are nobody's own. Aliases are left to their plugin."""
         match = api.find_address(self._directory, ctx.address)
         if isinstance(match, api.AccountMatch):
-            place = api.LocalMailbox(account=match.account.account, detail=match.detail)
-            return api.Resolution(destinations=(place,))
+            return api.Resolution(destinations=api.places_of(self._directory, match.account, match.detail))
         if match is not None or not api.is_role(ctx.address):
             return None
         target = api.role_target(self._directory, ctx.address)
@@ -96,7 +95,7 @@ class _Accounts:
             return None
         if isinstance(target, api.EmailAddress):
             return api.Resolution(destinations=(api.Redirect(address=target),))
-        return api.Resolution(destinations=(api.LocalMailbox(account=target.account),))
+        return api.Resolution(destinations=api.places_of(self._directory, target))
 
     def sender_allowed(self, ctx: api.SenderContext) -> bool | None:
         """One's own address with any sub-address, and the role addresses that one gets."""

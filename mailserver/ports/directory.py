@@ -15,10 +15,13 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.ids import AccountId
 from mailserver.model.password import ScramVerifier
 
-__all__ = ["CATCH_ALL", "Account", "Alias", "Directory", "Domain", "Pending", "ScramVerifier"]
+__all__ = [
+    "CATCH_ALL", "ROLE_MAIL", "Account", "Alias", "Directory", "Domain", "Forward", "Pending", "ScramVerifier",
+]  # fmt: skip
 
-#: The local part of the alias that stands between a domain's `catch_all` and a target elsewhere, whose owner is asked.
-CATCH_ALL = "catch-all"
+#: The local part of the alias that stands between a domain's `catch_all` and a target elsewhere, whose owner is asked;
+#: and that for its `postmaster`.
+CATCH_ALL, ROLE_MAIL = "catch-all", "role-mail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,13 @@ class Alias:
     def awaited(self, target: EmailAddress) -> Pending | None:
         """What its owner was asked; None: nothing, or he agreed."""
         return next((one for one in self.pending if one.target.key == target.key), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward(Alias):
+    """Where mail for the account of this address goes on to. `keep`: a copy stays in its mailbox."""
+
+    keep: bool = True
 
 
 class Directory(Protocol):
@@ -164,16 +174,33 @@ class Directory(Protocol):
         """Raises AlreadyExists (account or alias), NotFound (its domain)."""
         ...
 
+    def forward(self, account: AccountId) -> Forward | None:
+        """Where the account's mail goes on to."""
+        ...
+
+    def forwards(self) -> Sequence[Forward]:
+        """Those of all accounts, sorted."""
+        ...
+
+    async def set_forward(self, forward: Forward) -> None:
+        """In place of the one that the account of its address has. Raises NotFound (account)."""
+        ...
+
+    async def remove_forward(self, account: AccountId) -> None:
+        """Its mail goes nowhere else any more, and nobody is asked for it. Raises NotFound."""
+        ...
+
     async def ask_targets(self, address: EmailAddress, pending: Collection[Pending]) -> None:
-        """Other questions to owners who did not agree yet. Raises NotFound (alias, or one that is pending)."""
+        """Other questions to owners of an alias' or a forward's targets who did not agree yet. Raises NotFound (the
+        address, or one that is pending)."""
         ...
 
     async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
-        """Its owner agreed. Raises NotFound (alias, or one that is pending)."""
+        """The owner of a target of an alias or a forward agreed. Raises NotFound (the address, or the question)."""
         ...
 
     def question(self, request: str) -> tuple[Alias, Pending] | None:
-        """The question of this name that is in `accounts.db`, and the alias that it is about."""
+        """The question of this name that is in `accounts.db`, and the alias or forward that it is about."""
         ...
 
     def asked(self, target: EmailAddress) -> float:

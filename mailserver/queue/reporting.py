@@ -15,14 +15,15 @@ from dataclasses import replace
 
 import orjson
 
+from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
-from mailserver.model.envelope import Envelope, Notify
+from mailserver.model.envelope import STAYS_HERE, Envelope, Notify, Recipient
 from mailserver.model.ids import QueueId, derived_queue_id
 from mailserver.ports.reports import Action, ReportedRecipient, ReportRequest
 from mailserver.queue.record import Told
 from mailserver.queue.state import Item, RecipientState
 
-__all__ = ["HEAD", "about", "delayed", "failed", "mark", "request", "succeeded", "told"]
+__all__ = ["HEAD", "about", "delayed", "failed", "mark", "request", "returned", "succeeded", "told"]
 
 #: How much of the original a report gets to see, in octets.
 HEAD = 64 << 10
@@ -113,6 +114,20 @@ def mark(envelope: Envelope, origin: QueueId, positions: Positions) -> Envelope:
     """The envelope of a report, with what it is about and what it tells."""
     tells = orjson.dumps([[position, action.value] for position, action in sorted(positions.items())]).decode()
     return replace(envelope, extra=(*envelope.extra, (_ABOUT, origin), (_TELLS, tells)))
+
+
+def returned(item: Item) -> list[tuple[QueueId, Envelope]]:
+    """Ids and envelopes of the copies for accounts that forwarded it and kept none."""
+    return [
+        (
+            derived_queue_id(item.queue_id, "returned", account),
+            replace(
+                item.envelope, recipients=(Recipient(address=EmailAddress.parse(account)),), hold_until=None,
+                extra=STAYS_HERE,
+            ),
+        )
+        for account in item.envelope.returns_to
+    ]  # fmt: skip
 
 
 def about(envelope: Envelope) -> tuple[QueueId, Positions] | None:

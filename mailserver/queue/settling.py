@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
 from mailserver.model.envelope import Envelope
 from mailserver.model.errors import AlreadyExists, LimitReached, NotFound, StorageFailure
-from mailserver.model.events import Event, Reported
+from mailserver.model.events import Event, Queued, Reported
 from mailserver.model.ids import QueueId
 from mailserver.ports.clock import Clock
 from mailserver.ports.reports import Action, ReportWriter
@@ -164,10 +165,14 @@ class Settler:
             octets = _Bytes(report.content)
             await self._persistently(item.queue_id, lambda: self._inject(asked.report_id, envelope, octets))
         records = reporting.told(positions, at, report_id)
+        returned = await self._return(item) if Action.FAILED in positions.values() else []
         if last:
             await self.finish(item.queue_id, records)
         else:
             await self.keep(item.queue_id, records)
+        for queue_id in returned:
+            self.unannounced.discard(queue_id)
+            self._announce(queue_id)
         if report is not None:
             self.unannounced.discard(asked.report_id)
             self._announce(asked.report_id)
@@ -179,6 +184,27 @@ class Settler:
                         recipients=reporting.words((p for p in positions if positions[p] is action), item),
                     )
                 )  # fmt: skip
+
+    async def _return(self, item: Item) -> list[QueueId]:
+        """What an account forwarded without keeping it comes into its mailbox when it cannot be delivered: its sender
+        may never hear of that (the null sender, one that is told nothing). Durable on return."""
+        made = []
+        for queue_id, envelope in reporting.returned(item):
+            self.unannounced.add(queue_id)
+            await self._persistently(item.queue_id, partial(self._copy, item.queue_id, queue_id, envelope))
+            _log.info("queue.returned", id=item.queue_id, copy=queue_id, to=str(envelope.recipients[0].address))
+            made.append(queue_id)
+        return made
+
+    async def _copy(self, origin: QueueId, queue_id: QueueId, envelope: Envelope) -> None:
+        async with self._queue.content(origin) as content:
+            await self._queue.inject(queue_id, envelope, content, even_if_full=True)
+        self._emit(
+            Queued(
+                queue_id=queue_id, sender=str(envelope.sender or ""), size=content.size, origin=origin,
+                recipients=tuple(str(recipient.address) for recipient in envelope.recipients),
+            )
+        )  # fmt: skip
 
     async def _inject(self, report_id: QueueId, envelope: Envelope, content: _Bytes) -> None:
         # A full queue gets empty by this.

@@ -15,13 +15,15 @@ __all__ = ["Copy", "copies_for"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """One account's copy of a message, and what was said of it. `refusal`: this account does not want it."""
+    """One account's copy of a message, and what was said of it. `refusal`: this account does not want it; `leaves`: its
+    forward has it, and its mailbox keeps none."""
 
     destination: Destination
     mailbox: LocalMailbox
     quarantined: bool = False
     findings: Findings = NOTHING
     refusal: Reject | Defer | None = None
+    leaves: bool = False
 
 
 def copies_for(destinations: Iterable[Destination], *, quarantined: bool) -> list[Copy]:

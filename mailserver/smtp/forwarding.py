@@ -1,11 +1,12 @@
 """Recipients under other addresses: whom a queue item names for an address that forwards, or for a mailbox that failed.
 
+An account's forward passes on what the account wants: it is asked when everything was said of the copy (`pass_on`).
 Delivered-To names the address that forwards, so that it notices the message when it comes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from mailserver.hooks.contexts import ForwardContext, LocalMailbox
@@ -14,11 +15,39 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Notify, Recipient
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Directory
+from mailserver.smtp.copies import Copy
 from mailserver.smtp.headercheck import delivered_to
 from mailserver.smtp.transaction import Destination
 from mailserver.wire.xtext import encode_unitext, encode_xtext
 
-__all__ = ["expands", "forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "retry_of"]
+__all__ = [
+    "expands", "forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "keep_here", "pass_on",
+    "retry_of",
+]  # fmt: skip
+
+
+def pass_on(copy: Copy) -> Copy:
+    """Let the account's forward have this copy, unless it belongs into Junk or is refused. Its destination changes."""
+    destination, mailbox = copy.destination, copy.mailbox
+    if not mailbox.forward or copy.quarantined or copy.refusal is not None:
+        return copy
+    known = {address.key for address in destination.remote}
+    destination.remote += [address for address in mailbox.forward if address.key not in known]
+    places = range(len(destination.local))
+    if mailbox.keep:
+        rest = [replace(mailbox, forward=())]
+    else:
+        rest = []
+        destination.returns_to.append(mailbox.account)
+    at = next((place for place in places if destination.local[place] is mailbox), None)
+    if at is not None:
+        destination.local[at : at + 1] = rest
+    return replace(copy, leaves=not mailbox.keep)
+
+
+def keep_here(destination: Destination) -> None:
+    """No account behind it forwards this message."""
+    destination.local[:] = [replace(mailbox, forward=()) for mailbox in destination.local]
 
 
 def forwarding_field(destination: Destination) -> bytes:
@@ -26,10 +55,13 @@ def forwarding_field(destination: Destination) -> bytes:
     return f"Delivered-To: {destination.recipient.address}\r\n".encode()
 
 
-def forwarded(destination: Destination) -> tuple[Recipient, ...]:
-    """To whom an address forwards. Whoever it is, is to report success only where it is the one (RFC 3461 §5.2.7)."""
+def forwarded(destination: Destination, besides: Collection[str] = ()) -> tuple[Recipient, ...]:
+    """To whom an address forwards, but for the addresses of these keys.
+
+    Whoever it is, is to report success only where it is the one (RFC 3461 §5.2.7).
+    """
     recipient = _without_success(destination.recipient) if expands(destination) else destination.recipient
-    found = {address.key: address for address in destination.remote}
+    found = {key: address for address in destination.remote if (key := address.key) not in besides}
     return tuple(_instead(recipient, address) for address in found.values())
 
 

@@ -10,7 +10,6 @@ is ever lost. Nobody cancels the task that runs this: a client that hangs up onl
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +19,7 @@ from mailserver.hooks.contexts import Session
 from mailserver.hooks.dispatch import Hooks
 from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
-from mailserver.model.envelope import Envelope, Notify, Recipient
+from mailserver.model.envelope import STAYS_HERE, Envelope, Notify, Recipient, returning
 from mailserver.model.errors import MailError
 from mailserver.model.events import Accepted, Delivered, Queued
 from mailserver.model.findings import NOTHING, Findings
@@ -35,12 +34,11 @@ from mailserver.smtp.placing import LocalPlace
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.trace import Fields
 from mailserver.smtp.transaction import Destination
+from mailserver.smtp.turns import Turns
 
 __all__ = ["ClientGone", "Keeper", "Message", "NotKept"]
 
 log = structlog.get_logger()
-#: Recipients elsewhere that are looked at in one turn of the loop.
-_AT_ONCE = 1000
 
 
 class ClientGone(Exception):
@@ -150,8 +148,9 @@ class Keeper:
             queue_id = new_queue_id() if number else message.queue_id
             recipients = tuple(item.recipients)
             envelope = replace(
-                message.envelope, recipients=recipients, account=message.session.account, quarantined=item.quarantined
-            )
+                message.envelope, recipients=recipients, account=message.session.account, quarantined=item.quarantined,
+                extra=item.extra,
+            )  # fmt: skip
             try:
                 if item.forwarder is not None:
                     sender = await forwarding_sender(self._hooks, envelope.sender, item.forwarder, envelope.account)
@@ -178,7 +177,7 @@ class Keeper:
                 for place in places if place.quarantined is quarantined
             ]  # fmt: skip
             if recipients:
-                found.append(_Item(b"", recipients, quarantined=quarantined))
+                found.append(_Item(b"", recipients, quarantined=quarantined, extra=STAYS_HERE))
         return found
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
@@ -224,12 +223,13 @@ def _warn_of_refused(message: Message, place: LocalPlace, error: MailError) -> N
 class _Item:
     """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards.
 
-    `quarantined`: for Junk."""
+    `quarantined`: for Junk; `extra`: marks of the envelope."""
 
     header: bytes
     recipients: list[Recipient]
     forwarder: EmailAddress | None = None
     quarantined: bool = False
+    extra: tuple[tuple[str, str], ...] = ()
 
     def join(self, recipient: Recipient, known: list[Recipient]) -> None:
         """`known` are those here who have this address. Who gets the message under another name already is not added if
@@ -256,7 +256,7 @@ async def _queued_items(message: Message) -> list[_Item]:
     placed: dict[str, tuple[_Item, list[Recipient]]] = {}
     for recipient in direct.values():
         placed.setdefault(recipient.address.key, (items[0], []))[1].append(recipient)
-    work = 0
+    turns = Turns()
     for destination in message.destinations:
         if not destination.forwarded or message.waits(destination):
             continue
@@ -264,12 +264,10 @@ async def _queued_items(message: Message) -> list[_Item]:
         for recipient in forwarded(destination):
             place, known = placed.setdefault(recipient.address.key, (item, []))
             place.join(recipient, known)
+            place.extra = tuple(dict.fromkeys(place.extra + returning(destination.returns_to)))
         if item.recipients:
             items.append(item)
-        work += len(destination.remote)
-        if work >= _AT_ONCE:
-            work = 0
-            await asyncio.sleep(0)
+        await turns.spend(len(destination.remote))
     return items
 
 

@@ -20,7 +20,7 @@ from mailserver.ports.clock import Clock
 from mailserver.ports.store import MailStore
 from mailserver.smtp.copies import Copy
 from mailserver.smtp.editing import Editing
-from mailserver.smtp.forwarding import forwarded_before
+from mailserver.smtp.forwarding import forwarded_before, pass_on
 from mailserver.smtp.judging import judge, refusal_of
 from mailserver.smtp.keeping import ClientGone, Keeper, Message, NotKept
 from mailserver.smtp.placing import LocalPlace, find_places
@@ -80,7 +80,10 @@ class Pipeline:
         try:
             copies = await judge(self._hooks, message, replace(verdict, findings=findings))
             refusal = refusal_of(message, copies)
-            wanted = [copy for copy in copies if refusal is None or (copy.refusal is not None and copy.refusal.keep)]
+            if refusal is None:
+                copies = wanted = [pass_on(copy) for copy in copies]
+            else:
+                wanted = [copy for copy in copies if copy.refusal is not None and copy.refusal.keep]
             places = await find_places(
                 self._hooks, message.session, message.queue_id, message.envelope, wanted, message.content,
                 message.view,

@@ -30,7 +30,7 @@ class LocalPlace:
 
     `refused`: the account said no for good. What comes here is only for its user to look at, and if that cannot be
     done, the copy must not be tried again: nobody would judge it then, and the sender may be forged. `quarantined`:
-    it must not come to the inbox when it is tried again.
+    it must not come to the inbox when it is tried again. `leaves`: nothing is put there, it is only forwarded.
     """
 
     mailbox: LocalMailbox
@@ -38,6 +38,7 @@ class LocalPlace:
     destinations: list[Destination] = field(default_factory=list)
     refused: bool = True
     quarantined: bool = True
+    leaves: bool = True
 
     @property
     def destination(self) -> Destination:
@@ -54,7 +55,10 @@ async def find_places(
     content: Content,
     view: MessageView,
 ) -> list[LocalPlace]:
-    """Where each local copy goes; one copy for a mailbox that is reached in several ways."""
+    """Where each local copy goes; one copy for a mailbox that is reached in several ways.
+
+    There is none for a mailbox whose account only forwards; hooks are asked for it all the same: they may answer.
+    """
     found: dict[tuple[str, str], LocalPlace] = {}
     for copy in copies:
         mailbox = copy.mailbox
@@ -79,5 +83,6 @@ async def find_places(
             place = found[mailbox.account, placement.mailbox] = LocalPlace(mailbox, target)
         place.refused = place.refused and isinstance(copy.refusal, Reject)
         place.quarantined = place.quarantined and (copy.quarantined or copy.refusal is not None)
+        place.leaves = place.leaves and copy.leaves
         place.destinations.append(copy.destination)
-    return list(found.values())
+    return [place for place in found.values() if not place.leaves]

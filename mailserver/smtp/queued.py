@@ -18,7 +18,7 @@ from mailserver.mime.trace import return_path
 from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
-from mailserver.model.envelope import Recipient
+from mailserver.model.envelope import STAYS_HERE, Recipient, returning
 from mailserver.model.errors import AlreadyExists, MailError
 from mailserver.model.events import Delivered, Queued
 from mailserver.model.ids import AccountId, derived_queue_id, new_session_id
@@ -35,12 +35,15 @@ from mailserver.smtp.forwarding import (
     forwarded_before,
     forwarding_field,
     forwarding_sender,
+    keep_here,
+    pass_on,
     retry_of,
 )
 from mailserver.smtp.placing import LocalPlace, find_places
 from mailserver.smtp.replies import reply_to
 from mailserver.smtp.resolving import Resolver
 from mailserver.smtp.transaction import Destination
+from mailserver.smtp.turns import Turns
 
 __all__ = ["QueuedDelivery"]
 
@@ -82,6 +85,7 @@ class _Attempt:
         self._parts = parts
         self._job = job
         self._indexes: dict[int, int] = {}
+        self._turns = Turns()
         #: Keys of the addresses elsewhere that were given the message.
         self._given: set[str] = set()
 
@@ -92,7 +96,11 @@ class _Attempt:
         if not destinations:
             return
         await job.about_to_end([self._index(destination) for destination in destinations])
-        local = [destination for destination in destinations if await self._forward(destination) and destination.local]
+        local = []
+        for destination in destinations:
+            if await self._forward(destination) and destination.local:
+                local.append(destination)
+            await self._turns.spend(1 + len(destination.remote))
         if not local:
             return
         async with self._parts.store.begin(job.content.size) as content:
@@ -109,12 +117,23 @@ class _Attempt:
             answer = await self._parts.resolver.resolve(recipient)
             if isinstance(answer, Reply):
                 self.results[index] = _of(answer)
-            elif forwarded_before([answer], self._job.content.head()):
+                continue
+            self._let_forward(answer)
+            if forwarded_before([answer], self._job.content.head()):
                 self.results[index] = _LOOP
-            else:
-                self._indexes[id(answer)] = index
-                found.append(answer)
+                continue
+            self._indexes[id(answer)] = index
+            found.append(answer)
+            await self._turns.spend(1 + len(answer.remote))
         return found
+
+    def _let_forward(self, destination: Destination) -> None:
+        """Nobody judges it here: what belongs into Junk was marked so, and what an account's forward had stays."""
+        envelope = self._job.envelope
+        if envelope.stays_here or envelope.quarantined:
+            keep_here(destination)
+        for copy in copies_for([destination], quarantined=False):
+            pass_on(copy)
 
     def _index(self, destination: Destination) -> int:
         return self._indexes[id(destination)]
@@ -123,13 +142,15 @@ class _Attempt:
         """Give the message to the other addresses behind this one; False: not now."""
         if not destination.remote:
             return True
-        recipients = tuple(one for one in forwarded(destination) if one.address.key not in self._given)
+        # An account that keeps no copy must get back what could not be delivered, so its targets have one of their own.
+        given = frozenset[str]() if destination.returns_to else self._given
+        recipients = forwarded(destination, given)
         index, address = self._index(destination), str(destination.recipient.address)
         try:
             if recipients:
                 await self._enqueue(
                     recipients, forwarding_field(destination), "forward", address,
-                    forwarder=destination.recipient.address,
+                    forwarder=destination.recipient.address, extra=returning(destination.returns_to),
                 )  # fmt: skip
         except MailError as error:
             self.results[index] = _of(reply_to(error))
@@ -170,7 +191,7 @@ class _Attempt:
             self.results[index] = _of(reply_to(error))
         elif error.temporary:
             recipient = retry_of(destination.recipient, place.mailbox, self._parts.directory)
-            await self._enqueue((recipient,), b"", "retry", str(recipient.address))
+            await self._enqueue((recipient,), b"", "retry", str(recipient.address), extra=STAYS_HERE)
         else:
             _log.warning(
                 "an address has a mailbox that takes no mail", id=self._job.queue_id, account=place.mailbox.account,
@@ -178,13 +199,14 @@ class _Attempt:
             )  # fmt: skip
 
     async def _enqueue(
-        self, recipients: tuple[Recipient, ...], header: bytes, *why: str, forwarder: EmailAddress | None = None
-    ) -> None:
+        self, recipients: tuple[Recipient, ...], header: bytes, *why: str, forwarder: EmailAddress | None = None,
+        extra: tuple[tuple[str, str], ...],
+    ) -> None:  # fmt: skip
         """Raises MailError."""
         job = self._job
         queue_id = derived_queue_id(job.queue_id, *why)
         # The marks of a report are about the message that it is, not about those that follow from it.
-        envelope = replace(job.envelope, recipients=recipients, hold_until=None, extra=())
+        envelope = replace(job.envelope, recipients=recipients, hold_until=None, extra=extra)
         if forwarder is not None:
             sender = await forwarding_sender(self._parts.hooks, envelope.sender, forwarder, envelope.account)
             envelope = replace(envelope, sender=sender)

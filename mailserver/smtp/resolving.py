@@ -87,7 +87,8 @@ class Resolver:
                 else:
                     seen.add(place.address.key)
                     self._follow(place, depth, found, waiting)
-            if len(seen) + len(found.local) > MAX_TARGETS:
+            forwarded = sum(len(mailbox.forward) for mailbox in found.local)
+            if len(seen) + len(found.local) + forwarded > MAX_TARGETS:
                 return _TOO_MANY
         return found if found.local or found.remote else failure
 
@@ -101,7 +102,7 @@ class Resolver:
 
     async def refuse_for_quota(self, destination: Destination, size: int) -> Reply | None:
         """The refusal when a mailbox has no room for `size` more octets; several targets: only if none has room."""
-        if not destination.local or destination.remote:
+        if not destination.local or destination.forwarded or destination.remote:
             return None
         for place in destination.local:
             try:

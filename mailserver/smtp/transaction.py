@@ -20,6 +20,7 @@ from mailserver.hooks.contexts import LocalMailbox
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.findings import NOTHING, Findings
+from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
 from mailserver.wire.smtp import MailArguments
 
@@ -60,16 +61,23 @@ def refusal(verb: str, state: State) -> bytes | None:
 
 @dataclass(slots=True)
 class Destination:
-    """One recipient of the transaction and all the places where its copy goes."""
+    """One recipient of the transaction and all the places where its copy goes. `returns_to`: accounts that keep no copy
+    of what their forward passes on, and get it when that fails."""
 
     recipient: Recipient
     local: list[LocalMailbox] = field(default_factory=list)
     remote: list[EmailAddress] = field(default_factory=list)
+    returns_to: list[AccountId] = field(default_factory=list)
 
     @property
     def forwarded(self) -> bool:
-        """Does anything of it go to another address outside?"""
-        return any(address != self.recipient.address for address in self.remote)
+        """Does anything of it go to another address outside, or would if the account wants it?"""
+        return any(address != self.recipient.address for address in self.remote) or self.wanted
+
+    @property
+    def wanted(self) -> bool:
+        """Has an account a forward that was not asked to pass it on yet (`smtp.forwarding.pass_on`)?"""
+        return any(mailbox.forward for mailbox in self.local)
 
 
 class Transaction:

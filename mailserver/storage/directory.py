@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,32 +23,29 @@ from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, N
 from mailserver.model.ids import AccountId
 from mailserver.net.databases import Statement
 from mailserver.ports.clock import Clock, SystemClock
-from mailserver.ports.directory import CATCH_ALL, Account, Alias, Domain, Pending, ScramVerifier
+from mailserver.ports.directory import CATCH_ALL, ROLE_MAIL, Account, Alias, Domain, Forward, ScramVerifier
 from mailserver.storage import directory_aliases
 from mailserver.storage.directory_config import clashes, from_settings
 from mailserver.storage.directory_db import (
     INSERT_ACCOUNT,
     INSERT_APP_PASSWORD,
-    INSERT_ASKED,
     INSERT_DOMAIN,
     account_row,
     app_password_row,
     execute,
     open_database,
 )
+from mailserver.storage.directory_names import NameChanges
 from mailserver.storage.directory_settings import DomainSettings
 
 __all__ = ["SqliteDirectory"]
 
-MAX_TARGETS = 1000
 MAX_APP_PASSWORDS = 50
 #: Seconds between two notes of an app password's use.
 _USED_EVERY = 3600
-#: Seconds for which it is remembered that the owner of an address was asked.
-_ASKED_FOR = 86_400
 
 
-class SqliteDirectory:
+class SqliteDirectory(NameChanges):
     """The directory of one data_dir. Open it once per process; `close` when done."""
 
     def __init__(self, path: Path, configured: Mapping[str, DomainSettings], clock: Clock | None = None) -> None:
@@ -129,6 +126,14 @@ class SqliteDirectory:
         merged = self._stored.aliases | self._configured.aliases
         return sorted(merged.values(), key=lambda a: (a.address.domain, a.address.key))
 
+    def forward(self, account: AccountId) -> Forward | None:
+        """Where the account's mail goes on to."""
+        return self._stored.forwards.get(account)
+
+    def forwards(self) -> Sequence[Forward]:
+        """Those of all accounts, sorted by domain and then by local part."""
+        return sorted(self._stored.forwards.values(), key=lambda f: (f.address.domain, f.address.key))
+
     # changes
 
     async def add_domain(self, domain: Domain) -> None:
@@ -148,8 +153,8 @@ class SqliteDirectory:
     async def remove_domain(self, name: str) -> None:
         """Serve a domain no more. Raises NotFound, NotPermitted (from the configuration; has accounts or aliases)."""
         name = normalize_domain(name)
-        # It is there for the domain's catch-all, so it goes with it.
-        own = EmailAddress(CATCH_ALL, name)
+        # They are there for the domain's settings, so they go with it.
+        own = {address.key: address for address in (EmailAddress(CATCH_ALL, name), EmailAddress(ROLE_MAIL, name))}
 
         def prepare() -> list[Statement]:
             configured = name in self._configured.domains
@@ -158,11 +163,17 @@ class SqliteDirectory:
                     raise NotPermitted(f"the domain {name} stands in the configuration file; remove it there")
                 raise NotFound(f"the domain {name} is not served")
             # What stands in both places may always go from here: the domain is served on.
-            if not configured and self._stored.uses(name, besides=own.key):
+            if not configured and self._stored.uses(name, besides=own):
                 raise NotPermitted(f"the domain {name} has accounts or aliases; remove them first")
-            return [("DELETE FROM domain WHERE name = ?", (name,)), *directory_aliases.removed(own)]
+            removed = [statement for address in own.values() for statement in directory_aliases.removed(address)]
+            return [("DELETE FROM domain WHERE name = ?", (name,)), *removed]
 
-        await self._change(prepare, lambda: (self._stored.domains.pop(name), self._stored.aliases.pop(own.key, None)))
+        def apply() -> None:
+            del self._stored.domains[name]
+            for key in own:
+                self._stored.aliases.pop(key, None)
+
+        await self._change(prepare, apply)
 
     async def add_account(self, account: Account) -> None:
         """Make an account. Raises AlreadyExists (account or alias), NotFound (domain not served), InvalidInput."""
@@ -289,96 +300,21 @@ class SqliteDirectory:
             return [
                 ("DELETE FROM account WHERE id = ?", (account,)),
                 ("DELETE FROM app_password WHERE account = ?", (account,)),
+                *directory_aliases.forwarded_no_more(account),
             ]
 
         def apply() -> None:
             del self._stored.accounts[account]
+            self._stored.forwards.pop(account, None)
             self._tell(account)
 
         await self._change(prepare, apply)
-
-    async def add_alias(
-        self, address: EmailAddress, targets: Collection[EmailAddress], pending: Collection[Pending] = ()
-    ) -> None:
-        """Make an address stand for others. Raises AlreadyExists, NotFound (domain not served), InvalidInput."""
-        alias = Alias(address=address, targets=tuple(dict.fromkeys(targets)), pending=tuple(pending))
-        if not 0 < len(alias.targets) <= MAX_TARGETS:
-            raise InvalidInput(f"an alias has 1 to {MAX_TARGETS} targets")
-        if any(target.key == address.key for target in alias.targets):
-            raise InvalidInput("an alias cannot be its own target")
-
-        def prepare() -> list[Statement]:
-            self._check_new(address)
-            return directory_aliases.added(alias)
-
-        await self._change(prepare, lambda: self._stored.aliases.update({address.key: alias}))
-
-    async def ask_targets(self, address: EmailAddress, pending: Collection[Pending]) -> None:
-        """Other questions in place of those to the same targets. Raises NotFound."""
-        rows: list[Alias] = []
-
-        def prepare() -> list[Statement]:
-            rows.append(directory_aliases.asked(self._stored.aliases.get(address.key), address, pending))
-            return directory_aliases.questions(address, pending)
-
-        await self._change(prepare, lambda: self._stored.aliases.update({address.key: rows[0]}))
-
-    async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
-        """A target is used from now on. Raises NotFound."""
-        rows: list[Alias] = []
-
-        def prepare() -> list[Statement]:
-            alias, statements = directory_aliases.confirmed(self._stored.aliases.get(address.key), address, target)
-            rows.append(alias)
-            return statements
-
-        await self._change(prepare, lambda: self._stored.aliases.update({address.key: rows[0]}))
-
-    def question(self, request: str) -> tuple[Alias, Pending] | None:
-        """What an owner was asked, and for which alias."""
-        found = ((alias, one) for alias in self._stored.aliases.values() for one in alias.pending)
-        return next((pair for pair in found if pair[1].request == request), None)
-
-    def asked(self, target: EmailAddress) -> float:
-        """When its owner was, or will be, asked for the last time; 0: not lately."""
-        return self._stored.asked.get(target.key, 0.0)
-
-    async def note_asked(self, target: EmailAddress, at: float) -> None:
-        """Remember that its owner is asked then."""
-        old = self._clock.time() - _ASKED_FOR
-        statements: list[Statement] = [("DELETE FROM asked WHERE at < ?", (old,)), (INSERT_ASKED, (target.key, at))]
-
-        def apply() -> None:
-            kept = {key: when for key, when in self._stored.asked.items() if when >= old}
-            self._stored.asked = kept | {target.key: at}
-
-        await self._change(lambda: statements, apply)
-
-    async def remove_alias(self, address: EmailAddress) -> None:
-        """Forget an alias. Raises NotFound, NotPermitted (from the configuration)."""
-
-        def prepare() -> list[Statement]:
-            if address.key not in self._stored.aliases:
-                if address.key in self._configured.aliases:
-                    raise NotPermitted(f"the alias {address} stands in the configuration file; remove it there")
-                raise NotFound(f"there is no alias {address}")
-            return directory_aliases.removed(address)
-
-        await self._change(prepare, lambda: self._stored.aliases.pop(address.key))
 
     def _existing(self, account: AccountId) -> Account:
         found = self._stored.accounts.get(account)
         if found is None:
             raise NotFound(f"there is no account {account}")
         return found
-
-    def _check_new(self, address: EmailAddress) -> None:
-        if self.domain(address.domain) is None:
-            raise NotFound(f"the domain {address.domain} is not served", status="5.1.2")
-        if self.account(address.key) is not None:
-            raise AlreadyExists(f"there is an account {address} already")
-        if self.alias(address.key) is not None:
-            raise AlreadyExists(f"there is an alias {address} already")
 
     def _tell(self, account: AccountId) -> None:
         for changed in self._watchers:
@@ -400,4 +336,3 @@ class SqliteDirectory:
                 raise StorageFailure("the directory could not be changed", detail=str(error)) from error
             self._sorted = None
             apply()
-

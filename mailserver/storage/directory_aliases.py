@@ -1,4 +1,4 @@
-"""Changes of aliases: as values, and as statements for `accounts.db`."""
+"""Changes of aliases and forwards: as values, and as statements for `accounts.db`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 from mailserver.model.address import EmailAddress
 from mailserver.model.errors import NotFound
 from mailserver.net.databases import Statement
-from mailserver.ports.directory import Alias, Pending
-from mailserver.storage.directory_db import INSERT_ALIAS, INSERT_PENDING
+from mailserver.ports.directory import Alias, Forward, Pending
+from mailserver.storage.directory_db import INSERT_ALIAS, INSERT_FORWARD, INSERT_PENDING
 
-__all__ = ["added", "asked", "confirmed", "questions", "removed"]
+__all__ = ["added", "asked", "confirmed", "forwarded", "forwarded_no_more", "questions", "removed"]
 
 
 def added(alias: Alias) -> list[Statement]:
@@ -35,6 +35,21 @@ def removed(address: EmailAddress) -> list[Statement]:
     return [("DELETE FROM alias WHERE id = ?", (address.key,)), ("DELETE FROM pending WHERE id = ?", (address.key,))]
 
 
+def forwarded(forward: Forward) -> list[Statement]:
+    """The statements for a forward in place of the one that there may be."""
+    key = forward.address.key
+    rows: list[Statement] = [
+        (INSERT_FORWARD, (key, position, str(target), int(forward.keep)))
+        for position, target in enumerate(forward.targets)
+    ]
+    return forwarded_no_more(key) + rows + questions(forward.address, forward.pending)
+
+
+def forwarded_no_more(key: str) -> list[Statement]:
+    """The statements that forget the forward of an account."""
+    return [("DELETE FROM forward WHERE id = ?", (key,)), ("DELETE FROM pending WHERE id = ?", (key,))]
+
+
 def asked(alias: Alias | None, address: EmailAddress, pending: Collection[Pending]) -> Alias:
     """The alias with these questions in place of those to the same targets. Raises NotFound."""
     found = _existing(alias, address)
@@ -56,12 +71,12 @@ def confirmed(
 
 def _existing(alias: Alias | None, address: EmailAddress) -> Alias:
     if alias is None:
-        raise NotFound(f"there is no alias {address} in accounts.db")
+        raise NotFound(f"there is no alias {address} in accounts.db, and no account that forwards")
     return alias
 
 
 def _awaited(alias: Alias, target: EmailAddress) -> Pending:
     found = alias.awaited(target)
     if found is None:
-        raise NotFound(f"{alias.address} waits for no answer of {target}; see them all: mailserver alias list")
+        raise NotFound(f"{alias.address} waits for no answer of {target}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import InvalidInput, StorageFailure
 from mailserver.model.ids import AccountId
 from mailserver.net.databases import Statement, open_kept_database, transaction
-from mailserver.ports.directory import Account, Alias, Domain, Pending, ScramVerifier
+from mailserver.ports.directory import Account, Alias, Domain, Forward, Pending, ScramVerifier
 
 __all__ = [
-    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_ASKED", "INSERT_DOMAIN", "INSERT_PENDING",
-    "Entries", "account_row", "app_password_row", "execute", "open_database",
+    "INSERT_ACCOUNT", "INSERT_ALIAS", "INSERT_APP_PASSWORD", "INSERT_ASKED", "INSERT_DOMAIN", "INSERT_FORWARD",
+    "INSERT_PENDING", "Entries", "account_row", "app_password_row", "execute", "open_database",
 ]  # fmt: skip
 
-_VERSION = 3
+_VERSION = 4
 _APP_PASSWORDS = """CREATE TABLE app_password (
     account TEXT NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL, hashed BLOB NOT NULL, protocols TEXT NOT NULL,
     created REAL NOT NULL, last_used REAL NOT NULL, PRIMARY KEY (account, name)
@@ -31,12 +31,16 @@ _PENDING = """CREATE TABLE pending (
     PRIMARY KEY (id, target)
 ) WITHOUT ROWID"""
 _ASKED = "CREATE TABLE asked (target TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID"
+_FORWARD = """CREATE TABLE forward (
+    id TEXT NOT NULL, position INTEGER NOT NULL, target TEXT NOT NULL, keep INTEGER NOT NULL, PRIMARY KEY (id, position)
+) WITHOUT ROWID"""
 #: What a database of a version needs to be one of the next. Targets that are there already stay in use.
-_NEXT = {1: (_APP_PASSWORDS,), 2: (_PENDING, _ASKED)}
+_NEXT = {1: (_APP_PASSWORDS,), 2: (_PENDING, _ASKED), 3: (_FORWARD,)}
 _SCHEMA = (
     _APP_PASSWORDS,
     _PENDING,
     _ASKED,
+    _FORWARD,
     "CREATE TABLE secret (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
     """CREATE TABLE domain (
         name TEXT PRIMARY KEY, catch_all TEXT NOT NULL, postmaster TEXT NOT NULL, separator TEXT NOT NULL
@@ -59,6 +63,7 @@ INSERT_ACCOUNT = """REPLACE INTO account (id, address, password_hash, scram_salt
 INSERT_APP_PASSWORD = """REPLACE INTO app_password (account, name, salt, hashed, protocols, created, last_used)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""  # noqa: S105
 INSERT_ALIAS = "INSERT INTO alias (id, position, address, target) VALUES (?, ?, ?, ?)"
+INSERT_FORWARD = "INSERT INTO forward (id, position, target, keep) VALUES (?, ?, ?, ?)"
 #: Also replaces.
 INSERT_PENDING = "REPLACE INTO pending (id, target, request, secret, until) VALUES (?, ?, ?, ?, ?)"
 #: Also replaces.
@@ -72,13 +77,26 @@ class Entries:
     domains: dict[str, Domain] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
+    #: By account.
+    forwards: dict[str, Forward] = field(default_factory=dict)
     #: Key of a target → when its owner was asked for the last time.
     asked: dict[str, float] = field(default_factory=dict)
 
-    def uses(self, domain: str, besides: str = "") -> bool:
-        """Whether an account or alias is in this domain, but for the one alias of the key `besides`."""
+    def standing(self, key: str) -> Alias | None:
+        """The alias, or the forward of an account, that has this key."""
+        return self.aliases.get(key) or self.forwards.get(key)
+
+    def put(self, entry: Alias) -> None:
+        """An alias, or the forward of an account, in place of the one that is there."""
+        if isinstance(entry, Forward):
+            self.forwards[entry.address.key] = entry
+        else:
+            self.aliases[entry.address.key] = entry
+
+    def uses(self, domain: str, besides: Collection[str] = ()) -> bool:
+        """Whether an account or alias is in this domain, but for the aliases of the keys `besides`."""
         addresses = [a.address for a in self.accounts.values()]
-        addresses += [a.address for key, a in self.aliases.items() if key != besides]
+        addresses += [a.address for key, a in self.aliases.items() if key not in besides]
         return any(address.domain == domain for address in addresses)
 
 
@@ -116,11 +134,15 @@ def _load(db: sqlite3.Connection) -> tuple[bytes, Entries]:
         known = entries.aliases.get(key)
         targets = (*known.targets, _address(target)) if known else (_address(target),)
         entries.aliases[key] = Alias(address=_address(address), targets=targets)
+    for key, target, keep in db.execute("SELECT id, target, keep FROM forward ORDER BY id, position"):
+        before = entries.forwards.get(key)
+        targets = (*before.targets, _address(target)) if before else (_address(target),)
+        entries.forwards[key] = Forward(address=_address(key), targets=targets, keep=bool(keep))
     for key, target, request, answer_key, until in db.execute("SELECT id, target, request, secret, until FROM pending"):
-        alias = entries.aliases.get(key)
-        if alias is not None:
+        entry = entries.standing(key)
+        if entry is not None:
             row = Pending(target=_address(target), request=request, secret=answer_key, until=until)
-            entries.aliases[key] = replace(alias, pending=(*alias.pending, row))
+            entries.put(replace(entry, pending=(*entry.pending, row)))
     entries.asked.update(db.execute("SELECT target, at FROM asked"))
     return secret, entries
 

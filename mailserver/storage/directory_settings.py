@@ -23,11 +23,13 @@ class DomainSettings(Settings):
     )
     catch_all: str = Field(
         "",
-        description="Address that gets the mail for unknown addresses of this domain. "
+        description="Address that gets the mail for unknown addresses of this domain; one elsewhere is asked first. "
         "Empty: unknown addresses are refused.",
     )
     postmaster: str = Field(
-        "", description="Address that gets the mail for postmaster and abuse of this domain. Empty: the first account."
+        "",
+        description="Address that gets the mail for postmaster and abuse of this domain; one elsewhere is asked first. "
+        "Empty: the first account.",
     )
     subaddress_separator: str = Field(
         "+", description="anna+lists reaches anna, with this character between. Empty: no sub-addresses."

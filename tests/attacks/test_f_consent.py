@@ -6,6 +6,7 @@ import asyncio
 import email
 import email.policy
 import re
+import signal
 
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
@@ -137,3 +138,38 @@ async def test_l15_nobody_is_asked_for_a_catch_all_of_ours_or_confirmed(make_dae
         rows = await asyncio.to_thread(daemon.command_json, "domain", "list")
     found = {row["domain"]: row["catch_all"] for row in rows}
     assert found == {DOMAIN: "", "a.test": f"anna@{DOMAIN}", "b.test": "x@b.test", "c.test": "catch-all@c.test"}
+
+
+async def test_l15_so_do_those_that_settings_name(make_daemon: DaemonMaker) -> None:
+    """catch_all in the file, and domain add --postmaster: asked at the start, and at a reload."""
+    async with Receiver() as mx:
+        settings = {
+            "queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true\nretry = ["1h"]',
+            f'domains."{DOMAIN}"': f'catch_all = "{BERT}"',
+        }
+        with make_daemon(settings=settings) as daemon:
+            await arrived(mx, 1, daemon)
+            assert b"unknown addresses at example.test" in mx.messages[0].content
+            hello = b"From: <x@stranger.test>\r\nSubject: hello\r\n\r\nHello.\r\n"
+            reply = await asyncio.to_thread(bring, daemon, "x@stranger.test", f"any@{DOMAIN}", hello)
+            assert (reply.code, reply.status) == (450, "4.2.1")
+            token = re.search(rb"confirm\+\S+@example\.test", mx.messages[0].content)
+            assert token is not None
+            answered = await asyncio.to_thread(bring, daemon, "bert@home.test", token[0].decode(), ANSWER % b"")
+            assert answered.code == 250
+            await arrived(mx, 2, daemon)
+            assert (await asyncio.to_thread(bring, daemon, "x@stranger.test", f"any@{DOMAIN}", hello)).code == 250
+            await arrived(mx, 3, daemon)
+
+            text = await asyncio.to_thread(daemon.command, "domain", "add", "new.test", "--postmaster", "pm@far.test")
+            assert "gets no mail of postmaster at new.test before" in text
+            await arrived(mx, 4, daemon)
+            assert (await asyncio.to_thread(bring, daemon, "x@stranger.test", "abuse@new.test", hello)).code == 250
+            daemon.write_config(settings | {f'domains."{DOMAIN}"': 'catch_all = "other@far.test"'})
+            assert daemon.process is not None
+            daemon.process.send_signal(signal.SIGHUP)
+            await arrived(mx, 5, daemon)
+            assert mx.messages[4].recipients[0].startswith("TO:<other@far.test>")
+            await asyncio.to_thread(daemon.stop)
+    # The one for abuse went to an account here.
+    assert len(mx.messages) == 5

@@ -115,6 +115,8 @@ class SmtpHarness:
         self.queue = MemoryQueue()
         self.events: list[Event] = []
         self.aliases: dict[str, list[str]] = {"postmaster": [f"anna@{DOMAIN}"], "abuse": [f"anna@{DOMAIN}"]}
+        #: Local part of an account → where it forwards to, and whether it keeps a copy.
+        self.forwards: dict[str, tuple[list[str], bool]] = {}
         self.scram: dict[str, ScramVerifier] = {}
         self.registry = Registry()
         self.table = ConnectionTable(self.limits, clock)
@@ -143,11 +145,15 @@ class SmtpHarness:
     def _resolve(self, ctx: ResolveContext) -> Resolution | None:
         local, _, detail = ctx.address.local.lower().partition("+")
         if local in ACCOUNTS:
-            return Resolution(destinations=(LocalMailbox(account=AccountId(f"{local}@{DOMAIN}"), detail=detail),))
-        targets = self.aliases.get(local)
-        if targets is None:
+            targets, keep = self.forwards.get(local, ([], True))
+            forward = tuple(EmailAddress.parse(target) for target in targets)
+            account = AccountId(f"{local}@{DOMAIN}")
+            place = LocalMailbox(account=account, detail=detail, forward=forward, keep=keep)
+            return Resolution(destinations=(place,))
+        if local not in self.aliases:
             return None
-        return Resolution(destinations=tuple(Redirect(address=EmailAddress.parse(target)) for target in targets))
+        others = (EmailAddress.parse(target) for target in self.aliases[local])
+        return Resolution(destinations=tuple(Redirect(address=other) for other in others))
 
     def _authenticate(self, ctx: AuthenticateContext) -> Authenticated | Denied | None:
         if ctx.user.partition("@")[0] not in ACCOUNTS:

@@ -25,8 +25,9 @@ class Resolving:
             return _BLOCKED
         one = self._ledger.temporary(key)
         if one is not None:
-            if self._ledger.is_live(one):
-                return api.Resolution(destinations=(api.LocalMailbox(account=one.account),))
+            account = self._directory.account(one.account) if self._ledger.is_live(one) else None
+            if account is not None:
+                return api.Resolution(destinations=api.places_of(self._directory, account))
             return _ENDED
         other = self._other(ctx.address)
         return None if other is None else api.Resolution(destinations=(api.Redirect(address=other),))

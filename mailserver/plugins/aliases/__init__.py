@@ -1,7 +1,7 @@
-"""Aliases and catch-all addresses, and the consent of those whom an alias forwards to.
+"""Aliases and catch-all addresses, forwards of accounts, and the consent of those who get mail by them.
 
-A target outside of our domains that `alias add` names gets nothing until its owner agreed: he is asked by a letter, and
-agrees by answering it (`asking.py`, `answers.py`). What stands in the configuration file needs no consent.
+A target outside of our domains gets nothing until its owner agreed: he is asked by a letter, and agrees by answering it
+(`asking.py`, `answers.py`). Only aliases that stand in the configuration file need no consent.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
 from mailserver.plugins.aliases.answers import Answers
 from mailserver.plugins.aliases.asking import Asking
+from mailserver.plugins.aliases.forwards import Forwards
 from mailserver.plugins.aliases.operations import Operations
 from mailserver.plugins.aliases.settings import AliasesSettings
 
@@ -25,6 +26,7 @@ async def _setup(registry: api.Registry, settings: AliasesSettings, host: api.Ho
     asking = Asking(host)
     answers = Answers(host, addresses, asking)
     operations = Operations(host, addresses, asking)
+    forwards = Forwards(host, addresses, asking)
     registry.resolve(answers.resolve)
     registry.resolve(addresses.resolve)
     registry.sender_allowed(addresses.sender_allowed)
@@ -33,6 +35,10 @@ async def _setup(registry: api.Registry, settings: AliasesSettings, host: api.Ho
     registry.operation("alias.confirm", operations.confirm)
     registry.operation("alias.list", operations.show)
     registry.operation("alias.remove", operations.remove)
+    registry.operation("account.forward.set", forwards.set)
+    registry.operation("account.forward.list", forwards.show)
+    registry.operation("account.forward.remove", forwards.remove)
+    await operations.ask_for_settings()
     yield
 
 
@@ -40,5 +46,5 @@ plugin = api.Plugin(
     name="aliases",
     setup=_setup,
     settings=AliasesSettings,
-    doc="Addresses that stand for others, with several targets, and catch-all addresses.",
+    doc="Addresses that stand for others, with several targets, catch-all addresses, and who must agree to be one.",
 )

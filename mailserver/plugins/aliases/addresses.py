@@ -102,4 +102,8 @@ class Addresses:
         if match is not None or domain is None or not domain.catch_all or api.is_role(address):
             return (), False
         target = api.EmailAddress.parse(domain.catch_all)
-        return () if target.key == address.key else (target,), False
+        if target.key == address.key:
+            return (), False
+        if self.needs_consent(target) and not api.agreed(self._directory, domain, api.CATCH_ALL, target):
+            return (), True
+        return (target,), False

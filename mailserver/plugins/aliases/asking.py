@@ -1,4 +1,4 @@
-"""The letter that asks somebody whether he wants the mail of an alias, and the one that thanks him.
+"""The letter that asks somebody whether he wants the mail of an alias or an account, and the one that thanks him.
 
 The question comes from the postmaster, who hears when it cannot be delivered and reaches whoever has a question of his
 own; only the answer to it (Reply-To) goes to the address that counts. An address gets one letter an hour at most,
@@ -122,8 +122,12 @@ class Asking:
     def _name(self, alias: api.EmailAddress) -> str:
         """What people call it."""
         domain = self._host.directory.domain(alias.domain)
-        if domain is not None and alias.local == api.CATCH_ALL and domain.catch_all == str(alias):
+        known = self._host.directory.alias(alias.key)
+        targets = [str(target) for target in known.targets] if known is not None else []
+        if domain is not None and alias.local == api.CATCH_ALL and domain.catch_all in (str(alias), *targets):
             return f"unknown addresses at {alias.domain}"
+        if domain is not None and alias.local == api.ROLE_MAIL and domain.postmaster in targets:
+            return f"postmaster and abuse at {alias.domain}"
         return str(alias)
 
     async def _send(

@@ -9,6 +9,7 @@ import structlog
 
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
+from mailserver.plugins.aliases.arguments import text, texts
 from mailserver.plugins.aliases.asking import VALID, Asking
 from mailserver.plugins.aliases.tokens import make_pending
 
@@ -28,12 +29,12 @@ class Operations:
 
     async def add(self, arguments: Mapping[str, Any]) -> Any:
         """A new alias, or the question once more for one that is there. With `confirmed` nobody is asked."""
-        address = api.EmailAddress.parse(_text(arguments, "address"))
+        address = api.EmailAddress.parse(text(arguments, "address"))
         if self._host.directory.domain(address.domain) is None:
             raise api.NotPermitted(
                 f"{address.domain} is not served; serve it first: mailserver domain add {address.domain}"
             )
-        parsed = [api.EmailAddress.parse(target) for target in _texts(arguments, "targets")]
+        parsed = [api.EmailAddress.parse(target) for target in texts(arguments, "targets")]
         targets = list({target.key: target for target in parsed}.values())
         confirmed = arguments.get("confirmed") is True
         known = self._host.directory.alias(address.key)
@@ -48,8 +49,8 @@ class Operations:
 
     async def confirm(self, arguments: Mapping[str, Any]) -> Any:
         """The administrator knows that the owner of a target agrees."""
-        address = api.EmailAddress.parse(_text(arguments, "address"))
-        target = api.EmailAddress.parse(_text(arguments, "target"))
+        address = api.EmailAddress.parse(text(arguments, "address"))
+        target = api.EmailAddress.parse(text(arguments, "target"))
         await self._confirm(address, target)
         return {"address": str(address), "target": str(target)}
 
@@ -69,9 +70,29 @@ class Operations:
 
     async def remove(self, arguments: Mapping[str, Any]) -> Any:
         """Forget an alias, and what was asked for it."""
-        address = api.EmailAddress.parse(_text(arguments, "address"))
+        address = api.EmailAddress.parse(text(arguments, "address"))
         await self._host.directory.remove_alias(address)
         return {"address": str(address)}
+
+    async def ask_for_settings(self) -> None:
+        """A catch-all or postmaster elsewhere that settings name: its owner is asked as for any alias, by one of a
+        reserved name that stands between. What fails is tried again at the next start."""
+        for domain in self._host.directory.domains():
+            for local, written in ((api.CATCH_ALL, domain.catch_all), (api.ROLE_MAIL, domain.postmaster)):
+                if not written:
+                    continue
+                address, target = api.EmailAddress(local, domain.name), api.EmailAddress.parse(written)
+                if self._host.directory.domain(target.domain) is not None:
+                    continue
+                known = self._host.directory.alias(address.key)
+                if known is not None and (known.from_config or any(one.key == target.key for one in known.targets)):
+                    continue
+                try:
+                    if known is not None:
+                        await self._host.directory.remove_alias(address)
+                    await self._add(address, [target], confirmed=False)
+                except api.MailError as error:
+                    _log.warning("aliases.not_asked", alias=str(address), error=error.for_operator)
 
     async def _add(
         self, address: api.EmailAddress, targets: Sequence[api.EmailAddress], *, confirmed: bool
@@ -136,17 +157,3 @@ class Operations:
     async def _confirm(self, address: api.EmailAddress, target: api.EmailAddress) -> None:
         await self._host.directory.confirm_target(address, target)
         _log.info("aliases.confirmed", alias=str(address), target=str(target), by="administrator")
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value
-
-
-def _texts(arguments: Mapping[str, Any], name: str) -> list[str]:
-    value = arguments.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name} must be a list of texts")
-    return value

@@ -255,6 +255,32 @@ def test_aliases(line: Line) -> None:
     assert line("alias", "remove", "info@example.test", code=1).stderr == "Error: there is no alias info@example.test\n"
 
 
+def test_forwards(line: Line) -> None:
+    line("account", "add", "fred@example.test", stdin="secret-canary-1\n")
+    assert line("account", "forward").stdout == "no account forwards its mail\n"
+    assert line("account", "forward", "fred@example.test", "b@elsewhere.test").stdout.splitlines() == [
+        "fred@example.test → b@elsewhere.test; a copy stays",
+        ("b@elsewhere.test was asked to agree, and gets no mail of fred@example.test before;"
+         " see: mailserver account forward --list"),
+    ]  # fmt: skip
+    assert "b@elsewhere.test (asked, until 20" in line("account", "forward", "--list").stdout
+    line("alias", "confirm", "fred@example.test", "b@elsewhere.test")
+    assert "no copy stays" in line("account", "forward", "fred@example.test", "--no-keep").stdout
+    (row,) = line.json("account", "forward", "fred@example.test", "--list")
+    assert row == {
+        "account": "fred@example.test", "targets": ["b@elsewhere.test"], "keep": False, "rests": False, "pending": [],
+    }  # fmt: skip
+    line("account", "forward", "fred@example.test", "c@elsewhere.test", "--confirmed", "--keep")
+    assert line("account", "forward", "fred@example.test", "--remove").stdout == (
+        "fred@example.test: mail stays here from now on\n"
+    )
+    assert line("account", "forward", "fred@example.test", "--remove", code=1).stderr == (
+        "Error: the mail for fred@example.test is not forwarded\n"
+    )
+    line("account", "forward", "--remove", "--keep", "fred@example.test", code=2)
+    line("account", "forward", "x@example.test", "--keep", code=1)
+
+
 def test_domains(line: Line) -> None:
     assert line("domain", "add", "BÜCHER.test").stdout.startswith("xn--bcher-kva.test: served from now on; next: ")
     rows = {row["domain"]: row for row in line.json("domain", "list")}

@@ -405,8 +405,8 @@ async def test_targets_of_older_databases_stay_in_use(tmp_path: Path) -> None:
     await directory.add_alias(EmailAddress.parse(INFO), [EmailAddress.parse(FAR)])
     directory.close()
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE pending")
-        db.execute("DROP TABLE asked")
+        for table in ("pending", "asked", "forward"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version=2")
     db.close()
     async with running(tmp_path, domains=DOMAINS) as server:
