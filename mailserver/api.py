@@ -85,6 +85,7 @@ from mailserver.mime.lookalikes import (
 from mailserver.mime.message_ids import message_ids, own_message_id
 from mailserver.mime.multipart import BodyPart, make_attachment, make_part
 from mailserver.mime.multipart import join as join_parts
+from mailserver.mime.packed_file import BadFile, unpack
 from mailserver.mime.preview import preview as first_words
 from mailserver.mime.sole_author import SoleAuthor, from_author, repeated_field, sole_author
 from mailserver.mime.structure import parse as parse_message
@@ -218,6 +219,7 @@ __all__ = [
     "AuthResult",
     "AuthenticateContext",
     "Authenticated",
+    "BadFile",
     "BadSpf",
     "Batches",
     "BeforeSendContext",
@@ -439,6 +441,7 @@ __all__ = [
     "spf_target_name",
     "transaction",
     "tricks",
+    "unpack",
     "usable_tlsa",
     "walk_targets",
     "why_no_answer",

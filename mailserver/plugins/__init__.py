@@ -17,7 +17,6 @@ from mailserver.plugins import (
     dkim,
     dkim_verify,
     dmarc,
-    dmarc_report,
     dnsbl,
     greylist,
     history,
@@ -33,9 +32,9 @@ from mailserver.plugins import (
     spf,
     srs,
     suppression,
-    tlsrpt,
     vacation,
 )
+from mailserver.plugins.aggregate_reports import dmarc_report, tlsrpt
 
 __all__ = ["BUILT_IN", "SETTINGS"]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import email
-import email.policy
 import gzip
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import aiohttp.web
 import orjson
 
 from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
+from tests.helpers.aggregate_reporting import parsed, unpacked
 from tests.helpers.authority import issue, tlsa
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.dns import DnsServer
@@ -87,14 +85,13 @@ async def test_f08_a_day_of_reports(make_daemon: DaemonMaker, tmp_path: Path) ->
 
 
 def check(octets: bytes, posted: bytes) -> None:
-    message: Any = email.message_from_bytes(octets, policy=email.policy.SMTP)
-    (file,) = [part for part in message.walk() if part.get_content_type() == "application/tlsrpt+gzip"]
-    assert file.get_payload(decode=True) == posted
-    report = orjson.loads(gzip.decompress(posted))
+    text = unpacked(octets, "application/tlsrpt+gzip")
+    assert text == gzip.decompress(posted)
+    report = orjson.loads(text)
     assert report["contact-info"] == f"postmaster@{DOMAIN}"
     (policy,) = report["policies"]
     assert policy["summary"] == {"total-successful-session-count": 1, "total-failure-session-count": 0}
-    signatures = [str(value).replace(" ", "") for value in message.get_all("DKIM-Signature")]
+    signatures = [str(value).replace(" ", "") for value in parsed(octets).get_all("DKIM-Signature", [])]
     assert len(signatures) == 2
     for signature in signatures:
         assert f"d={DOMAIN};" in signature and ":tls-report-domain:tls-report-submitter" in signature

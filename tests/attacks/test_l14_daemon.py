@@ -11,9 +11,10 @@ from pathlib import Path
 
 from mailserver.mime.dmarc_feedback import read_feedback
 from tests.conftest import DaemonMaker
+from tests.helpers.aggregate_reporting import parsed, unpacked
 from tests.helpers.authentication import PROXY, deliver
 from tests.helpers.daemon import DOMAIN, Daemon
-from tests.helpers.dmarc_reports import EXAMPLE, XSD, attached, mailed, parsed, zipped
+from tests.helpers.dmarc_reports import EXAMPLE, XSD, mailed, zipped
 from tests.helpers.dns import DnsServer
 from tests.helpers.receiver import Receiver
 from tests.helpers.submitting import ANNA, arrived
@@ -87,7 +88,7 @@ def a_day(daemon: Daemon) -> None:
 
 
 def check(octets: bytes) -> None:
-    document = attached(octets)
+    document = unpacked(octets, "application/gzip")
     assert faults(document, XSD) == []
     found = read_feedback(document)
     assert (found["messages"], found["failed"], found["refused"], found["p"]) == (4, 2, 2, "reject")

@@ -1,18 +1,13 @@
-"""Aggregate reports of DMARC for tests: those of others, as files and by mail, and ours, opened."""
+"""Aggregate reports of DMARC for tests: those of others, as files and by mail."""
 
 from __future__ import annotations
 
 import base64
-import email
-import email.policy
-import gzip
 import io
 import zipfile
-from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
 
-__all__ = ["EXAMPLE", "XSD", "attached", "example", "mailed", "parsed", "zipped"]
+__all__ = ["EXAMPLE", "XSD", "example", "mailed", "zipped"]
 
 XSD = Path(__file__).parents[1] / "vectors" / "dmarc" / "feedback.xsd"
 
@@ -62,14 +57,3 @@ def mailed(
         'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nA report.\r\n'
         f"--b\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     ).encode() + base64.encodebytes(file).replace(b"\n", b"\r\n") + b"--b--\r\n"
-
-
-def parsed(octets: bytes) -> EmailMessage:
-    """A message, read by Python's own parser."""
-    return email.message_from_bytes(octets, policy=email.policy.SMTP)
-
-
-def attached(octets: bytes) -> bytes:
-    """The XML in a report of ours."""
-    (part,) = [part for part in parsed(octets).walk() if part.get_content_type() == "application/gzip"]
-    return gzip.decompress(cast(bytes, part.get_payload(decode=True)))

@@ -55,9 +55,18 @@ def test_built_in_plugins_import_the_api_only() -> None:
     for path in sorted(root.rglob("*.py")):
         # Files of a plugin that is a package may use each other; no plugin uses another one.
         package = path.relative_to(root).parts[0]
-        own = "from mailserver.plugins import" if path == root / "__init__.py" else f"from mailserver.plugins.{package}"
+        own = "from mailserver.plugins" if path == root / "__init__.py" else f"from mailserver.plugins.{package}"
         for line in path.read_text().splitlines():
             if line.startswith(("import mailserver", "from mailserver")):
                 assert line.startswith(("from mailserver import api", "from mailserver.api import", own)), (
                     f"{path.relative_to(root)}: {line}"
                 )
+
+
+def test_kinds_of_reports_know_nothing_of_each_other() -> None:
+    root = ROOT / "mailserver" / "plugins" / "aggregate_reports"
+    kinds = {path.parent.name for path in root.glob("*/__init__.py")}
+    assert kinds == {"dmarc_report", "tlsrpt"}
+    for path in sorted(root.rglob("*.py")):
+        named = {kind for kind in kinds if f"aggregate_reports.{kind}" in path.read_text()}
+        assert named <= {path.parent.name}, f"{path.relative_to(root)} imports a kind of report"

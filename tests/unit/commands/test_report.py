@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mailserver.commands.report import describe
+from mailserver.commands.tls_reports import describe
 
 RECEIVED = {
-    "begins": 1_800_000_000.0, "reporter": "Company-X", "contact": "tls@x.test", "domain": "example.test",
+    "begins": 1_800_000_000.0, "organisation": "Company-X", "contact": "tls@x.test", "domain": "example.test",
     "type": "sts", "good": 7, "bad": 0, "failures": [],
 }  # fmt: skip
 FAILURE = {
@@ -27,7 +27,7 @@ def said(**told: Any) -> str:
 
 def test_what_others_report() -> None:
     assert "2027-01-15  Company-X about example.test: 7 connections, all good (MTA-STS)" in said(received=[RECEIVED])
-    text = said(received=[RECEIVED | {"bad": 3, "failures": [FAILURE], "type": "tlsa", "reporter": ""}])
+    text = said(received=[RECEIVED | {"bad": 3, "failures": [FAILURE], "type": "tlsa", "organisation": ""}])
     assert "tls@x.test about example.test: 7 good, 3 FAILED (DANE)" in text
     assert "3 x the certificate has expired, at mx.example.test [192.0.2.1] (since May)" in text
     assert "1 x something-new" in said(
@@ -49,9 +49,11 @@ def test_what_we_report(row: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(("published", "words"), [
-    ([], 'is missing in DNS; publish:\n    x. IN TXT "y"'),
-    (None, 'cannot be looked up now; it should be:\n    x. IN TXT "y"'),
-    (["z"], "x asks for reports: z"),
+    ([], 'is missing in DNS; publish:\n    x. IN TXT "v=1; rua=y"'),
+    (None, 'cannot be looked up now; it should be:\n    x. IN TXT "v=1; rua=y"'),
+    (["v=1; rua=z"], "x is right: v=1; rua=z"),
+    (["v=1"], "x asks for no reports: v=1; add rua=y"),
 ])  # fmt: skip
 def test_the_record(published: list[str] | None, words: str) -> None:
-    assert words in said(received=[], records=[{"name": "x", "text": "y", "published": published}])
+    record = {"name": "x", "text": "v=1; rua=y", "published": published, "asks": published == ["v=1; rua=z"]}
+    assert words in said(received=[], records=[record])

@@ -13,7 +13,7 @@ from mailserver.mime import dmarc_feedback
 from mailserver.mime.attached import find_part
 from mailserver.mime.dmarc_feedback import MAX_FEEDBACK, feedback_json, read_feedback
 from mailserver.mime.packed_file import BadFile
-from mailserver.plugins.dmarc_report.receiving import TYPES
+from mailserver.plugins.aggregate_reports.dmarc_report.recognising import TYPES
 from tests.helpers.dmarc_reports import EXAMPLE, zipped
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "dmarc"

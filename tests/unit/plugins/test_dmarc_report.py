@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailserver.api import AuthResult, Notify, Queued
+from mailserver.api import AuthResult
 from mailserver.mime.dmarc_feedback import read_feedback
-from mailserver.plugins.dmarc_report import database
-from tests.helpers.dmarc_reporting import DAY, FAR, TODAY, World, evaluated
-from tests.helpers.dmarc_reports import XSD, attached, parsed
+from mailserver.plugins.aggregate_reports.dmarc_report import DmarcReports
+from tests.helpers.aggregate_reporting import FAR, TODAY, parsed
+from tests.helpers.dmarc_reporting import World, evaluated
+from tests.helpers.dmarc_reports import XSD
 from tests.helpers.xsd import faults
 
 FAILED: dict[str, Any] = {"passed": False, "dkim_aligned": False, "disposition": "reject"}
@@ -25,8 +27,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def document(world: World) -> str:
-    ((_, octets),) = world.queued.values()
-    text = attached(octets)
+    text = world.file()
     assert faults(text, XSD) == []
     return text.decode()
 
@@ -173,29 +174,22 @@ async def test_only_of_domains_that_ask(world: World) -> None:
     assert (await world.shown())["sent"] == []
 
 
-async def test_policy_domains_and_days_are_apart_and_kept_for_two_weeks(world: World) -> None:
-    world.asks("mailto:dmarc@far.test")
-    for _ in range(20):
-        world.count(evaluated(), evaluated(policy_domain="b.far.test", author="b.far.test"))
-        await world.next_day()
-    rows = (await world.shown())["sent"]
-    assert (rows[0]["day"], len(rows)) == ("2027-02-03", 28)
-
-
-async def test_counts_have_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MOST_DOMAINS", 2)
-    monkeypatch.setattr(database, "MOST_ROWS", 3)
-    monkeypatch.setattr("mailserver.plugins.dmarc_report.collecting._MOST_KINDS", 8)
+async def test_what_is_in_no_record_is_told_as_a_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DmarcReports, "limits", replace(DmarcReports.limits, rows=3))
     world.asks("mailto:dmarc@far.test")
     for _ in range(2):
         world.count(*(evaluated(peer=f"192.0.2.{number}") for number in range(5)))
-        await world.shown()
-    world.count(*(evaluated(policy_domain=f"d{number}.test") for number in range(20)))
-    rows = {row["domain"]: row for row in (await world.shown())["sent"]}
-    assert set(rows) == {"far.test", "d0.test"} and len(rows["far.test"]["rows"]) == 3
-    assert rows["far.test"]["messages"] == 10, "those without a row count, too"
+        assert len((await world.row())["rows"]) == 3
+    assert (await world.row())["messages"] == 10, "those without a row count, too"
     await world.next_day()
     assert "4 more messages are in no record" in await document(world)
+
+
+async def test_the_last_policy_of_the_day_is_told(world: World) -> None:
+    world.asks("mailto:dmarc@far.test")
+    world.count(evaluated(p="none"), evaluated())
+    await world.next_day()
+    assert "<p>reject</p>" in await document(world)
 
 
 # what is sent
@@ -205,43 +199,17 @@ async def test_the_message(world: World) -> None:
     world.asks("mailto:dmarc@far.test")
     world.count(evaluated(), evaluated(**FAILED))
     await world.next_day()
-    ((queue_id, (envelope, octets)),) = world.queued.items()
-    assert envelope.own and envelope.sender is None, "nothing ever comes back"
-    (recipient,) = envelope.recipients
-    assert str(recipient.address) == "dmarc@far.test" and recipient.notify == {Notify.NEVER}
-    message = parsed(octets)
-    assert message["Subject"] == (
-        f"Report Domain: far.test Submitter: example.test Report-ID: <{TODAY}.far.test@example.test>"
-    )
-    assert message["From"] == '"example.test" <postmaster@example.test>'
-    assert (message["Auto-Submitted"], message["To"]) == ("auto-generated", "dmarc@far.test")
-    text, file = message.iter_parts()
+    ((envelope, octets),) = world.queued.values()
+    assert envelope.sender is None, "nothing ever comes back"
+    text, file = parsed(octets).iter_parts()
     assert "1 x far.test from [192.0.2.25]: proved by nothing, refused" in text.get_content()
-    assert file.get_content_type() == "application/gzip"
-    assert file.get_filename() == "example.test!far.test!1799971200!1800057599.xml.gz"
-    assert [event.queue_id for event in world.events if isinstance(event, Queued)] == [queue_id]
-    assert (await world.row())["state"] == "sent"
-    assert await world.next_day() == 0 and len(world.queued) == 1
+    assert str(file.get_filename()).endswith(".xml.gz")
 
 
-async def test_who_sends_is_configured(tmp_path: Path) -> None:
-    async with World(tmp_path, contact="dmarc@other.test", organisation="Bäckerei").running() as world:
-        world.asks("mailto:dmarc@far.test")
-        world.count(evaluated())
-        await world.next_day()
-        ((_, octets),) = world.queued.values()
-        assert parsed(octets)["From"] == "Bäckerei <dmarc@other.test>"
-        world.served.remove("other.test")
-        world.count(evaluated())
-        await world.next_day()
-        assert "postmaster@example.test" in parsed(list(world.queued.values())[-1][1])["From"]
-
-
-async def test_switched_off(tmp_path: Path) -> None:
+async def test_switched_off_it_is_not_counted_either(tmp_path: Path) -> None:
     async with World(tmp_path, send=False).running() as world:
-        world.asks("mailto:dmarc@far.test")
         world.count(evaluated())
-        assert await world.next_day() == 0 and world.queued == {} and (await world.shown())["sent"] == []
+        assert (await world.shown())["sent"] == []
 
 
 async def test_another_organisation_must_agree(world: World) -> None:
@@ -250,8 +218,7 @@ async def test_another_organisation_must_agree(world: World) -> None:
     world.agrees("reports.test")
     world.count(evaluated())
     await world.next_day()
-    sent = {str(envelope.recipients[0].address) for envelope, _ in world.queued.values()}
-    assert sent == {"b@reports.test", "c@mail.far.test"}
+    assert set(world.sent_to()) == {"b@reports.test", "c@mail.far.test"}
     row = await world.row()
     assert row["state"] == "sent" and "victim.test does not say" in row["trouble"]
 
@@ -271,7 +238,7 @@ async def test_another_organisation_may_say_where(world: World, text: str, sent:
     world.agrees("reports.test", text)
     world.count(evaluated())
     await world.next_day()
-    assert [str(envelope.recipients[0].address) for envelope, _ in world.queued.values()] == sent
+    assert world.sent_to() == sent
     assert (await world.row())["state"] == ("sent" if sent else "failed")
 
 
@@ -293,18 +260,6 @@ async def test_limits_of_size(world: World, limit: str, sent: int) -> None:
         assert "octets" in (await world.row())["trouble"]
 
 
-async def test_nobody_asks_any_more(world: World) -> None:
-    world.count(evaluated())
-    assert await world.next_day() == 1
-    assert (await world.row())["state"] == "unwanted" and world.queued == {}
-
-
-async def test_reports_are_spread_over_the_night(world: World) -> None:
-    world.count(*(evaluated(policy_domain=f"d{number}.test") for number in range(200)))
-    moments = sorted(row["next"] - 1800057600 for row in (await world.shown())["sent"])
-    assert 0 <= moments[0] < 1800 < 12600 < moments[-1] <= 4 * 3600
-
-
 async def test_what_cannot_be_looked_up_is_asked_again_for_a_day(world: World) -> None:
     world.asks("mailto:dmarc@far.test", "mailto:b@reports.test")
     world.dns.fails("txt", "far.test._report._dmarc.reports.test")
@@ -317,27 +272,3 @@ async def test_what_cannot_be_looked_up_is_asked_again_for_a_day(world: World) -
     assert await world.send() == 1
     assert ((await world.row())["state"], len(world.queued)) == ("sent", 2)
 
-
-async def test_it_is_given_up_after_a_day(world: World) -> None:
-    world.dns.fails("txt", "_dmarc.far.test")
-    world.count(evaluated())
-    await world.next_day()
-    tries = 0
-    while (await world.row())["state"] == "waiting":
-        world.clock.advance(4 * 3600)
-        tries += await world.send()
-    assert tries == 6 and "cannot be looked up" in (await world.row())["trouble"]
-
-
-async def test_a_full_disk_and_a_restart(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with world.running():
-        world.asks("mailto:dmarc@far.test")
-        world.count(evaluated())
-        world.broken = True
-        await world.next_day()
-        assert (await world.row())["state"] == "waiting"
-    world.broken = False
-    world.clock.advance(DAY / 2)
-    async with world.running():
-        assert await world.send() == 1 and len(world.queued) == 1

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from mailserver import api
+from mailserver.plugins.aggregate_reports.targets import Target, escaped, first_targets, mail_address
 
-__all__ = ["Target", "own_record", "read_records"]
+__all__ = ["own_record", "read_records"]
 
-#: Places that a report goes to, of those that a record names.
-MOST_TARGETS = 4
 _LONGEST = 2000
 _VERSION = re.compile(r"v=TLSRPTv1[ \t]*;")
 _FIELD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[\x21-\x7e][\x20-\x7e]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a report is to go: by mail to `address`, or (None) by HTTPS to `uri`."""
-
-    uri: str
-    address: api.EmailAddress | None = None
 
 
 def read_records(records: Iterable[bytes]) -> tuple[Target, ...]:
@@ -41,8 +30,7 @@ def read_records(records: Iterable[bytes]) -> tuple[Target, ...]:
     for field in fields:
         name, _, value = field.partition("=")
         if name == "rua":
-            targets = (_target(uri.strip(" \t")) for uri in value.split(","))
-            return tuple(dict.fromkeys(target for target in targets if target is not None))[:MOST_TARGETS]
+            return first_targets(_target(uri.strip(" \t")) for uri in value.split(","))
     return ()
 
 
@@ -59,17 +47,10 @@ def _target(uri: str) -> Target | None:
         return Target(f"https:{rest}") if good else None
     if scheme.lower() != "mailto":
         return None
-    try:
-        # RFC 6068 §2: what follows "?" are header fields, which a report has no use for.
-        address = api.EmailAddress.parse(unquote(rest.partition("?")[0], errors="strict"))
-    except (api.InvalidInput, UnicodeDecodeError):
-        return None
-    # An address beyond ASCII would make a report undeliverable at most places.
-    return Target(uri, address) if address.local.isascii() else None
+    address = mail_address(rest)
+    return Target(uri, address) if address is not None else None
 
 
 def own_record(domain: str, address: str) -> tuple[str, str]:
     """The name and the text of the record that a domain of ours should have."""
-    # RFC 8460 §3: these would end the address.
-    safe = address.replace("%", "%25").replace(",", "%2C").replace(";", "%3B").replace("!", "%21").replace("?", "%3F")
-    return f"_smtp._tls.{domain}", f"v=TLSRPTv1; rua=mailto:{safe}"
+    return f"_smtp._tls.{domain}", f"v=TLSRPTv1; rua=mailto:{escaped(address)}"

@@ -1,4 +1,4 @@
-"""[plugins.tlsrpt]"""
+"""What both kinds of report let an operator choose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from mailserver import api
 
-__all__ = ["TlsReportSettings"]
+__all__ = ["AggregateReportSettings"]
 
 _DAY = 86400.0
 
@@ -21,10 +21,10 @@ def _address(text: str) -> str:
     return text
 
 
-class TlsReportSettings(api.PluginSettings):
-    """[plugins.tlsrpt]"""
+class AggregateReportSettings(api.PluginSettings):
+    """The base of [plugins.dmarc_report] and [plugins.tlsrpt]."""
 
-    send: bool = Field(True, description="Tell other domains every day how TLS with their servers went, if they ask.")
+    send: bool = Field(True, description="Send reports to those who ask for them.")
     contact: str = Field(
         "",
         description="The address that reports come from, in a domain that is served here. By default postmaster at the"
@@ -45,7 +45,7 @@ class TlsReportSettings(api.PluginSettings):
         " about; at other addresses, only reports about domains that are served here.",
     )
     keep: api.Duration = Field(
-        90 * _DAY, ge=_DAY, description="How long it is remembered what others have reported: mailserver report tls."
+        90 * _DAY, ge=_DAY, description="How long it is remembered what others have reported: mailserver report."
     )
 
     @field_validator("contact")
