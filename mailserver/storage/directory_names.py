@@ -3,18 +3,17 @@ asked. A part of `storage.directory.SqliteDirectory`."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from mailserver.model.address import EmailAddress
-from mailserver.model.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted
+from mailserver.model.errors import InvalidInput, NotFound, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.net.databases import Statement
-from mailserver.ports.clock import Clock
-from mailserver.ports.directory import Account, Alias, Domain, Forward, Pending
+from mailserver.ports.directory import Alias, Forward, Pending
 from mailserver.storage import directory_aliases
-from mailserver.storage.directory_db import INSERT_ASKED, Entries
+from mailserver.storage.directory_changing import Changing
+from mailserver.storage.directory_db import INSERT_ASKED
 
 __all__ = ["NameChanges"]
 
@@ -23,32 +22,8 @@ MAX_TARGETS = 1000
 _ASKED_FOR = 86_400
 
 
-class NameChanges(ABC):
+class NameChanges(Changing):
     """Durable on return."""
-
-    _stored: Entries
-    _configured: Entries
-    _clock: Clock
-
-    @abstractmethod
-    def domain(self, name: str) -> Domain | None:
-        """A served domain, by its normalized name."""
-        ...
-
-    @abstractmethod
-    def account(self, key: str) -> Account | None:
-        """An account by the key of its address."""
-        ...
-
-    @abstractmethod
-    def alias(self, key: str) -> Alias | None:
-        """An alias by the key of its address."""
-        ...
-
-    @abstractmethod
-    async def _change(self, prepare: Callable[[], list[Statement]], apply: Callable[[], object]) -> None:
-        """Check and build the statements, commit them, then change what is in memory; never half of it."""
-        ...
 
     async def add_alias(
         self, address: EmailAddress, targets: Collection[EmailAddress], pending: Collection[Pending] = ()
@@ -139,14 +114,6 @@ class NameChanges(ABC):
             return directory_aliases.forwarded_no_more(account)
 
         await self._change(prepare, lambda: self._stored.forwards.pop(account))
-
-    def _check_new(self, address: EmailAddress) -> None:
-        if self.domain(address.domain) is None:
-            raise NotFound(f"the domain {address.domain} is not served", status="5.1.2")
-        if self.account(address.key) is not None:
-            raise AlreadyExists(f"there is an account {address} already")
-        if self.alias(address.key) is not None:
-            raise AlreadyExists(f"there is an alias {address} already")
 
 
 def _check_targets(entry: Alias, what: str) -> None:

@@ -14,7 +14,7 @@ from mailserver.model.app_password import AppPassword
 from mailserver.model.errors import AlreadyExists, InvalidInput, LimitReached, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Account
-from mailserver.storage import directory as module
+from mailserver.storage import directory_passwords as module
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
 from tests.helpers.clock import FakeClock
@@ -124,7 +124,7 @@ async def test_a_database_from_before_gets_the_table(tmp_path: Path) -> None:
     await made.add_account(Account(account=ANNA, address=EmailAddress.parse(ANNA), password_hash="x"))
     made.close()
     old = sqlite3.connect(path)
-    for table in ("app_password", "pending", "asked"):
+    for table in ("app_password", "pending", "asked", "forward"):
         old.execute(f"DROP TABLE {table}")
     old.execute("PRAGMA user_version=1")
     old.close()
