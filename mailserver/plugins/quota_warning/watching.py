@@ -75,9 +75,11 @@ class Watching:
         at = self._warned[account] = self._host.clock.time()
         try:
             await self._tell(entry, usage, int(now))
-        except api.MailError as error:
-            # With the next message it is tried again.
+        except BaseException as error:
+            # Whatever it was (this took too long, or a mistake of ours): with the next message it is tried again.
             self._warned.pop(account, None)
+            if not isinstance(error, api.MailError):
+                raise
             _log.warning("quota_warning.not_written", account=account, error=error.for_operator)
             return
         await self._db.run(database.note, account, at)

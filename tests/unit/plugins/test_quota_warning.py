@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -165,17 +166,19 @@ async def test_what_mail_programs_store_counts(tmp_path: Path) -> None:
         assert await w.see(w.watching.appended(Appended(account=ANNA, mailbox="INBOX", uids=one, octets=5)))
 
 
+@pytest.mark.parametrize("error", [StorageFailure("the disk is full"), ZeroDivisionError(), asyncio.CancelledError()])
 async def test_a_warning_that_could_not_be_written_comes_with_the_next_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     async with world(tmp_path) as w:
         with monkeypatch.context() as patch:
 
             def fails(*arguments: object, **more: object) -> Any:
-                raise StorageFailure("the disk is full")
+                raise error
 
             patch.setattr("mailserver.plugins.quota_warning.watching.compose", fails)
-            await w.put(91_000)
+            with nullcontext() if isinstance(error, StorageFailure) else pytest.raises(type(error)):
+                await w.put(91_000)
             assert await w.warnings() == []
         await w.put(1_000)
         assert await w.warnings() == ["Your mailbox is 92 % full"]
