@@ -34,17 +34,26 @@ class Ledger:
         #: Which narrower networks of a site were banned, until when.
         self._sites: dict[Network, dict[Network, float]] = {}
         self.places: dict[PlaceKey, float] = {}
+        #: The one that takes its place by a reload.
+        self.successor: Ledger | None = None
+        self.is_open = True
         self._put: dict[Network, Ban] = {}
         self._removed: set[Network] = set()
         self._new_places: dict[PlaceKey, float] = {}
         self._batches = api.Batches(self._write, self._waits, pause=_PAUSE, name="bans")
 
-    async def load(self) -> None:
-        """Raises StorageFailure."""
+    async def load(self, before: Ledger | None = None) -> None:
+        """What is on disk, and what the ledger `before` this one knows and has not written; from now on it tells this
+        one what it learns. Raises StorageFailure."""
         now = self._clock.time()
         bans, self.places = await self._db.run(database.load, now - self._settings.remember, now - PLACE_LIFE)
         for ban in bans:
             self._keep(ban)
+        if before is not None:
+            for ban in before._table:
+                self._keep(ban)
+            self.places |= before.places
+            before.successor = self
 
     def find(self, peer: str) -> Ban | None:
         """The ban that holds for an address now."""
@@ -72,6 +81,8 @@ class Ledger:
     def put(self, ban: Ban) -> None:
         """Keep it, here and soon on disk."""
         self._keep(ban)
+        if self.successor is not None:
+            self.successor._keep(ban)
         self._put[ban.network] = ban
         self._removed.discard(ban.network)
         self._batches.soon()
@@ -83,6 +94,8 @@ class Ledger:
             ban for ban in self._table
             if ban.network.version == network.version and ban.network.subnet_of(network)  # type: ignore[arg-type]
         ]  # fmt: skip
+        if self.successor is not None:
+            self.successor.lift(network)
         for ban in lifted:
             self._forget(ban.network)
             self._put.pop(ban.network, None)
@@ -149,13 +162,27 @@ class Ledger:
             _log.warning("bans are in memory only", error=error.for_operator)
 
 
+#: By file. A reload opens the next ledger before it closes this one, and what is learned in between is not on disk yet.
+_OPEN: dict[Path, Ledger] = {}
+
+
 @asynccontextmanager
 async def open_ledger(path: Path, clock: api.Clock, settings: BanSettings) -> AsyncIterator[Ledger]:
     """Raises StorageFailure."""
     async with api.database_thread(path, database.open_database) as db:
         ledger = Ledger(db, clock, settings)
-        await ledger.load()
+        before = _OPEN.get(path)
+        await ledger.load(before)
+        _OPEN[path] = ledger
         try:
             yield ledger
         finally:
+            if before is not None and before.successor is ledger:
+                before.successor = None
+            if _OPEN.get(path) is ledger:
+                del _OPEN[path]
+                if before is not None and before.is_open:
+                    # The reload failed.
+                    _OPEN[path] = before
+            ledger.is_open = False
             await ledger.flush()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from mailserver.model.ids import AccountId, QueueId, SessionId
 from mailserver.model.verdict import Defer, Verdict
 from mailserver.net.settings import LimitsSettings
 from mailserver.plugins.bans import database
+from mailserver.plugins.bans.ledger import open_ledger
 from mailserver.plugins.bans.networks import parse_network
+from mailserver.plugins.bans.settings import BanSettings
+from tests.helpers.clock import FakeClock
 from tests.helpers.plugins import Server, alone, make_session, running
 
 LIMITS = LimitsSettings(trusted=["198.51.100.0/24"])
@@ -211,6 +216,30 @@ async def test_a_restart_lifts_no_ban_and_knows_the_places(tmp_path: Path) -> No
             attempt.fail()
         assert await server.failures.begin("192.0.2.78", ANNA) is None
         assert await server.failures.begin("203.0.113.9", ANNA) is not None
+
+
+async def test_a_ban_in_the_last_second_before_a_reload_holds(tmp_path: Path) -> None:
+    """The next ledger is opened before this one writes what it learned, and goes on learning meanwhile."""
+    clock, settings = FakeClock(), BanSettings()
+    path = tmp_path / "bans.db"
+    one, two, three = (ipaddress.ip_network(f"192.0.2.{number}/32") for number in (1, 2, 3))
+    async with AsyncExitStack() as after:
+        async with open_ledger(path, clock, settings) as old:
+            old.ban(one, "guesses")
+            old.ban(three, "guesses")
+            new = await after.enter_async_context(open_ledger(path, clock, settings))
+            assert [new.find(f"192.0.2.{number}") is not None for number in (1, 2, 3)] == [True, False, True]
+            old.ban(two, "guesses")
+            old.lift(three)
+        assert [new.find(f"192.0.2.{number}") is not None for number in (1, 2, 3)] == [True, True, False]
+    async with open_ledger(path, clock, settings) as later:
+        assert [ban.network for ban in later.active()] == [one, two]
+        # A reload that fails changes nothing, and the next one knows again.
+        async with open_ledger(path, clock, settings):
+            pass
+        later.ban(three, "guesses")
+        async with open_ledger(path, clock, settings) as last:
+            assert last.find("192.0.2.3") is not None
 
 
 async def test_what_the_operator_does(server: Server) -> None:
