@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from dataclasses import dataclass
 
 from mailserver import api
 
 __all__ = [
-    "ADDRESS", "CLAIM", "DOMAIN", "NETWORK", "SIGNER", "TO", "TO_DOMAIN", "Identities", "Key", "message_key", "of",
+    "ADDRESS", "CLAIM", "DOMAIN", "NETWORK", "SIGNER", "TO", "TO_DOMAIN", "Identities", "Key", "of", "stored_key",
 ]  # fmt: skip
 
 #: Kinds of what is remembered: authors and domains that were proved, addresses that were not, domains that signed,
@@ -18,7 +18,7 @@ ADDRESS, DOMAIN, CLAIM, SIGNER, NETWORK, TO, TO_DOMAIN = (
 )  # fmt: skip
 Key = tuple[str, str]
 _MOST_SIGNERS = 3
-_TOLD = frozenset((b"from", b"to", b"subject", b"date", b"message-id"))
+_NAMED = re.compile(rb" with [A-Z0-9]{4,12} id ([0-9a-z]{16})\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,9 @@ def of(ctx: api.DeliveryContext) -> Identities:
     )  # fmt: skip
 
 
-def message_key(message: api.MessageView) -> bytes:
-    """How a message in a mailbox is known again: by what its author wrote above it."""
-    told = hashlib.blake2b(digest_size=16)
-    for name, start, end in message.fields:
-        if name in _TOLD:
-            told.update(message.head[start:end].rstrip(b"\r\n"))
-    return told.digest()
+def stored_key(message: api.MessageView) -> bytes:
+    """How a message in a mailbox is known again: by the name that it got here, which stands in the first Received, the
+    one that is ours. What its author or anybody on its way wrote counts nothing: whoever knows that, such as others on
+    a mailing list, could have his own message taken for it. b"" for one that never came in here."""
+    match = _NAMED.search(message.value(b"received") or b"")
+    return match[1] if match is not None else b""

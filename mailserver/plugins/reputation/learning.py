@@ -8,7 +8,7 @@ from itertools import islice
 
 from mailserver import api
 from mailserver.plugins.reputation.database import Filing, Seen
-from mailserver.plugins.reputation.identities import TO, TO_DOMAIN, Identities, Key, message_key
+from mailserver.plugins.reputation.identities import TO, TO_DOMAIN, Identities, Key, stored_key
 from mailserver.plugins.reputation.ledger import Ledger
 
 __all__ = ["Learning"]
@@ -33,7 +33,7 @@ class Learning:
 
     def coming(self, ctx: api.DeliveryContext, who: Identities) -> None:
         """A message was judged; whether it gets there is told later."""
-        self._coming[ctx.queue_id, ctx.account] = (message_key(ctx.message), who.keys)
+        self._coming[ctx.queue_id, ctx.account] = (ctx.queue_id.encode(), who.keys)
         if len(self._coming) > _MOST_COMING:
             self._coming.popitem(last=False)
 
@@ -87,8 +87,9 @@ class Learning:
                 uids = [uid for uid in uids if (at := table.find(uid)) >= 0 and table.flags[at] not in seen]
             async for batch in mailbox.read_many(uids, header_only=True):
                 for _, head in batch:
-                    key = message_key(api.MessageView.of(head))
-                    self._ledger.note(Filing(event.account, key, self._clock.time(), filing))
+                    key = stored_key(api.MessageView.of(head))
+                    if key:
+                        self._ledger.note(Filing(event.account, key, self._clock.time(), filing))
 
 
 def _filing(source: str, target: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mailserver.mime.trace import received
 from mailserver.mime.view import MessageView
 from mailserver.model.events import Accepted, Delivered, FlagsChanged, Moved
 from mailserver.model.findings import AuthResult, Findings
@@ -21,7 +22,7 @@ from mailserver.model.mailbox import SpecialUse
 from mailserver.model.numset import NumSet
 from mailserver.plugins.reputation import database
 from mailserver.plugins.reputation.database import Filing, Seen
-from mailserver.plugins.reputation.identities import Identities, message_key
+from mailserver.plugins.reputation.identities import Identities, stored_key
 from mailserver.plugins.reputation.judging import History, Known, judge
 from mailserver.plugins.reputation.ledger import Ledger, open_ledger
 from mailserver.plugins.reputation.settings import ReputationSettings
@@ -126,13 +127,21 @@ class World:
         ctx = delivering(text(author, Message_ID=f"<{self._next()}@x>"), proofs(*results), to, **session)
         return (await self.server.hooks.delivery(ctx)).findings.score
 
-    async def get(self, author: str = BOB, *results: AuthResult, to: AccountId = ANNA, **session: Any) -> int:
-        """A message comes, into INBOX; its UID."""
-        message = text(author, Message_ID=f"<{self._next()}@x>")
-        ctx = delivering(message, proofs(*results), to, **session)
+    async def get(
+        self, author: str = BOB, *results: AuthResult, to: AccountId = ANNA, copy: bytes = b"", **session: Any
+    ) -> int:
+        """A message comes, into INBOX; its UID. `copy`: the octets of another one."""
+        number = self._next()
+        message = copy or text(author, Message_ID=f"<{number}@x>")
+        queue_id = QueueId(f"{number:016}")
+        ctx = replace(delivering(message, proofs(*results), to, **session), queue_id=queue_id)
         await self.server.hooks.delivery(ctx)
         async with self.server.store.begin() as content:
-            await content.write(b"Received: from x\r\n" + message)
+            trace = received(
+                helo="x", peer="192.0.2.7", peer_name="", by="mail.example.test", protocol="ESMTPS", queue_id=queue_id,
+                recipient=to, tls="", epoch=0.0,
+            )  # fmt: skip
+            await content.write(b"Return-Path: <x@y>\r\n" + trace + message)
             await self.server.store.open_account(to)
             (stored,) = await self.server.store.commit(content, [Target(account=to)])
         uid: int = stored.uid  # type: ignore[union-attr]
@@ -359,14 +368,34 @@ async def test_a_message_without_an_author(tmp_path: Path, monkeypatch: pytest.M
             assert await it.score(author, dmarc("x.test"), peer="nothing") == 0.0
 
 
-def test_a_message_is_known_again() -> None:
-    message = text()
-    stored = b"Return-Path: <x@y>\r\nReceived: a\r\n\tb\r\n" + message.replace(b"text", b"other text")
-    known, again, bare, other = (
-        message_key(MessageView.of(octets))
-        for octets in (message, stored, message.replace(b"\r\n", b"\n"), text(Subject="Else"))
-    )
-    assert known == again == bare != other
+async def test_who_copies_a_header_cannot_have_its_author_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody on the same mailing list has read it, and sends junk with the same header, or the same message."""
+    async with world(tmp_path, monkeypatch) as it:
+        message = text(BOB, Message_ID="<1@list.test>")
+        await it.get(BOB, dmarc("far.test"), copy=message)
+        for copy in (message, message.replace(b"\r\n\r\n", b"\r\n\r\nBuy pills! ")):
+            uid = await it.get(BOB, spf("evil.test"), copy=copy, peer="203.0.113.9")
+            await it.move(uid, "INBOX", "Junk")
+        assert await it.score(BOB, dmarc("far.test")) == 0.0
+        # Nor can he take for himself what the account says of the author's.
+        await it.get(BOB, spf("evil.test"), copy=message, peer="203.0.113.9")
+        uid = await it.get(BOB, dmarc("far.test"), copy=message)
+        await it.move(uid, "INBOX", "Junk")
+        assert await it.score(BOB, dmarc("far.test")) == 3.0
+
+
+def test_only_what_came_in_here_has_a_name() -> None:
+    named = b" by mail.example.test with ESMTPS id 0123456789abcdef for <a@b>; Thu\r\n"
+    for header, key in {
+        b"Received: from x\r\n" + named: b"0123456789abcdef",
+        # Only the first one is ours.
+        b"Received: from x by y; Thu\r\nReceived: from x\r\n" + named: b"",
+        b"Received: from x (id 0123456789abcdef)\r\n by y with ESMTP id 123; Thu\r\n": b"",
+        b"Subject: x\r\n": b"",
+    }.items():
+        assert stored_key(MessageView.of(header + b"\r\ntext\r\n")) == key
 
 
 # On disk.
