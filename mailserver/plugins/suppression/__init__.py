@@ -2,7 +2,7 @@
 
 They come on the account's list when a server refuses them in an attempt of ours (`Attempted`), or when a bounce comes
 that is provably about a message of ours (`bounces.py`, `origin.py`). They are there for a week, and for three months
-when it happens again; mail that comes from an address lifts it, and so does the administrator.
+when it happens again; mail that is proved to come from an address lifts it, and so does the administrator.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ async def _setup(registry: api.Registry, settings: SuppressionSettings, host: ap
         registry.on_rcpt(policy.rcpt)
         registry.on_message(bounces.message)
         registry.observe(api.Attempted, bounces.attempted)
-        registry.observe(api.Accepted, policy.accepted)
+        registry.observe(api.Judged, policy.judged)
         registry.operation("suppression.list", operations.show)
         registry.operation("suppression.add", operations.add)
         registry.operation("suppression.remove", operations.remove)

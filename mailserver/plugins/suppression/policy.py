@@ -67,19 +67,20 @@ class Policy:
             )
         )
 
-    def accepted(self, event: api.Accepted) -> Awaitable[None] | None:
-        """Who writes to us exists, so an answer may go there."""
-        if event.service != "smtp" or not event.sender or not self._ledger:
+    def judged(self, event: api.Judged) -> Awaitable[None] | None:
+        """Who writes to us exists, so an answer may go there. It must be proved that he does: anybody can write any
+        address as his own."""
+        if event.refused or not event.sender or not self._ledger:
             return None
         now, address = self._clock.time(), _fold(event.sender)
-        known = [self._ledger.get(api.AccountId(_fold(recipient)), address) for recipient in event.recipients]
-        found = [entry for entry in known if entry is not None and entry.source != "added" and entry.active(now)]
-        return self._lift(found, now) if found else None
+        entry = self._ledger.get(event.account, address)
+        if entry is None or entry.source == "added" or not entry.active(now):
+            return None
+        return self._lift(entry, now) if event.findings.proves(address.rpartition("@")[2]) else None
 
-    async def _lift(self, entries: list[Entry], now: float) -> None:
-        """They stay on the list, so that the next failure is a repetition."""
-        for entry in entries:
-            await self._ledger.put(replace(entry, until=now), self._settings.most)
+    async def _lift(self, entry: Entry, now: float) -> None:
+        """It stays on the list, so that the next failure is a repetition."""
+        await self._ledger.put(replace(entry, until=now), self._settings.most)
 
 
 def _fold(address: str) -> str:

@@ -16,8 +16,9 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import InvalidInput, MailError, NotFound, StorageFailure
-from mailserver.model.events import Accepted, Attempted, Bounced, Event, Suppressed
-from mailserver.model.ids import AccountId, QueueId, SessionId, new_queue_id
+from mailserver.model.events import Attempted, Bounced, Event, Judged, Suppressed
+from mailserver.model.findings import AuthResult, Findings
+from mailserver.model.ids import AccountId, QueueId, new_queue_id
 from mailserver.model.verdict import Accept, Reject, Verdict
 from mailserver.net.settings import LimitsSettings
 from mailserver.plugins.suppression import database
@@ -222,13 +223,21 @@ async def test_a_week_and_then_three_months(world: World) -> None:
 
 async def test_mail_from_there_lifts_it(world: World) -> None:
     await world.attempt()
-    event = Accepted(
-        session=SessionId("s1"), queue_id=QueueId("q"), service="submission", sender=BOB, recipients=(ANNA,), size=1
-    )
+    proved = AuthResult(method="spf", result="pass", properties=(("smtp.mailfrom", BOB),))
+    forged = replace(proved, result="softfail")
+    event = Judged(
+        queue_id=QueueId("q"), account=AccountId(ANNA), peer="192.0.2.7", sender=BOB, recipient=ANNA, message_id="",
+        mailbox="INBOX", findings=Findings((proved,)), reply="250 2.0.0 Ok", refused=False,
+    )  # fmt: skip
+    # Anybody can write any address as his own; nothing proves it, or not him, or it was not taken.
+    for other in (
+        {"findings": Findings()}, {"findings": Findings((forged,))}, {"sender": "other@elsewhere.test"},
+        {"refused": True}, {"findings": Findings((replace(proved, properties=(("smtp.mailfrom", "x@else.test"),)),))},
+    ):  # fmt: skip
+        world.server.hooks.emit(replace(event, **other))
+        await world.settle()
+        assert await world.refused()
     world.server.hooks.emit(event)
-    await world.settle()
-    assert await world.refused()
-    world.server.hooks.emit(replace(event, service="smtp"))
     await world.settle()
     assert not await world.refused()
     await world.attempt()
