@@ -25,15 +25,20 @@ _ONCE = {
 }  # fmt: skip
 _LONGEST = 64 << 10
 _ENCODED = re.compile(rb"=\?[^?]*\?[BbQq]\?")
+#: `Doe, John <john@example.org>`: no program finds another address in it than the last one, since nothing else has an
+#: @, nor anything that could be decoded to one.
+_CARELESS = re.compile(rb"([^<>]*+)<([A-Za-z0-9.!#$%&'*+/^_{|}~-]++)@([A-Za-z0-9.-]++)>[ \t]*+", re.DOTALL)
+_PLAIN_MARKS = frozenset(" .,'-&/_+!#*")
 _LDH = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
 
 
 class SoleAuthor(NamedTuple):
     """`domain` is in A-labels, or an address literal; "" when there is no author, and `fault` says why, to the one who
-    sent the message."""
+    sent the message. `careless`: the name before the address has a comma in it, and is not quoted."""
 
     domain: str
     fault: str = ""
+    careless: bool = False
 
 
 def sole_author(head: bytes) -> SoleAuthor:
@@ -80,6 +85,8 @@ def _read(value: bytes) -> SoleAuthor:
     if len(value) > _LONGEST:
         return SoleAuthor("", "its From field is too long")
     entries, complete = read_addresses(value)
+    if len(entries) != 1 and (author := _careless(value)) is not None:
+        return author
     if len(entries) > 1 and complete and all(entry.is_mailbox for entry in entries):
         return SoleAuthor("", f"its From field has {len(entries)} addresses instead of one")
     if len(entries) != 1 or not complete or not entries[0].is_mailbox:
@@ -93,6 +100,19 @@ def _read(value: bytes) -> SoleAuthor:
         return SoleAuthor("", "the address in its From field has comments or spaces in it")
     normal = _normal(domain)
     return SoleAuthor(normal) if normal else SoleAuthor("", "the address in its From field has no valid domain")
+
+
+def _careless(value: bytes) -> SoleAuthor | None:
+    match = _CARELESS.fullmatch(value)
+    domain = _normal(match[3]) if match is not None else ""
+    try:
+        name = match[1].decode() if match is not None else ""
+    except UnicodeDecodeError:
+        return None
+    parts = name.split(",")
+    if not domain or not all(part.strip() for part in parts):
+        return None
+    return SoleAuthor(domain, careless=True) if all(c.isalnum() or c in _PLAIN_MARKS for c in name) else None
 
 
 def _stands_plainly(value: bytes, mailbox: bytes, domain: bytes) -> bool:

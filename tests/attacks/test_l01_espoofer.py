@@ -74,6 +74,8 @@ ESPOOFER = {
     "prefixes": Case(550, "From: @,;:admin@legitimate.test\r\n"),
     "an encoded local part": Case(550, "From: =?utf-8?q?admin?=@legitimate.test\r\n"),
     "an encoded @": Case(550, "From: =?utf-8?q?admin=40legitimate.test?=\r\n"),
+    "a comma that is not quoted": Case(250, "From: Admin, The <admin@legitimate.test>\r\n"),
+    "a comma that hides an address": Case(550, "From: admin@legitimate.test, The <second@attack.test>\r\n"),
     "a name that is an address": Case(250, 'From: "x@attack.test" <admin@legitimate.test>\r\n'),
 }  # fmt: skip
 

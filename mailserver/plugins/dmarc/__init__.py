@@ -22,6 +22,7 @@ from mailserver.plugins.dmarc.verdicts import (
     no_author,
     not_known,
     unproved,
+    unquoted,
 )
 
 __all__ = ["plugin"]
@@ -51,7 +52,9 @@ class _Dmarc:
         verdict = await self._compared(author.domain, ctx)
         # Careless programs write some fields twice: that is no proof of wrong, but it proves nothing either.
         twice = ctx.message.repeated_field
-        return doubted(verdict, twice) if twice else verdict
+        if twice:
+            return doubted(verdict, twice)
+        return unquoted(verdict) if author.careless else verdict
 
     async def _compared(self, author: str, ctx: api.MessageContext) -> api.Verdict:
         found = await evaluate(self._host.resolver, author, ctx.envelope.sender, ctx.session.helo, ctx.findings)

@@ -9,7 +9,7 @@ from mailserver import api
 from mailserver.plugins.dmarc.evaluation import Evaluation
 from mailserver.plugins.dmarc.exceptions import Override
 
-__all__ = ["Disposition", "accepted", "doubted", "never_known", "no_author", "not_known", "unproved"]
+__all__ = ["Disposition", "accepted", "doubted", "never_known", "no_author", "not_known", "unproved", "unquoted"]
 
 Disposition = api.DmarcRequest
 
@@ -19,6 +19,8 @@ _NOT_APPLIED = {"none": 1.0, "quarantine": 3.0, "reject": 4.0}
 _OWN = 3.0
 #: For a field that stands there twice: To and Cc mislead nobody about what is written and who did.
 _TWICE = {"To": 1.0, "Cc": 1.0}
+#: Points for an author who is known, and written badly.
+_CARELESS = 0.7
 _TWICE_MISLEADING = 2.5
 _ADVICE = "Whoever wrote it can be somebody else. If you expected it, ask the sender by another way."
 
@@ -49,6 +51,13 @@ def doubted(verdict: api.Verdict, field: str) -> api.Verdict:
     text = f"It has more than one {field} field, so programs may show it differently"
     reason = api.Reason("dmarc", _TWICE.get(field, _TWICE_MISLEADING), text)
     return replace(verdict, findings=api.Findings(results, (*verdict.findings.reasons, reason)))
+
+
+def unquoted(verdict: api.Verdict) -> api.Verdict:
+    """The same for a message whose author's name has a comma that should be quoted: careless programs write that."""
+    text = "The name in its From field has a comma in it and is not quoted, as careless programs write it"
+    reason = api.Reason("dmarc", _CARELESS, text)
+    return replace(verdict, findings=api.Findings(verdict.findings.results, (*verdict.findings.reasons, reason)))
 
 
 def not_known(found: Evaluation, *, defer: bool) -> api.Verdict:

@@ -45,12 +45,34 @@ BAD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_an_author(text: str) -> None:
-    assert sole_author(f"To: x@y.test\r\nFROM: {text}\r\n\r\nFrom: b@evil.test\r\n".encode()) == (GOOD[text], "")
+    assert sole_author(f"To: x@y.test\r\nFROM: {text}\r\n\r\nFrom: b@evil.test\r\n".encode())[:2] == (GOOD[text], "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Doe, John <j@good.test>", "M\u00fcller, J\u00f6rg, Dr. <j@good.test> ", "Smith, O'Neil & Co. <x.y+z@good.test>"],
+)
+def test_a_comma_that_should_be_quoted_misleads_nobody(text: str) -> None:
+    assert sole_author(f"From: {text}\r\n\r\n".encode()) == ("good.test", "", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Doe, a@evil.test <j@good.test>", "=?utf-8?q?a=40evil.test?=, x <j@good.test>", "Doe, <j@good.test>, x",
+        "Doe, x <j@good.test>, y <k@evil.test>", ", <j@good.test>", "Doe,, x <j@good.test>", "Doe, (x) <j@good.test>",
+        "a\uff20evil.test, x <j@good.test>", '"Doe, x <j@good.test>', "Doe, x <j@=?q?good?=.test>",
+        "Doe, x <@a:j@good.test>",
+        "friends: Doe, x <j@good.test>;", "Doe, x\\ <j@good.test>", "Doe, x\0 <j@good.test>",
+    ],
+)  # fmt: skip
+def test_commas_with_which_somebody_could_hide_an_address(text: str) -> None:
+    assert sole_author(f"From: {text}\r\n\r\n".encode()).fault
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_no_author(text: str) -> None:
-    domain, fault = sole_author(f"From: {text}\r\nTo: x@y.test\r\n\r\n".encode())
+    domain, fault, _ = sole_author(f"From: {text}\r\nTo: x@y.test\r\n\r\n".encode())
     assert domain == "" and fault
 
 
@@ -74,5 +96,5 @@ def test_the_obsolete_space_alone_is_read_by_all() -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"From: ", b"From: <a@good.test>", b"From:\r\n ", b"From"]))
 def test_nothing_raises(rest: bytes, begins: bytes) -> None:
-    domain, fault = sole_author(begins + rest)
+    domain, fault, _ = sole_author(begins + rest)
     assert bool(domain) != bool(fault)
