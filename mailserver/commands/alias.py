@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from mailserver.commands.asked import show_asked, waiting
 from mailserver.commands.engine import perform
 from mailserver.commands.moments import moment
-from mailserver.commands.options import config_option, json_option, show, show_rows
+from mailserver.commands.options import Failed, config_option, json_option, show, show_rows
 
 __all__ = ["command"]
 
@@ -100,18 +102,27 @@ def drop(address: str) -> None:
 
 @command.command("block")
 @click.argument("address")
+@click.option("--honeypot", is_flag=True, help="And whoever writes there has a bad name here for a while.")
 @config_option
-def block(address: str) -> None:
+def block(address: str, honeypot: bool) -> None:
     """Refuse mail for ADDRESS, which a catch-all takes, an alias, or an account as a sub-address."""
-    click.echo(f"{perform('alias.block', {'address': address})['address']}: mail is refused from now on")
+    if honeypot:
+        perform("honeypot.add", {"address": address})
+    done = perform("alias.block", {"address": address})
+    also = ", and who tries has a bad name" if honeypot else ""
+    click.echo(f"{done['address']}: mail is refused from now on{also}")
 
 
 @command.command("unblock")
 @click.argument("address")
 @config_option
 def unblock(address: str) -> None:
-    """Take mail for ADDRESS again."""
-    click.echo(f"{perform('alias.unblock', {'address': address})['address']}: blocked no more")
+    """Take mail for ADDRESS again. It is no honeypot any more, if it was one."""
+    done = perform("alias.unblock", {"address": address})
+    with suppress(Failed):
+        # There is none, or the plugin that knows them is switched off.
+        perform("honeypot.remove", {"address": address})
+    click.echo(f"{done['address']}: blocked no more")
 
 
 @command.command("blocked")

@@ -1,4 +1,4 @@
-"""`mailserver junk`: from how many points on mail goes to Junk, or is refused."""
+"""`mailserver junk`: from how many points on mail goes to Junk, or is refused; and whom honeypots know."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mailserver.commands.engine import perform
+from mailserver.commands.moments import moment
 from mailserver.commands.options import config_option, json_option, show_rows
 
 __all__ = ["command"]
@@ -18,7 +19,7 @@ _POINTS = click.FloatRange(0, 1000)
 @click.group("junk")
 @config_option
 def command() -> None:
-    """From how many points on mail goes to Junk, or is refused."""
+    """From how many points on mail goes to Junk, or is refused; and whom honeypots know."""
 
 
 @command.command("set")
@@ -49,6 +50,44 @@ def show_all(account: str, as_json: bool) -> None:
             for row in rows
         ]
     show_rows(rows, columns, as_json=as_json, none="there are no accounts")
+
+
+@command.command("honeypots")
+@json_option
+@config_option
+def honeypots(as_json: bool) -> None:
+    """List the addresses that nobody uses, and whose senders get a bad name. Add one: mailserver alias block
+    ADDRESS --honeypot"""
+    rows = perform("honeypot.list", {})
+    if not as_json:
+        rows = [{**row, "since": moment(row["since"]) if row["since"] else ""} for row in rows]
+    columns = {"address": "ADDRESS", "since": "SINCE", "from_config": "IN CONFIG"}
+    show_rows(rows, columns, as_json=as_json, none="there are no honeypots")
+
+
+@command.command("marks")
+@json_option
+@config_option
+def marks(as_json: bool) -> None:
+    """List who has a bad name for writing to honeypots: servers, and domains that were proved."""
+    rows = perform("honeypot.marks", {})
+    if not as_json:
+        rows = [{**row, "at": moment(row["at"]), "until": moment(row["until"])} for row in rows]
+    columns = {
+        "who": "WHO", "kind": "WHAT", "at": "LAST TIME", "hits": "TIMES", "honeypot": "WROTE TO", "sender": "AS",
+        "until": "UNTIL",
+    }  # fmt: skip
+    show_rows(rows, columns, as_json=as_json, none="nobody has written to a honeypot lately")
+
+
+@command.command("unmark")
+@click.argument("who", nargs=-1, required=True)
+@config_option
+def unmark(who: tuple[str, ...]) -> None:
+    """Forget that WHO wrote to a honeypot: the address of a server, a domain, or "all"."""
+    for one in who:
+        for row in perform("honeypot.lift", {"who": one}):
+            click.echo(f"{row['who']}: has no bad name any more")
 
 
 def _number(points: float) -> str:

@@ -17,6 +17,7 @@ from mailserver.plugins.junk.ledger import open_ledger
 from mailserver.plugins.junk.operations import Operations
 from mailserver.plugins.junk.rejects import Cleaning
 from mailserver.plugins.junk.settings import JunkSettings
+from mailserver.plugins.junk.traps import Traps
 
 __all__ = ["plugin"]
 
@@ -27,6 +28,7 @@ async def _setup(registry: api.Registry, settings: JunkSettings, host: api.Host)
         honeypots = Honeypots(host, settings, ledger)
         cleaning = Cleaning(host, settings, ledger)
         operations = Operations(host, settings, ledger)
+        traps = Traps(host, settings, ledger)
         registry.on_rcpt(honeypots.rcpt)
         registry.on_message(honeypots.message)
         registry.on_delivery(Decision(host, settings, ledger).delivery)
@@ -37,6 +39,11 @@ async def _setup(registry: api.Registry, settings: JunkSettings, host: api.Host)
         registry.operation("sender.block", operations.block)
         registry.operation("sender.list", operations.list_senders)
         registry.operation("sender.remove", operations.remove)
+        registry.operation("honeypot.add", traps.add)
+        registry.operation("honeypot.remove", traps.remove)
+        registry.operation("honeypot.list", traps.show)
+        registry.operation("honeypot.marks", traps.marks)
+        registry.operation("honeypot.lift", traps.lift)
         rounds = asyncio.create_task(cleaning.run(), name="junk cleaning")
         try:
             yield

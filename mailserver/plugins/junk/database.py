@@ -15,11 +15,14 @@ from mailserver import api
 from mailserver.plugins.junk.wishes import Sender, Thresholds
 
 __all__ = [
-    "Contents", "Mark", "change_senders", "first_time", "forget_account", "forget_refused", "hit",
-    "note_rejects", "open_database", "read", "rejecting", "set_thresholds",
+    "Contents", "Hit", "Mark", "change_senders", "first_time", "forget_account", "forget_refused", "hit", "lift_marks",
+    "note_rejects", "open_database", "read", "rejecting", "set_honeypot", "set_thresholds",
 ]  # fmt: skip
 
-_VERSION = 1
+_VERSION = 2
+_HONEYPOT = "CREATE TABLE honeypot (address TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID"
+_TRAP, _SENDER = (f"ALTER TABLE mark ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in ("trap", "sender"))
+_NEXT = {1: (_HONEYPOT, _TRAP, _SENDER)}
 _SCHEMA = (
     "CREATE TABLE threshold (account TEXT PRIMARY KEY, since REAL NOT NULL, junk REAL, reject REAL) WITHOUT ROWID",
     """CREATE TABLE sender (
@@ -32,20 +35,34 @@ _SCHEMA = (
     """CREATE TABLE mark (
         kind TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL, hits INTEGER NOT NULL, PRIMARY KEY (kind, value)
     ) WITHOUT ROWID""",
+    *_NEXT[1],
 )
 #: Refused messages that are remembered: about 30 MB.
 _MOST_REFUSED = 200_000
 _MOST_MARKS = 20_000
+_MARK = "kind, value, at, hits, trap, sender"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Who wrote to a honeypot: how often, and when for the last time (epoch seconds)."""
+    """Who wrote to a honeypot: how often, and of the last time when (epoch seconds), to which one, and as whom."""
 
     kind: str
     value: str
     at: float
     hits: int
+    trap: str = ""
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Somebody writes to a honeypot; `keys` are the kinds and values of those who stand behind it."""
+
+    keys: Sequence[tuple[str, str]]
+    at: float
+    trap: str
+    sender: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +72,31 @@ class Contents:
     thresholds: dict[api.AccountId, tuple[float, Thresholds]]
     senders: dict[api.AccountId, dict[str, Sender]]
     marks: dict[tuple[str, str], Mark]
+    #: Addresses, and since when they are honeypots.
+    honeypots: dict[str, float]
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open or make it."""
-    db = api.open_kept_database(path, _VERSION, _SCHEMA)
-    db.execute("PRAGMA synchronous=NORMAL")
-    return db
+    """Open or make it. A damaged one is put aside: mail is judged without it, and its log line says so."""
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        api.put_aside(path, error)
+    return _open(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = api.open_kept_database(path, _VERSION, _SCHEMA, steps=_NEXT)
+    try:
+        db.execute("PRAGMA synchronous=NORMAL")
+        # What is damaged further inside is found now, and not by the first message.
+        read(db), rejecting(db)
+        return db
+    except BaseException:
+        db.close()
+        raise
 
 
 def read(db: sqlite3.Connection) -> Contents:
@@ -75,7 +110,8 @@ def read(db: sqlite3.Connection) -> Contents:
             for account, since, junk, reject in db.execute("SELECT account, since, junk, reject FROM threshold")
         },
         senders=senders,
-        marks={(row[0], row[1]): Mark(*row) for row in db.execute("SELECT kind, value, at, hits FROM mark")},
+        marks={(row[0], row[1]): Mark(*row) for row in db.execute(f"SELECT {_MARK} FROM mark")},  # noqa: S608
+        honeypots=dict(db.execute("SELECT address, since FROM honeypot")),
     )
 
 
@@ -145,20 +181,35 @@ def rejecting(db: sqlite3.Connection) -> list[api.AccountId]:
     return [row[0] for row in db.execute("SELECT account FROM rejecting ORDER BY account")]
 
 
-def hit(db: sqlite3.Connection, keys: Sequence[tuple[str, str]], now: float, since: float) -> list[Mark]:
-    """Somebody of these kinds and values wrote to a honeypot; what is known of them now. Older marks are forgotten."""
+def hit(db: sqlite3.Connection, one: Hit, since: float) -> list[Mark]:
+    """What is known now of those who wrote to a honeypot. Marks from before `since` are forgotten."""
     with api.transaction(db):
         db.execute("DELETE FROM mark WHERE at < ?", (since,))
         db.executemany(
-            "INSERT INTO mark VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET at = excluded.at, hits = hits + 1",
-            [(kind, value, now) for kind, value in keys],
+            "INSERT INTO mark (kind, value, at, hits, trap, sender) VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
+            " at = excluded.at, hits = hits + 1, trap = excluded.trap, sender = excluded.sender",
+            [(*key, one.at, one.trap, one.sender) for key in one.keys],
         )
         rows = [
-            db.execute("SELECT kind, value, at, hits FROM mark WHERE kind = ? AND value = ?", key).fetchone()
-            for key in keys
+            db.execute(f"SELECT {_MARK} FROM mark WHERE kind = ? AND value = ?", key).fetchone()  # noqa: S608
+            for key in one.keys
         ]
         (number,) = db.execute("SELECT count(*) FROM mark").fetchone()
         if number > _MOST_MARKS:
             oldest = "SELECT kind, value FROM mark ORDER BY at LIMIT ?"
             db.execute(f"DELETE FROM mark WHERE (kind, value) IN ({oldest})", (number - _MOST_MARKS,))  # noqa: S608
     return [Mark(*row) for row in rows]
+
+
+def lift_marks(db: sqlite3.Connection, marks: Sequence[Mark]) -> None:
+    """They have no bad name any more."""
+    with _durable(db):
+        db.executemany("DELETE FROM mark WHERE kind = ? AND value = ?", [(mark.kind, mark.value) for mark in marks])
+
+
+def set_honeypot(db: sqlite3.Connection, address: str, since: float | None) -> None:
+    """An address becomes one; None: it is none any more."""
+    with _durable(db):
+        db.execute("DELETE FROM honeypot WHERE address = ?", (address,))
+        if since is not None:
+            db.execute("INSERT INTO honeypot VALUES (?, ?)", (address, since))

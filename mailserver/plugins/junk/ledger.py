@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from mailserver import api
 from mailserver.plugins.junk import database
-from mailserver.plugins.junk.database import Contents, Mark
+from mailserver.plugins.junk.database import Contents, Hit, Mark
 from mailserver.plugins.junk.wishes import Sender, Thresholds
 
 __all__ = ["Ledger", "open_ledger"]
@@ -26,7 +26,7 @@ class Ledger:
     """
 
     def __init__(self, db: api.DatabaseThread, directory: api.Directory) -> None:
-        self._db = api.MirroredDatabase(db, database.read, Contents({}, {}, {}))
+        self._db = api.MirroredDatabase(db, database.read, Contents({}, {}, {}, {}))
         self._directory = directory
         self._rejecting: set[api.AccountId] = set()
 
@@ -122,9 +122,31 @@ class Ledger:
         """Accounts that may have something in Rejects."""
         return sorted(self._rejecting)
 
-    async def hit(self, keys: Sequence[tuple[str, str]], now: float, since: float) -> None:
-        """They wrote to a honeypot."""
-        for mark in await self._db.run(database.hit, keys, now, since):
+    def marks(self, since: float) -> list[Mark]:
+        """Those that honeypots know from after `since`, the newest first."""
+        known = [mark for mark in self._db.contents.marks.values() if mark.at >= since]
+        return sorted(known, key=lambda mark: -mark.at)
+
+    async def lift_marks(self, marks: Sequence[Mark]) -> None:
+        """They have no bad name any more."""
+        await self._db.run(database.lift_marks, marks)
+        for mark in marks:
+            self._db.contents.marks.pop((mark.kind, mark.value), None)
+
+    def honeypots(self) -> dict[str, float]:
+        """Addresses that were made honeypots by a command, and since when they are."""
+        return self._db.contents.honeypots
+
+    async def set_honeypot(self, address: str, since: float | None) -> None:
+        """An address becomes one; None: it is none any more."""
+        await self._db.run(database.set_honeypot, address, since)
+        self._db.contents.honeypots.pop(address, None)
+        if since is not None:
+            self._db.contents.honeypots[address] = since
+
+    async def hit(self, one: Hit, since: float) -> None:
+        """They wrote to a honeypot. What is from before `since` is forgotten."""
+        for mark in await self._db.run(database.hit, one, since):
             self._db.contents.marks[mark.kind, mark.value] = mark
         if len(self._db.contents.marks) > _MOST_MARKS:
             await self._db.reload()

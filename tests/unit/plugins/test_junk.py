@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from mailserver.mime.view import MessageView
-from mailserver.model.errors import InvalidInput, LimitReached, NotFound, StorageFailure
+from mailserver.model.errors import InvalidInput, LimitReached, NotFound, NotPermitted, StorageFailure
 from mailserver.model.events import Judged
 from mailserver.model.findings import NOTHING, Findings
 from mailserver.model.ids import AccountId, QueueId
@@ -310,6 +310,54 @@ async def test_honeypots_survive_a_restart_and_are_bounded(tmp_path: Path, monke
     async with junk(tmp_path, honeypots=["trap@example.test"]) as server:
         assert (await server.hooks.message(arriving(peer="192.0.2.59"))).findings.score == 1.5
         assert (await server.hooks.message(arriving(peer="192.0.2.1"))).findings == NOTHING
+
+
+async def test_honeypots_by_command_and_whom_they_know(tmp_path: Path) -> None:
+    async with junk(tmp_path, honeypots=["old@example.test"], remember="7d") as server:
+        await ask(server, "honeypot.add", address="Trap@example.test")
+        rows = await ask(server, "honeypot.list")
+        assert [(row["address"], row["from_config"]) for row in rows] == [
+            ("old@example.test", True), ("trap@example.test", False),
+        ]  # fmt: skip
+        now = server.clock.time()
+        await server.hooks.rcpt(naming("trap@example.test", proofs(spf("spam.test"))))
+        server.clock.advance(60)
+        await server.hooks.rcpt(naming("old@example.test", peer="2001:db8::7"))
+        rows = await ask(server, "honeypot.marks")
+        assert [(row["who"], row["kind"], row["hits"], row["honeypot"]) for row in rows] == [
+            ("2001:db8::/64", "server", 1, "old@example.test"), ("192.0.2.7", "server", 1, "trap@example.test"),
+            ("spam.test", "domain", 1, "trap@example.test"),
+        ]  # fmt: skip
+        assert (rows[1]["at"], rows[1]["until"], rows[1]["sender"]) == (now, now + 7 * DAY, "bob@far.test")
+        (lifted,) = await ask(server, "honeypot.lift", who="192.0.2.7")
+        assert lifted["who"] == "192.0.2.7"
+        assert (await server.hooks.message(arriving())).findings == NOTHING
+        with pytest.raises(NotFound):
+            await ask(server, "honeypot.lift", who="192.0.2.7")
+        await ask(server, "honeypot.lift", who="2001:db8::99")
+        await ask(server, "honeypot.lift", who="Spam.test")
+        assert await ask(server, "honeypot.marks") == []
+        await ask(server, "honeypot.remove", address="trap@example.test")
+        await server.hooks.rcpt(naming("trap@example.test"))
+        assert await ask(server, "honeypot.marks") == []
+        for name, address in (("add", ANNA), ("add", "x@far.test"), ("add", "abuse@example.test"),
+                              ("remove", "old@example.test")):  # fmt: skip
+            with pytest.raises(NotPermitted):
+                await ask(server, f"honeypot.{name}", address=address)
+        with pytest.raises(NotFound):
+            await ask(server, "honeypot.remove", address="trap@example.test")
+
+
+async def test_marks_of_the_version_before_stay(tmp_path: Path) -> None:
+    async with junk(tmp_path, honeypots=["trap@example.test"]) as server:
+        await server.hooks.rcpt(naming("trap@example.test"))
+    with sqlite3.connect(tmp_path / ".server" / "junk.db") as db:
+        for statement in ("DROP TABLE honeypot", "ALTER TABLE mark DROP COLUMN trap",
+                          "ALTER TABLE mark DROP COLUMN sender", "PRAGMA user_version=1"):  # fmt: skip
+            db.execute(statement)
+    db.close()
+    async with junk(tmp_path, honeypots=["trap@example.test"]) as server:
+        assert [row["who"] for row in await ask(server, "honeypot.marks")] == ["192.0.2.7"]
 
 
 # Rejects
