@@ -20,6 +20,7 @@ from mailserver.wire.dotstuff import ContentCheck, DotReader, stuff
 from tests.helpers.certs import Certificates
 from tests.helpers.smtp import AsyncSmtp, Closed, Reply
 from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
+from tests.helpers.waiting import soon
 
 # Each must not end the data. The last two hold a true line end before the dot's line, but not after it.
 FALSE_ENDS = [
@@ -277,11 +278,7 @@ async def test_a11_a_connection_that_ends_in_a_message(verb: bytes, how: str, ce
                 smtp.writer.close()
             await server.settled()
         assert await server.count() == 0
-        for _ in range(100):
-            if len(asyncio.all_tasks()) <= before:
-                break
-            await asyncio.sleep(0.01)
-        assert len(asyncio.all_tasks()) <= before
+        await soon(lambda: len(asyncio.all_tasks()) <= before)
 
 
 async def _raw(server: SmtpHarness, *steps: bytes) -> list[Reply | None]:

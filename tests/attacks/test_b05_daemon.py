@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.smtp import Closed, Smtp
+from tests.helpers.waiting import until
 
 ANNA = f"anna@{DOMAIN}"
 MESSAGE = b"From: a@far.test\r\nSubject: hi\r\n\r\nhello\r\n"
@@ -64,9 +65,7 @@ def test_b05_a_thousand_connections_from_one_address(make_daemon: DaemonMaker) -
         finally:
             for sock in sockets:
                 sock.close()
-        deadline = time.monotonic() + 10
-        while daemon.fds() > 60 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: daemon.fds() <= 60)
         assert deliver(daemon, "127.0.0.2") == 250
 
 
@@ -119,13 +118,12 @@ def test_b06_no_file_is_left(make_daemon: DaemonMaker, loop: str) -> None:
 
 
 def _until_served(daemon: Daemon) -> None:
-    deadline = time.monotonic() + 20
-    while True:
+    def served() -> bool:
         with contextlib.suppress(Closed, ConnectionError, AssertionError):
-            if deliver(daemon, "127.0.0.1") == 250:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+            return deliver(daemon, "127.0.0.1") == 250
+        return False
+
+    until(served)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from mailserver.smtp.data import Progress
 from mailserver.smtp.server import SmtpConnection
 from tests.helpers.smtp import AsyncSmtp, Closed
 from tests.helpers.smtp_service import DOMAIN, SmtpHarness
+from tests.helpers.waiting import soon
 
 _NOTHING = Progress(0.0)
 ANNA = f"anna@{DOMAIN}"
@@ -28,11 +29,7 @@ def _connection(server: SmtpHarness, service: str = "smtp") -> SmtpConnection:
 
 
 async def _until(done: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if done():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("never")
+    await soon(done, "never")
 
 
 async def _begin(smtp: AsyncSmtp) -> None:
@@ -424,10 +421,8 @@ async def test_b14_resets_in_every_state(caplog: pytest.LogCaptureFixture) -> No
                 writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER
                 writer.transport.abort()
         await server.settled()
-        await asyncio.sleep(0.05)
+        await soon(lambda: len(asyncio.all_tasks()) <= tasks and len(os.listdir("/proc/self/fd")) <= fds)
         assert server.table.total == 0
-        assert len(asyncio.all_tasks()) <= tasks
-        assert len(os.listdir("/proc/self/fd")) <= fds
         assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
         async with server.client() as smtp:
             assert (await smtp.command("NOOP")).code == 250

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import email
 import email.policy
-import time
 from pathlib import Path
 
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import until
 
 ANNA = f"anna@{DOMAIN}"
 
@@ -39,10 +39,8 @@ def warnings(daemon: Daemon) -> list[str]:
 
 
 def wait_for_warnings(daemon: Daemon, count: int) -> list[str]:
-    deadline = time.monotonic() + 20
-    while len(found := warnings(daemon)) < count:
-        assert time.monotonic() < deadline, daemon.log_text()[-3000:]
-    return found
+    until(lambda: len(warnings(daemon)) >= count, lambda: daemon.log_text()[-3000:])
+    return warnings(daemon)
 
 
 def test_f04_a_mailbox_that_gets_full(make_daemon: DaemonMaker) -> None:

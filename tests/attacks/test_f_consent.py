@@ -12,6 +12,7 @@ from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.receiver import Receiver
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import soon
 
 INFO, BERT = f"info@{DOMAIN}", "bert@far.test"
 ANSWER = b"From: <bert@home.test>\r\nSubject: Re: Do you want it?\r\n%b\r\nYes please.\r\n"
@@ -31,12 +32,7 @@ def bring(daemon: Daemon, sender: str, to: str, content: bytes) -> Reply:
 
 
 async def arrived(mx: Receiver, count: int, daemon: Daemon) -> None:
-    try:
-        async with asyncio.timeout(20):
-            while len(mx.messages) < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(daemon.log_text()[-4000:]) from None
+    await soon(lambda: len(mx.messages) >= count, lambda: daemon.log_text()[-4000:])
 
 
 async def test_l15_the_target_of_an_alias_agrees_by_answering(make_daemon: DaemonMaker) -> None:

@@ -19,9 +19,7 @@ from tests.helpers.web_server import WebServer
 
 
 async def told(daemon: Daemon, words: str) -> None:
-    async with asyncio.timeout(20):
-        while words not in daemon.log_text():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await asyncio.to_thread(daemon.logged, words)
 
 
 async def policy(request: aiohttp.web.Request) -> aiohttp.web.StreamResponse:

@@ -10,6 +10,7 @@ from tests.helpers.dns import DnsServer
 from tests.helpers.receiver import SILENCE, Receiver
 from tests.helpers.smtp import Smtp
 from tests.helpers.submitting import ANNA, arrived, submit
+from tests.helpers.waiting import PATIENCE
 
 CONNECTIONS = 8
 
@@ -42,7 +43,7 @@ async def test_g15_forged_return_paths_leave_connections_for_our_users(make_daem
             }
             with await asyncio.to_thread(make_daemon, settings=settings) as daemon:
                 await asyncio.to_thread(strangers_mail, daemon, 30)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     # What does not get one of them has been routed by then: routing is not bounded by connections.
                     while silent.open < 2 or await asyncio.to_thread(waiting, daemon) < 30:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sqlite3
-import time
 from pathlib import Path
 
 from mailserver.mime.dmarc_feedback import read_feedback
@@ -108,9 +107,7 @@ def taken(daemon: Daemon, octets: bytes) -> None:
 
 def received(daemon: Daemon) -> str:
     """What is told when a report has been read; mail does not wait for that."""
-    deadline = time.monotonic() + 30
-    while "dmarc_report.received" not in daemon.log_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    daemon.logged("dmarc_report.received")
     return daemon.command("report", "dmarc", "--received")
 
 

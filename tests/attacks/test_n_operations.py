@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from mailserver.app.load import load
 from tests.helpers.certs import Certificates
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.smtp import Closed, Smtp
+from tests.helpers.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 DaemonMaker = Callable[..., Daemon]
@@ -88,7 +88,7 @@ def test_n01_such_a_start_ends_with_2_and_a_readable_configuration_is_fine(make_
     daemon.data.chmod(0o777)
     daemon.start(wait=False)
     assert daemon.process is not None
-    assert daemon.process.wait(30) == 2
+    assert daemon.process.wait(60) == 2
     assert "every user of this machine can write to it" in daemon.log_text()
     daemon.data.chmod(0o700)
     with daemon:
@@ -178,7 +178,7 @@ def test_n05_a_bad_configuration_ends_the_start_with_2_and_all_lines(make_daemon
         file.write('[log]\nlevel = "loud"\ncolour = true\n')
     daemon.start(wait=False)
     assert daemon.process is not None
-    assert daemon.process.wait(30) == 2
+    assert daemon.process.wait(60) == 2
     last = daemon.config.read_text().count("\n")
     assert daemon.log_text() == (
         f"{daemon.config}:{last - 1}: log.level: must be 'debug', 'info', 'warning' or 'error'\n"
@@ -224,14 +224,9 @@ def reload(daemon: Daemon) -> str:
     )
 
 
-def wait_for(what: Callable[[], object], seconds: float = 30.0) -> str:
+def wait_for(what: Callable[[], object]) -> str:
     """Until it is something; its text. For what another process does, which no fake clock can tell."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return str(found)
-        threading.Event().wait(0.02)
-    raise AssertionError("it did not happen")
+    return str(until(what))
 
 
 def test_n05_a_reload_swaps_certificates_plugins_and_limits_under_open_connections(daemon: Daemon) -> None:

@@ -70,7 +70,7 @@ class Alarm:
         self._rung.set()
 
     async def rings(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._rung.wait()
         self._rung.clear()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import time
 from pathlib import Path
 
 from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.maildir import uid_of
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import until
 
 __all__ = ["ANNA", "PROXY", "deliver", "inbox", "results"]
 
@@ -34,19 +34,15 @@ def inbox(daemon: Daemon, mailbox: str = "", count: int = 1) -> list[bytes]:
     """anna's messages of INBOX, or of a folder, as they are on disk; the oldest first."""
     root = daemon.data / DOMAIN / "anna"
     folder = root / f".{mailbox}" if mailbox else root
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def look() -> list[Path]:
         folders = [folder / sub for sub in ("new", "cur") if (folder / sub).is_dir()]
-        files: list[Path] = [file for found in folders for file in found.iterdir()]
-        if len(files) >= count:
-            return [file.read_bytes() for file in sorted(files, key=_uid)]
-        time.sleep(0.05)
-    raise AssertionError(f"{mailbox or 'INBOX'} has {len(files)} messages, not {count}:\n{daemon.log_text()[-3000:]}")
+        files = [file for found in folders for file in found.iterdir()]
+        return files if len(files) >= count else []
 
-
-def _uid(file: Path) -> int:
-    match = re.search(r",U=([0-9]+)", file.name)
-    return int(match[1]) if match else 0
+    # A file may be given its name while it is looked at.
+    files = until(look, lambda: f"{mailbox or 'INBOX'} has not {count} messages:\n{daemon.log_text()[-3000:]}")
+    return [file.read_bytes() for file in sorted(files, key=uid_of)]
 
 
 def results(message: bytes) -> str:

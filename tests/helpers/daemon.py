@@ -19,7 +19,9 @@ from typing import Any
 
 import orjson
 
+from mailserver.net.control_client import call
 from tests.helpers.mail import CANARY_BODY
+from tests.helpers.waiting import PATIENCE, until
 
 __all__ = ["DOMAIN", "PASSWORD", "Daemon", "free_port"]
 
@@ -29,7 +31,7 @@ DOMAIN = "example.test"
 PASSWORD = "pass-canary-9c2e7a"
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "http")
 # Seconds. A busy machine may take long over the import of a server alone.
-_START, _STOP = 60.0, 40.0
+_START, _STOP = 120.0, 60.0
 _random = random.Random()
 #: The interpreter's own words, or a line of a stack as our log has it.
 _STACK = re.compile(r'Traceback \(most recent call last\)| File \\?"[^"\n]+", line \d+, in ')
@@ -197,7 +199,7 @@ class Daemon:
     def command(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
         """Run a command of the command line; its standard output."""
         done = subprocess.run(
-            self.argv(*arguments), input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=self.root
+            self.argv(*arguments), input=stdin, capture_output=True, text=True, timeout=120, check=False, cwd=self.root
         )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -221,6 +223,26 @@ class Daemon:
         """The sum of a metric over its labels; 0 when it is not there."""
         text = self.http("/metrics").decode()
         return sum(float(m[1]) for m in re.finditer(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+
+    def logged(self, *words: str) -> None:
+        """Wait until the log has these; a line may come after the answer that it is about."""
+        until(lambda: all(some in self.log_text() for some in words), lambda: f"{words}:\n{self.log_text()[-4000:]}")
+
+    def queued(self) -> list[Any]:
+        """What waits in the queue now; asked by no client that limits count, and without another process."""
+        rows: list[Any] = call(self.data / ".server" / "control.sock", "queue.list", {}, timeout=PATIENCE)
+        return rows
+
+    def queue(self, count: int = 0) -> list[Any]:
+        """What waits in the queue, once that is so many messages; one that was delivered leaves it a moment later."""
+        found: list[Any] = []
+
+        def look() -> bool:
+            found[:] = self.queued()
+            return len(found) == count
+
+        until(look, lambda: f"not {count} in the queue: {found}\n{self.log_text()[-4000:]}")
+        return found
 
     def rss(self) -> int:
         """Resident memory in octets."""

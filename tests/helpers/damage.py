@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mailserver.storage.maildir.checked import read_checked, write_checked
 from mailserver.storage.maildir.repair.findings import Problem
+from tests.helpers.maildir import uid_of
 
 __all__ = ["DAMAGES", "LOSSY", "WORK", "Damage", "flip", "state_field", "unsafe_name"]
 
@@ -21,7 +22,7 @@ Damage = tuple[Callable[[Path], object], Problem]
 
 
 def message(account: Path, folder: str = WORK, at: int = 0) -> Path:
-    return sorted((account / folder / "cur").iterdir())[at]
+    return sorted((account / folder / "cur").iterdir(), key=uid_of)[at]
 
 
 def renamed(path: Path, old: str, new: str) -> Path:
@@ -130,10 +131,6 @@ def unreachable(account: Path) -> None:
 def twins(account: Path) -> None:
     shutil.copytree(account / ".Empty", account / ".Gr\u00fcn%2ee&")
     state_field(account, ".Gr\u00fcn%2ee&", "mailbox_id", "another-box")
-
-
-def uid_of(path: Path) -> str:
-    return path.name.partition(",U=")[2].partition(",")[0]
 
 
 def same_uid(account: Path) -> None:

@@ -12,7 +12,7 @@ from types import TracebackType
 
 __all__ = ["AsyncImap", "Closed", "Imap", "Response"]
 
-_TIMEOUT = 30.0
+_TIMEOUT = 60.0
 _LITERAL = re.compile(rb"\{([0-9]+)\}\r\n\Z")
 
 

@@ -29,6 +29,7 @@ from mailserver.ports.directory import Directory, ScramVerifier
 from mailserver.ports.store import Target
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.imap import AsyncImap
+from tests.helpers.waiting import soon
 
 __all__ = ["ANNA", "DOMAIN", "PASSWORD", "ImapHarness", "until"]
 
@@ -40,11 +41,7 @@ ACCOUNTS = ("anna", "ben", "cleo")
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let others run until it is so."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("it does not happen")
+    await soon(condition, "it does not happen")
 
 
 class ImapHarness:
@@ -180,8 +177,4 @@ class ImapHarness:
 
     async def settled(self) -> None:
         """Wait until no connection is left."""
-        for _ in range(2000):
-            if not any(len(listener) for listener in self.listeners):
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("connections remain")
+        await soon(lambda: not any(len(listener) for listener in self.listeners), "connections remain")

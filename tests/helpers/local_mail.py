@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.daemon import Daemon
+from tests.helpers.maildir import uid_of
 
 __all__ = ["NOBODY", "LocalMail", "local_mail", "other_users"]
 
@@ -93,7 +94,7 @@ class LocalMail:
         """The messages in an INBOX, oldest first."""
         inbox = daemon.data / "example.test" / account
         files = [path for sub in ("new", "cur") for path in (inbox / sub).glob("*")]
-        return [path.read_bytes() for path in sorted(files)]
+        return [path.read_bytes() for path in sorted(files, key=uid_of)]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mailserver.ports.store import Target
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 
-__all__ = ["ANNA", "Seen", "account_dir", "content", "fill", "open_store", "see"]
+__all__ = ["ANNA", "Seen", "account_dir", "content", "fill", "open_store", "see", "uid_of"]
 
 ANNA = AccountId("anna@example.test")
 
@@ -24,6 +25,13 @@ ANNA = AccountId("anna@example.test")
 def open_store(data: Path) -> AbstractAsyncContextManager[MaildirStore]:
     """The store of a data directory."""
     return MaildirStore(data, StorageSettings(), "mx.example.test", SystemClock())
+
+
+def uid_of(file: Path) -> int:
+    """Of a file of the server's; 0 if its name has none. (In the order of their names they may be in any other order:
+    microseconds stand there without leading zeros.)"""
+    match = re.search(r",U=([0-9]+)", file.name)
+    return int(match[1]) if match else 0
 
 
 def account_dir(data: Path) -> Path:

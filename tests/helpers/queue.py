@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mailserver.queue.runner import QueueRunner
 from mailserver.queue.settings import QueueSettings
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
+from tests.helpers.waiting import PATIENCE
 
 __all__ = [
     "DEFERRED", "FAILED", "MESSAGE", "OK", "QueueHarness", "ScriptedDeliverer", "envelope_for", "quiet", "recipient",
@@ -125,7 +127,7 @@ class QueueHarness:
             finally:
                 self.stopping.set()
                 self.deliverer.gate.set()
-                await asyncio.wait({task}, timeout=5)
+                await asyncio.wait({task}, timeout=PATIENCE)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
@@ -161,8 +163,8 @@ class QueueHarness:
 
 async def quiet(runner: QueueRunner) -> None:
     """Until nothing is in hand that goes on by itself; attempts that wait at the gate are."""
-    still = 0
-    for _ in range(5000):
+    still, deadline = 0, time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         held = runner.deliverer.gate.is_set() or runner.attempts < len(runner._tasks)  # type: ignore[attr-defined]
         still = still + 1 if not runner._woken and (not runner._tasks or not held) else 0
         if still > 3:

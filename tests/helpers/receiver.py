@@ -20,6 +20,7 @@ from typing import cast
 
 from mailserver.net.starttls import start_tls
 from mailserver.wire.dotstuff import DotReader
+from tests.helpers.waiting import soon
 
 __all__ = ["CLOSE", "RESET", "SILENCE", "Received", "Receiver"]
 
@@ -108,13 +109,13 @@ class Receiver:
         """The commands that came, by name."""
         return [line.split(" ")[0].split(":")[0].upper() for line in self.lines]
 
+    async def arrived(self, count: int = 1) -> None:
+        """Wait until there are so many messages."""
+        await soon(lambda: len(self.messages) >= count, lambda: f"{len(self.messages)} messages of {count}")
+
     async def settled(self) -> None:
         """Wait until no connection is left."""
-        for _ in range(2000):
-            if self.open == 0:
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("connections remain")
+        await soon(lambda: self.open == 0, "connections remain")
 
     def answer(self, stage: str, line: bytes) -> One:
         given = self.answers.get(stage)
@@ -192,8 +193,9 @@ class _Session(asyncio.Protocol):
             self.transport.close()
             self.receiver.open -= 1
 
-    async def say(self, stage: str, line: bytes = b"") -> int:
-        """Answer; the code that was sent (0: none that counts)."""
+    async def say(self, stage: str, line: bytes = b"", kept: Received | None = None) -> int:
+        """Answer; the code that was sent (0: none that counts). `kept` is kept if that is 250, before anybody reads so.
+        """
         self.waiting_in = stage
         answer = self.receiver.answer(stage, line)
         if answer is None:
@@ -201,9 +203,12 @@ class _Session(asyncio.Protocol):
         if isinstance(answer, _Act):
             await self.act(answer)
             return 0
+        found = re.match(rb"\d{3}", answer)
+        code = int(found[0]) if found else 0
+        if kept is not None and code == 250:
+            self.receiver.messages.append(kept)
         self.transport.write(answer)
-        code = re.match(rb"\d{3}", answer)
-        return int(code[0]) if code else 0
+        return code
 
     def usual(self, stage: str) -> bytes:
         if stage != "EHLO":
@@ -278,11 +283,8 @@ class _Session(asyncio.Protocol):
             await self.say("BDAT")
 
     async def keep(self, mail: str, recipients: list[str], content: bytes) -> None:
-        code = await self.say("END", content)
-        if code == 250 and mail and recipients:
-            self.receiver.messages.append(
-                Received(mail, list(recipients), content, self.number, self.encrypted)
-            )
+        message = Received(mail, list(recipients), content, self.number, self.encrypted)
+        await self.say("END", content, message if mail and recipients else None)
 
     async def encrypt(self) -> None:
         assert self.receiver.tls is not None

@@ -48,7 +48,7 @@ class ScriptedMilter:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for something that a step or the end of a connection brings about."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 self._happened.clear()
                 await self._happened.wait()

@@ -16,7 +16,7 @@ from mailserver.net.unix import reachable_path
 
 __all__ = ["AsyncSmtp", "Closed", "Reply", "Smtp", "dot_stuff"]
 
-_TIMEOUT = 30.0
+_TIMEOUT = 60.0
 _LINE = re.compile(rb"([0-9]{3})([ -])(.*)\r\n", re.DOTALL)
 
 

@@ -40,6 +40,7 @@ from mailserver.smtp.service import SmtpService
 from mailserver.smtp.settings import SendmailSettings, SmtpSettings, SubmissionSettings
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.smtp import AsyncSmtp
+from tests.helpers.waiting import soon
 
 __all__ = ["DOMAIN", "PASSWORD", "Injected", "MemoryQueue", "SmtpHarness"]
 
@@ -224,8 +225,4 @@ class SmtpHarness:
 
     async def settled(self) -> None:
         """Wait until no connection is left."""
-        for _ in range(2000):
-            if not any(len(listener) for listener in self.service.listeners):
-                return
-            await asyncio.sleep(0.005)
-        raise AssertionError("connections remain")
+        await soon(lambda: not any(len(listener) for listener in self.service.listeners), "connections remain")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.receiver import Receiver
 from tests.helpers.smtp import Smtp
@@ -26,6 +24,4 @@ def submit(daemon: Daemon, *recipients: str, parameters: str = "", name: str = "
 
 async def arrived(mx: Receiver, count: int) -> None:
     """Wait until the receiver has so many messages."""
-    async with asyncio.timeout(20):
-        while len(mx.messages) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await mx.arrived(count)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.daemon import PASSWORD, free_port
 from tests.helpers.imap import Closed, Imap
+from tests.helpers.waiting import PATIENCE
 
 __all__ = ["Dovecot", "needs_dovecot"]
 
@@ -96,7 +97,7 @@ service stats {{
         self._process = subprocess.Popen(
             [_PROGRAM, "-F", "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 with self.imap():
@@ -109,7 +110,7 @@ service stats {{
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
 
     def imap(self) -> Imap:
         """A client that is logged in."""

@@ -35,10 +35,10 @@ def service(argv: Sequence[str | Path], log: Path, ready: Callable[[], bool], ho
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 def answers(where: Path | int) -> Callable[[], bool]:

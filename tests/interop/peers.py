@@ -23,7 +23,7 @@ from tests.helpers.smtp import Closed, Smtp
 
 __all__ = ["Exim", "OpenSmtpd", "Peer", "Postfix", "needs_peers"]
 
-_START = 20.0
+_START = 60.0
 _CACHE = Path.home() / ".cache" / "mailserver"
 _EXIM = Path(os.environ.get("EXIM_ROOT") or _CACHE / "exim") / "usr" / "sbin" / "exim4"
 _OPENSMTPD = Path(os.environ.get("OPENSMTPD_ROOT") or _CACHE / "opensmtpd") / "usr" / "sbin" / "smtpd"
@@ -220,7 +220,7 @@ none:
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 class OpenSmtpd(Peer):
@@ -255,4 +255,4 @@ match from any for rcpt-to {{ "anna@{DOMAIN}", "ben@{DOMAIN}" }} action "none"
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)

@@ -52,9 +52,7 @@ async def test_a_bounce_is_read(directory: Path, kind: type[Postfix] | type[Exim
     async with Receiver(answers={"RCPT": refuse_anna}) as receiver:
         with kind(directory / "peer", passes_on_to=receiver.port) as peer:
             await asyncio.to_thread(submit, peer.port, parameters)
-            async with asyncio.timeout(30):
-                while not receiver.messages:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+            await receiver.arrived()
     (bounce,) = receiver.messages
     assert bounce.mail.startswith("FROM:<>")
     report = read_report(bounce.content)

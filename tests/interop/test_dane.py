@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tests.helpers.authority import issue, tlsa
 from tests.helpers.daemon import Daemon
 from tests.helpers.receiver import Receiver
 from tests.helpers.submitting import submit
+from tests.helpers.waiting import until
 from tests.interop.unbound import Unbound, needs_unbound, sign
 
 pytestmark = [pytest.mark.interop, needs_unbound]
@@ -29,13 +29,14 @@ mx A 127.0.0.1
 
 def outcome(daemon: Daemon, recipient: str) -> str:
     """The line of the log that says what became of the first attempt."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        for line in daemon.log_text().splitlines():
-            if f"recipient={recipient} " in line and (" sent " in line or " deferred " in line):
-                return line
-        time.sleep(0.05)
-    raise AssertionError(daemon.log_text()[-4000:])
+
+    def lines() -> list[str]:
+        return [
+            line for line in daemon.log_text().splitlines()
+            if f"recipient={recipient} " in line and (" sent " in line or " deferred " in line)
+        ]  # fmt: skip
+
+    return until(lines, lambda: daemon.log_text()[-4000:])[0]
 
 
 async def test_what_dnssec_proves_decides(make_daemon: DaemonMaker, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.helpers.daemon import PASSWORD, Daemon
 from tests.helpers.dns import DnsServer
 from tests.helpers.signing import signer as rsa_signer
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import PATIENCE
 from tests.interop.filters import EICAR, answers, clamd, service
 from tests.interop.programs import needs, run
 from tests.interop.second_opinions import PYTHON
@@ -39,7 +40,7 @@ class Filtered:
 
     def steps(self, last: str = "") -> list[Any]:
         """All so far; with `last`, when such a step has come."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = [json.loads(line) for line in self._log.read_text().splitlines()] if self._log.exists() else []
             if not last or any(step[0] == last for step in found):

@@ -97,10 +97,7 @@ async def test_octets_are_the_same_behind_postfix(directory: Path) -> None:
                     content = b"X-Number: %d\r\n" % number + message
                     report = await made.deliver(job(postfix.port, content=content, to=[ANNA]))
                     assert report.results[0].outcome is Outcome.DELIVERED, report
-            for _ in range(300):
-                if len(mx.messages) == len(messages):
-                    break
-                await asyncio.sleep(0.1)
+            await mx.arrived(len(messages))
     got = {message.content[message.content.index(b"X-Number:") :] for message in mx.messages}
     assert got == {b"X-Number: %d\r\n" % number + message for number, message in enumerate(messages)}
 

@@ -85,5 +85,5 @@ def test_mail_for_elsewhere_waits_in_the_queue(shared_daemon: Daemon, home: Path
          "--from", ANNA, "--auth", "PLAIN", "--auth-user", ANNA, "--auth-password", PASSWORD], home,
     )  # fmt: skip
     assert done.code == 0, done.output
-    waiting = shared_daemon.command_json("queue", "list")
+    waiting = shared_daemon.queue(1)
     assert [(item["sender"], item["recipients"]) for item in waiting] == [(ANNA, ["x@elsewhere.test"])]

@@ -22,7 +22,7 @@ from tests.helpers.daemon import free_port
 __all__ = ["Unbound", "needs_unbound", "sign"]
 
 _PROGRAM = shutil.which("unbound") or "/usr/sbin/unbound"
-_START = 20.0
+_START = 60.0
 needs_unbound = pytest.mark.skipif(not Path(_PROGRAM).exists(), reason="unbound is not installed")
 
 
@@ -104,4 +104,4 @@ class Unbound:
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)

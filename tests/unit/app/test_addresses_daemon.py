@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.imap import Imap
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import until
 
 ANNA = f"anna@{DOMAIN}"
 
@@ -31,14 +30,10 @@ def test_they_work(make_daemon: DaemonMaker) -> None:
             daemon.command("vacation", "set", ANNA, "--text", "I am away.")
             assert bring(daemon, "anna+lists@second.test").code == 250
             imap.ok("SELECT Lists")
-            deadline = time.monotonic() + 20
-            while len(imap.bodies()) < 1 and time.monotonic() < deadline:
-                imap.ok("NOOP")
+            until(lambda: imap.ok("NOOP") and imap.bodies())
             assert len(imap.bodies()) == 1
             # Who is away answers that, too.
-            while "vacation.answered" not in daemon.log_text():
-                assert time.monotonic() < deadline
-                imap.ok("NOOP")
+            daemon.logged("vacation.answered")
             imap.ok("SELECT INBOX")
             assert len(imap.bodies()) == 1
         daemon.restart()

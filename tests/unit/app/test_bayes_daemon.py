@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -15,6 +13,7 @@ from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.imap import Imap
 from tests.helpers.smtp import Smtp
+from tests.helpers.waiting import until
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
 #: What asks DNS, or gives points of its own.
@@ -45,15 +44,6 @@ def run(daemon: Daemon, *arguments: str) -> str:
     result = CliRunner().invoke(cli, ["--config", str(daemon.config), *arguments])
     assert result.exit_code == 0, (result.output, result.exception)
     return result.output
-
-
-def until(check: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def learned(daemon: Daemon) -> dict[str, tuple[int, int]]:

@@ -33,7 +33,7 @@ def test_a_port_in_use_ends_the_start_with_words(make_daemon: DaemonMaker) -> No
     with socket.create_server(("127.0.0.1", daemon.ports["imap"])):
         daemon.start(wait=False)
         assert daemon.process is not None
-        assert daemon.process.wait(30) == 1
+        assert daemon.process.wait(60) == 1
     text = daemon.log_text()
     assert (
         f'service failed service=imap error="cannot listen on 127.0.0.1:{daemon.ports["imap"]}: Address already' in text
@@ -125,7 +125,7 @@ def test_an_inherited_socket_of_an_unknown_name_is_an_error(make_daemon: DaemonM
         daemon = make_daemon(inherit={"smtps": sock})
         daemon.start(wait=False)
         assert daemon.process is not None
-        assert daemon.process.wait(30) == 2
+        assert daemon.process.wait(60) == 2
     assert "inherited socket named 'smtps'; FileDescriptorName= must be one of smtp, " in daemon.log_text()
 
 

@@ -7,7 +7,7 @@ import os
 import pwd
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.receiver import SILENCE, Receiver
 from tests.helpers.submitting import ANNA, arrived, submit
+from tests.helpers.waiting import soon, until
 
 BEN = f"ben@{DOMAIN}"
 
@@ -47,16 +48,6 @@ def run(daemon: Daemon, *arguments: str, code: int = 0) -> str:
 def run_json(daemon: Daemon, *arguments: str) -> Any:
     """The result of a command with --json."""
     return orjson.loads(run(daemon, *arguments, "--json"))
-
-
-def until(check: Callable[[], Any]) -> Any:
-    """Its first true value."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it does not come about")
 
 
 @asynccontextmanager
@@ -208,9 +199,7 @@ async def test_a_second_copy_after_a_crash_is_told(make_daemon: DaemonMaker) -> 
         daemon = await asyncio.to_thread(make_daemon, settings=settings)
         await asyncio.to_thread(daemon.start)
         queue_id = await asyncio.to_thread(submit, daemon, "bob@far.test", name="twice")
-        async with asyncio.timeout(20):
-            while "END" not in mx._used:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await soon(lambda: "END" in mx._used)
         await asyncio.to_thread(daemon.kill9)
         await asyncio.to_thread(daemon.start)
         told = await asyncio.to_thread(run, daemon, "why", queue_id)

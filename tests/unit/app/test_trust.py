@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,6 +15,7 @@ from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.dns import DnsServer
 from tests.helpers.imap import Imap
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import until
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
 #: Judges by what the subject says.
@@ -104,16 +103,6 @@ def run(daemon: Daemon, *arguments: str, code: int = 0) -> str:
 def run_json(daemon: Daemon, *arguments: str) -> Any:
     """The result of a command with --json."""
     return orjson.loads(run(daemon, *arguments, "--json"))
-
-
-def until(check: Callable[[], Any]) -> Any:
-    """Its first true value."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if found := check():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it does not come about")
 
 
 def send(daemon: Daemon, subject: str, *recipients: str, sender: str = "bounce@far.test") -> Reply:

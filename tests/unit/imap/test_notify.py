@@ -77,7 +77,7 @@ async def test_selected_delayed_keeps_the_numbers_between_commands() -> None:
 
 
 async def test_selected_delayed_with_qresync_says_once_that_something_waits() -> None:
-    async with ImapHarness() as server, server.client(enable="QRESYNC", select="INBOX") as imap, asyncio.timeout(10):
+    async with ImapHarness() as server, server.client(enable="QRESYNC", select="INBOX") as imap, asyncio.timeout(60):
         await server.deliver(MESSAGE, MESSAGE)
         await imap.ok(f"NOTIFY SET (SELECTED-DELAYED ({EVENTS} FlagChange))")
         await server.expunge(1)
@@ -198,7 +198,7 @@ async def test_a_thousand_messages_are_few_lines(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("idle", [False, True])
 async def test_what_comes_while_something_is_looked_at(monkeypatch: pytest.MonkeyPatch, *, idle: bool) -> None:
     """A command, or another change: neither may wait until something else happens, when there was nothing to tell."""
-    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(10):
+    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(60):
         await imap.ok(f"NOTIFY SET (personal ({EVENTS} MailboxName))")
         await server.deliver(MESSAGE)
         assert b"MESSAGES 1 " in await imap.response_line()
@@ -233,7 +233,7 @@ async def test_what_comes_while_something_is_looked_at(monkeypatch: pytest.Monke
 
 
 async def test_an_answer_does_not_wait_until_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(10):
+    async with ImapHarness() as server, server.client() as imap, asyncio.timeout(60):
         await imap.ok(f"NOTIFY SET (personal ({EVENTS}))")
         account = await server.store.open_account(ANNA)
         status, busy = type(account).status, True

@@ -32,7 +32,7 @@ def run(request: pytest.FixtureRequest) -> _Run:
 
     def runner(main: Callable[[], Awaitable[None]]) -> None:
         async def wrapped() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await main()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as loop:

@@ -47,7 +47,7 @@ class Network:
 
     async def asks(self, addresses: list[str]) -> None:
         """Wait until these, in this order, are being connected to."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.asked != addresses:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 

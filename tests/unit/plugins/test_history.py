@@ -240,7 +240,7 @@ async def test_a_search_does_not_wait_until_nothing_happens_any_more(
 
         monkeypatch.setattr(database, "write", busy)
         recorder.observe(accepted())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (ONE, "accepted", BOB) in await found(recorder)
         assert written <= 2
         monkeypatch.undo()

@@ -20,6 +20,7 @@ from mailserver.queue.spool import Spool
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
 from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, OK, QueueHarness, envelope_for, quiet
+from tests.helpers.waiting import soon
 
 ID = QueueId("0000000000000001")
 LATER, ANNA = "later@x.test", "anna@example.test"
@@ -77,10 +78,7 @@ async def test_dropped_while_the_result_of_another_recipient_is_written_down(tmp
         disk = slow_queue(queue, Done)
         await queue.control.retry([ID])
         await asyncio.wait_for(disk.reached.wait(), 5)
-        for _ in range(500):
-            if len(queue.deliverer.jobs) == 4 and len(queue.runner._tasks) == 1:
-                break
-            await asyncio.sleep(0.001)
+        await soon(lambda: len(queue.deliverer.jobs) == 4 and len(queue.runner._tasks) == 1)
         assert await queue.control.drop([ID]) == [ID]
         disk.going.set()
         await quiet(queue.runner)
@@ -216,10 +214,7 @@ async def test_what_is_read_late_is_finished_too(tmp_path: Path, monkeypatch: py
     async with queue.running():
         await queue.queue.recovered()
         refused[0] = False
-        for _ in range(500):
-            if queue.deliverer.to(ANNA):
-                break
-            await asyncio.sleep(0.01)
+        await soon(lambda: queue.deliverer.to(ANNA))
         assert len(queue.deliverer.to(ANNA)) == 1
         await quiet(queue.runner)
         assert len(queue.queue) == 0

@@ -18,6 +18,7 @@ from mailserver.queue.record import Record
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
 from tests.helpers.queue import DEFERRED, FAILED, MESSAGE, OK, QueueHarness, envelope_for, quiet, recipient, result
+from tests.helpers.waiting import soon
 
 ANNA = "anna@example.test"
 HOUR, DAY = 3600.0, 86400.0
@@ -138,7 +139,7 @@ async def test_a_failure_does_not_wait_for_ever_for_the_others(tmp_path: Path) -
         assert isinstance(queue.clock, FakeClock)
         queue.clock.advance(301)
         queue.runner.wake()
-        await asyncio.sleep(0.05)
+        await soon(lambda: queue.reported)
         assert [event.action for event in queue.reported] == ["failed"]
         slow.set()
         await quiet(queue.runner)
@@ -290,6 +291,7 @@ async def test_what_cannot_be_written_down_is_not_sent_again(tmp_path: Path, mon
         queue.deliverer.answers["later@y.test"] = [DEFERRED, OK]
         for address in ("now@x.test", "later@y.test"):
             await queue.queue.inject(new_queue_id(), envelope_for(address), content())
+        await soon(lambda: len(queue.deliverer.jobs) == 2)
         await asyncio.sleep(0.1)
         assert isinstance(queue.clock, FakeClock)
         queue.clock.advance(DAY)

@@ -23,6 +23,7 @@ from mailserver.ports.store import Content, Target
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.smtp import AsyncSmtp
 from tests.helpers.smtp_service import DOMAIN, SmtpHarness
+from tests.helpers.waiting import soon
 
 ANNA, BEN, CLEO = (f"{name}@{DOMAIN}" for name in ("anna", "ben", "cleo"))
 MESSAGE = b"From: x@far.test\r\n\r\ntext\r\n"
@@ -343,11 +344,7 @@ def _reset(smtp: AsyncSmtp) -> None:
 
 async def _lost(server: SmtpHarness) -> None:
     (connection,) = server.service.listeners[0].connections
-    for _ in range(500):
-        if connection.stream.lost:  # type: ignore[attr-defined]
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the connection lives")
+    await soon(lambda: connection.stream.lost, "the connection lives")  # type: ignore[attr-defined]
 
 
 async def test_a_client_that_is_gone_before_the_commit_gets_nothing_delivered() -> None:

@@ -28,6 +28,7 @@ from mailserver.storage.maildir.keywords import Keywords
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
 from tests.helpers.clock import FakeClock
+from tests.helpers.maildir import uid_of
 
 ANNA, BERTA = AccountId("anna@example.test"), AccountId("berta@example.test")
 MESSAGE = b"Subject: x\r\n\r\nbody\r\n"
@@ -432,7 +433,7 @@ async def test_keywords_of_removed_messages_leave_the_journal(store: MaildirStor
         await put(store, Target(account=ANNA))
         await box.set_flags([1, 2], FlagChange.ADD, frozenset({f"$k{number}" for number in range(30)}))
         await account.upkeep.flush()
-        bases = [path.name.partition(":")[0] for path in sorted((anna(tmp_path) / "cur").iterdir())]
+        bases = [path.name.partition(":")[0] for path in sorted((anna(tmp_path) / "cur").iterdir(), key=uid_of)]
         assert all(len(Keywords(str(anna(tmp_path))).further_of(base)) == 4 for base in bases)
         await box.expunge([1])
         await account.upkeep.flush()

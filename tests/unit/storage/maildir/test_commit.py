@@ -226,7 +226,7 @@ async def test_nobody_with_a_place_waits_for_a_place(store: MaildirStore, monkey
 
     monkeypatch.setattr(placing, "_admit", late)
     target = Target(account=person, into_new=False)
-    async with asyncio.timeout(20), store.begin() as one, store.begin() as two:
+    async with asyncio.timeout(60), store.begin() as one, store.begin() as two:
         await one.write(MESSAGE)
         await two.write(MESSAGE)
         stored = await store.commit_all(person, [(one, target), (two, target)])

@@ -65,7 +65,7 @@ async def test_open_mailboxes_are_watched(tmp_path: Path) -> None:
             woken = asyncio.Event()
             undo = box.subscribe(woken.set)
             (folder(tmp_path) / "new" / "1700000000.1.other").write_bytes(b"x\r\n")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not len(box.table):
                     await woken.wait()
                     woken.clear()

@@ -57,7 +57,7 @@ async def test_nobody_with_a_place_waits_for_an_account_that_is_renewed(
 
     monkeypatch.setattr(placing, "_admit", late)
     target = Target(account=ANNA, into_new=False)
-    async with asyncio.timeout(20), store.begin() as one, store.begin() as two:
+    async with asyncio.timeout(60), store.begin() as one, store.begin() as two:
         await one.write(MESSAGE)
         await two.write(MESSAGE)
         stored = await store.commit_all(ANNA, [(one, target), (two, target)])
@@ -69,7 +69,7 @@ async def test_nobody_with_a_place_waits_for_an_account_that_is_renewed(
 async def test_two_accounts_of_one_message_are_renewed_meanwhile(store: MaildirStore) -> None:
     """With a place in the one account nobody waits for the other to be loaded, either."""
     accounts = [await store.open_account(name) for name in (ANNA, BEN)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         renewals = [asyncio.create_task(store.renew(name, lambda path: None)) for name in (ANNA, BEN)]
         targets = [Target(account=name) for name in (ANNA, BEN, ANNA)]
         deliveries = [asyncio.create_task(deliver(store, *targets[at:])) for at in (0, 1, 0)]
@@ -82,7 +82,7 @@ async def test_two_accounts_of_one_message_are_renewed_meanwhile(store: MaildirS
 async def test_mail_for_an_account_that_is_being_removed(store: MaildirStore) -> None:
     """It comes to the account that is made anew, not to one that has no mailbox any more."""
     account = await store.open_account(ANNA)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         removing = asyncio.create_task(store.remove_account(ANNA))
         await moving(account)
         (result,) = await deliver(store, Target(account=ANNA))
@@ -95,7 +95,7 @@ async def test_mail_for_an_account_that_is_being_removed(store: MaildirStore) ->
 async def test_a_removed_account_in_somebody_s_hands_does_not_stand_in_the_way(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         held = await store.open_account(ANNA)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             removing = asyncio.create_task(store.remove_account(ANNA))
             await moving(held)
             # It waits for its turn until there is no directory any more.
@@ -126,7 +126,7 @@ async def test_a_folder_that_is_deleted_while_its_keywords_are_written(
         return await admit(account, folder, target)
 
     monkeypatch.setattr(placing, "_admit", late)
-    async with asyncio.timeout(20), store.begin() as content:
+    async with asyncio.timeout(60), store.begin() as content:
         await content.write(MESSAGE)
         with pytest.raises(NotFound):
             await store.commit_all(
