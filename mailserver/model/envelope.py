@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mailserver.model.address import EmailAddress
+from mailserver.model.findings import Judgement
 from mailserver.model.ids import AccountId
 
 __all__ = ["STAYS_HERE", "Body", "DsnReturn", "Envelope", "Notify", "Recipient", "returning"]
@@ -56,8 +57,8 @@ class Envelope:
     account has that one (`authenticated_as` is only what AUTH= of MAIL claims); `own` means that this server wrote the
     message: a report, a notice. Neither is ever true of a stranger's mail, so whoever signs in our name may rely on
     them. `hold_until` (epoch seconds): not to be sent before (RFC 4865);
-    `hold_request` is what was asked for, in the words of a report. `quarantined`: a copy that belongs into Junk, and
-    could not be put there at first.
+    `hold_request` is what was asked for, in the words of a report. `judgements`: what was found out about copies for
+    accounts here while the sender was on the line, for the queue does not judge.
     """
 
     sender: EmailAddress | None
@@ -74,7 +75,7 @@ class Envelope:
     own: bool = False
     hold_until: float | None = None
     hold_request: str | None = None
-    quarantined: bool = False
+    judgements: tuple[Judgement, ...] = ()
 
     @property
     def stays_here(self) -> bool:
@@ -90,6 +91,10 @@ class Envelope:
     def of_stranger(self) -> bool:
         """Does nobody vouch for the sender? Then the return path may be forged, and whoever has it wrote nothing."""
         return self.account is None and not self.own
+
+    def judgement(self, account: AccountId) -> Judgement | None:
+        """What was said about the copy of an account; None: nothing is known of that."""
+        return next((one for one in self.judgements if one.account in (account, "")), None)
 
 
 def returning(accounts: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -100,6 +100,7 @@ class Judged:
 
     `mailbox` is where the copy went; "" when none was kept. `reply` is what the sender was told, `refused` whether that
     was a refusal. A copy that its account refused while others took the message is in Rejects, and has a `reason`.
+    What waits in the queue is told when it is in its mailbox.
     `author` is the address in From, "" when none can be read.
     """
 

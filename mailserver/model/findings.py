@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["NOTHING", "AuthResult", "Findings", "Reason"]
+__all__ = ["NOTHING", "AuthResult", "Findings", "Judgement", "Reason"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +94,20 @@ class Findings:
 #: Method, the property with the domain that it proves, and whether that domain speaks for those below it.
 _PROOFS = (("dmarc", "header.from", False), ("dkim", "header.d", True), ("spf", "smtp.mailfrom", True))
 NOTHING = Findings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What was said of a message before it was accepted, about the copy of an account that gets it from the queue.
+
+    Attributes:
+        account: whose copy; "" for everybody's.
+        findings: None when they are not known any more.
+        quarantined: it belongs into Junk.
+        refusal: the account does not want it, in the words of the reply; "" when it does. Then its copy is in Rejects.
+    """
+
+    account: str = ""
+    findings: Findings | None = NOTHING
+    quarantined: bool = False
+    refusal: str = ""

@@ -30,8 +30,10 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
 from mailserver.model.errors import InvalidInput
+from mailserver.model.findings import Judgement
 from mailserver.model.ids import QueueId
 from mailserver.ports.reports import Action
+from mailserver.queue.judgements import judgement_fields, judgements_of
 from mailserver.queue.record import Done, Dot, Fail, Free, Hold, New, Plan, Record, Told, Try
 
 __all__ = [
@@ -51,7 +53,7 @@ _OPTIONAL = (
     ("declared_size", "declared_size"), ("smtputf8", "smtputf8"), ("require_tls", "require_tls"),
     ("envid", "envelope_id"), ("auth", "authenticated_as"), ("extra", "extra"), ("account", "account"),
     ("own", "own"), ("hold_until", "hold_until"),
-    ("hold_request", "hold_request"), ("quarantined", "quarantined"),
+    ("hold_request", "hold_request"),
 )  # fmt: skip
 _NOTHING: frozenset[Notify] = frozenset()
 
@@ -130,6 +132,8 @@ def envelope_fields(envelope: Envelope) -> dict[str, Any]:
         # 0 is a time and a size; False and () are what is meant when there is nothing.
         if value is not None and value is not False and value != ():
             fields[name] = value
+    if envelope.judgements:
+        fields["judged"] = judgement_fields(envelope.judgements)
     return fields
 
 
@@ -213,7 +217,7 @@ def decode_new(payload: bytes) -> New:
     """What the payload of a NEW record says. Raises Damaged."""
     try:
         return _new_of(orjson.loads(payload))
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, InvalidInput) as error:
         raise Damaged(f"the NEW record makes no sense: {type(error).__name__}") from error
 
 
@@ -231,7 +235,7 @@ def _new_of(fields: dict[str, Any]) -> New:
 
 
 def envelope_of(fields: dict[str, Any]) -> Envelope:
-    """The opposite. Raises KeyError, ValueError, TypeError, AttributeError, InvalidInput."""
+    """The opposite. Raises LookupError, ValueError, TypeError, AttributeError, InvalidInput."""
     get = fields.get
     sender, ret, hold_until = fields["sender"], get("ret"), get("hold_until")
     return Envelope(
@@ -249,8 +253,15 @@ def envelope_of(fields: dict[str, Any]) -> Envelope:
         own=bool(get("own", False)),
         hold_until=None if hold_until is None else float(hold_until),
         hold_request=get("hold_request"),
-        quarantined=bool(get("quarantined", False)),
+        judgements=_judgements_of(fields),
     )
+
+
+def _judgements_of(fields: dict[str, Any]) -> tuple[Judgement, ...]:
+    if "judged" in fields:
+        return judgements_of(fields["judged"])
+    # As it was written before reasons were kept.
+    return (Judgement(findings=None, quarantined=True),) if fields.get("quarantined", False) else ()
 
 
 def _recipient_of(field: str | list[Any]) -> Recipient:

@@ -1,13 +1,15 @@
 """An `Item` as the few octets that are kept of it in memory, a hundred thousand times. No I/O.
 
 JSON without names: what NEW says, but for the id, and the states of the recipients, where something was done. What
-says nothing at the end of a list is left out, an account that is the sender's address is a 1, and what TLS connections
-mostly are is a number.
+says nothing at the end of a list is left out, an account that is the sender's address is a 1, what TLS connections
+mostly are is a number, and what was said of the message is compressed.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +41,8 @@ def pack(item: Item) -> bytes:
     new = item.new
     fields = envelope_fields(new.envelope)
     sender, recipients, account = fields.pop("sender"), fields.pop("recipients"), fields.pop("account", 0)
+    if "judged" in fields:
+        fields["judged"] = b64encode(zlib.compress(orjson.dumps(fields["judged"]))).decode()
     only = recipients[0] if len(recipients) == 1 and isinstance(recipients[0], str) else recipients
     packed = orjson.dumps(_trimmed([
         new.arrived, new.size, new.crc, sender, only, _SAME if account and account == sender else account, fields,
@@ -54,6 +58,8 @@ def unpack(queue_id: QueueId, packed: bytes) -> Item:
     fields = {
         **(fields or {}), "sender": sender, "recipients": [recipients] if isinstance(recipients, str) else recipients,
     }  # fmt: skip
+    if "judged" in fields:
+        fields["judged"] = orjson.loads(zlib.decompress(b64decode(fields["judged"])))
     if account:
         fields["account"] = sender if account == _SAME else account
     new = New(queue_id=queue_id, arrived=arrived, envelope=envelope_of(fields), size=size, crc=crc)

@@ -14,10 +14,10 @@ __all__ = ["judge", "refusal_of"]
 
 
 async def judge(hooks: Hooks, message: Message, verdict: Accept | Quarantine) -> list[Copy]:
-    """Ask for each local copy that goes to its mailbox at once; `verdict` is that on the whole message."""
+    """Ask for each local copy, also for one that the queue will bring; `verdict` is that on the whole message."""
     quarantined = isinstance(verdict, Quarantine) and not message.session.trusted
     found = []
-    for destination in message.at_once:
+    for destination in message.destinations:
         for mailbox in destination.local:
             answer = await hooks.delivery(
                 DeliveryContext(
@@ -40,7 +40,7 @@ async def judge(hooks: Hooks, message: Message, verdict: Accept | Quarantine) ->
 
 def refusal_of(message: Message, copies: Sequence[Copy]) -> Reject | Defer | None:
     """The reply when nobody at all wants the message: "later" if one says so, since that one may take it then."""
-    wanted = any(destination.remote or message.waits(destination) for destination in message.destinations)
+    wanted = any(destination.remote for destination in message.destinations)
     if wanted or not copies or not all(copy.refusal for copy in copies):
         return None
     refusals = [copy.refusal for copy in copies if copy.refusal is not None]

@@ -10,7 +10,7 @@ is ever lost. Nobody cancels the task that runs this: a client that hangs up onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -22,7 +22,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import STAYS_HERE, Envelope, Notify, Recipient, returning
 from mailserver.model.errors import MailError
 from mailserver.model.events import Accepted, Delivered, Queued
-from mailserver.model.findings import NOTHING, Findings
+from mailserver.model.findings import NOTHING, Findings, Judgement
 from mailserver.model.ids import AccountId, QueueId, new_queue_id
 from mailserver.model.mailbox import Stored
 from mailserver.model.reply import Reply
@@ -71,6 +71,8 @@ class Message:
     view: MessageView
     #: By the hooks up to RCPT.
     findings: Findings = NOTHING
+    #: What accounts here said of their copies.
+    judgements: tuple[Judgement, ...] = ()
 
     def waits(self, destination: Destination) -> bool:
         """Must a recipient of ours go through the queue? Who asks to be told of the delivery must: only the queue
@@ -79,10 +81,10 @@ class Message:
             return expands(destination)
         return self.envelope.hold_until is not None or Notify.SUCCESS in destination.recipient.notify
 
-    @property
-    def at_once(self) -> list[Destination]:
-        """The recipients that need not."""
-        return [destination for destination in self.destinations if not self.waits(destination)]
+    def judgements_of(self, accounts: Iterable[AccountId]) -> tuple[Judgement, ...]:
+        """Those on the copies of these accounts."""
+        named = set(accounts)
+        return tuple(one for one in self.judgements if one.account in named)
 
 
 class Keeper:
@@ -112,7 +114,7 @@ class Keeper:
             if not stored and not items:
                 error = min((error for _, error in failed), key=lambda error: not error.temporary)
                 raise NotKept(reply_to(error), error.detail or error.text)
-            items += self._retries([place for place, _ in failed])
+            items += self._retries(message, [place for place, _ in failed])
         queued: list[Queued] = []
         try:
             await self._enqueue(message, items, fields, queued)
@@ -148,7 +150,7 @@ class Keeper:
             queue_id = new_queue_id() if number else message.queue_id
             recipients = tuple(item.recipients)
             envelope = replace(
-                message.envelope, recipients=recipients, account=message.session.account, quarantined=item.quarantined,
+                message.envelope, recipients=recipients, account=message.session.account, judgements=item.judgements,
                 extra=item.extra,
             )  # fmt: skip
             try:
@@ -168,16 +170,16 @@ class Keeper:
                 )
             )  # fmt: skip
 
-    def _retries(self, places: list[LocalPlace]) -> list[_Item]:
+    def _retries(self, message: Message, places: list[LocalPlace]) -> list[_Item]:
         """The queue does not judge again: what does not belong into the inbox is marked so."""
         found = []
         for quarantined in (False, True):
-            recipients = [
-                retry_of(place.destination.recipient, place.mailbox, self._directory)
-                for place in places if place.quarantined is quarantined
-            ]  # fmt: skip
-            if recipients:
-                found.append(_Item(b"", recipients, quarantined=quarantined, extra=STAYS_HERE))
+            concerned = [place for place in places if place.quarantined is quarantined]
+            if concerned:
+                recipients = [retry_of(one.destination.recipient, one.mailbox, self._directory) for one in concerned]
+                known = message.judgements_of(place.mailbox.account for place in concerned)
+                judgements = tuple(replace(one, quarantined=quarantined, refusal="") for one in known)
+                found.append(_Item(b"", recipients, judgements=judgements, extra=STAYS_HERE))
         return found
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
@@ -223,12 +225,12 @@ def _warn_of_refused(message: Message, place: LocalPlace, error: MailError) -> N
 class _Item:
     """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards.
 
-    `quarantined`: for Junk; `extra`: marks of the envelope."""
+    `judgements`: on the copies for accounts here; `extra`: marks of the envelope."""
 
     header: bytes
     recipients: list[Recipient]
     forwarder: EmailAddress | None = None
-    quarantined: bool = False
+    judgements: tuple[Judgement, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
 
     def join(self, recipient: Recipient, known: list[Recipient]) -> None:
@@ -252,7 +254,8 @@ async def _queued_items(message: Message) -> list[_Item]:
         if message.waits(destination) or (destination.remote and not destination.forwarded):
             direct.setdefault(destination.recipient.address, destination.recipient)
     if direct:
-        items.append(_Item(b"", list(direct.values())))
+        waiting = [mailbox.account for one in message.destinations if message.waits(one) for mailbox in one.local]
+        items.append(_Item(b"", list(direct.values()), judgements=message.judgements_of(waiting)))
     placed: dict[str, tuple[_Item, list[Recipient]]] = {}
     for recipient in direct.values():
         placed.setdefault(recipient.address.key, (items[0], []))[1].append(recipient)
@@ -261,10 +264,12 @@ async def _queued_items(message: Message) -> list[_Item]:
         if not destination.forwarded or message.waits(destination):
             continue
         item = _Item(forwarding_field(destination), [], destination.recipient.address)
+        judgements = message.judgements_of(destination.returns_to) if destination.returns_to else ()
         for recipient in forwarded(destination):
             place, known = placed.setdefault(recipient.address.key, (item, []))
             place.join(recipient, known)
             place.extra = tuple(dict.fromkeys(place.extra + returning(destination.returns_to)))
+            place.judgements += tuple(one for one in judgements if one not in place.judgements)
         if item.recipients:
             items.append(item)
         await turns.spend(len(destination.remote))

@@ -18,7 +18,7 @@ from mailserver.model.reply import Reply
 from mailserver.model.verdict import Defer, Reject, Verdict
 from mailserver.ports.clock import Clock
 from mailserver.ports.store import MailStore
-from mailserver.smtp.copies import Copy
+from mailserver.smtp.copies import Copy, judgements_on
 from mailserver.smtp.editing import Editing
 from mailserver.smtp.forwarding import forwarded_before, pass_on
 from mailserver.smtp.judging import judge, refusal_of
@@ -80,10 +80,11 @@ class Pipeline:
         try:
             copies = await judge(self._hooks, message, replace(verdict, findings=findings))
             refusal = refusal_of(message, copies)
+            message = replace(message, judgements=judgements_on(copies))
             if refusal is None:
-                copies = wanted = [pass_on(copy) for copy in copies]
-            else:
-                wanted = [copy for copy in copies if copy.refusal is not None and copy.refusal.keep]
+                # The queue finds out anew where an address leads.
+                copies = [copy if message.waits(copy.destination) else pass_on(copy) for copy in copies]
+            wanted = [copy for copy in copies if _is_placed_now(message, copy, refusal)]
             places = await find_places(
                 self._hooks, message.session, message.queue_id, message.envelope, wanted, message.content,
                 message.view,
@@ -95,7 +96,8 @@ class Pipeline:
             else:
                 await self._keeper.keep_refused(message, places, fields)
                 reply = self._refused(message, refusal.reply, refusal.reason)
-            self._tell(message, copies, places, reply)
+            # What the queue brings is told when it is there.
+            self._tell(message, wanted if refusal is None else copies, places, reply)
             return reply
         except NotKept as error:
             return self._refused(message, error.reply, error.detail)
@@ -146,3 +148,10 @@ class Pipeline:
             )
         )  # fmt: skip
         return reply
+
+
+def _is_placed_now(message: Message, copy: Copy, refusal: Reject | Defer | None) -> bool:
+    """Not what the queue brings later. Of a message that is refused as a whole only what is to be looked at."""
+    if copy.refusal is not None:
+        return refusal is None or copy.refusal.keep
+    return refusal is None and not message.waits(copy.destination)

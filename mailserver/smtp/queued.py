@@ -18,9 +18,9 @@ from mailserver.mime.trace import return_path
 from mailserver.mime.view import MessageView
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
-from mailserver.model.envelope import STAYS_HERE, Recipient, returning
+from mailserver.model.envelope import STAYS_HERE, Envelope, Recipient, returning
 from mailserver.model.errors import AlreadyExists, MailError
-from mailserver.model.events import Delivered, Queued
+from mailserver.model.events import Delivered, Judged, Queued
 from mailserver.model.ids import AccountId, derived_queue_id, new_session_id
 from mailserver.model.mailbox import Stored
 from mailserver.model.reply import Reply
@@ -28,7 +28,7 @@ from mailserver.ports.delivery import DeliveryReport, Job
 from mailserver.ports.directory import Directory
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.store import Content, MailStore
-from mailserver.smtp.copies import copies_for
+from mailserver.smtp.copies import Copy, copies_for
 from mailserver.smtp.forwarding import (
     expands,
     forwarded,
@@ -49,6 +49,7 @@ __all__ = ["QueuedDelivery"]
 
 _log = structlog.get_logger()
 _CHUNK = 1 << 20
+_DELIVERED = "250 2.0.0 Delivered from the queue"
 _LOOP = Result(outcome=Outcome.FAILED, status="5.4.6", reply="This message was forwarded from here before")
 _FAULT = Result(outcome=Outcome.DEFERRED, status="4.3.0", reply="An internal error; it is tried again later")
 
@@ -130,9 +131,9 @@ class _Attempt:
     def _let_forward(self, destination: Destination) -> None:
         """Nobody judges it here: what belongs into Junk was marked so, and what an account's forward had stays."""
         envelope = self._job.envelope
-        if envelope.stays_here or envelope.quarantined:
+        if envelope.stays_here:
             keep_here(destination)
-        for copy in copies_for([destination], quarantined=False):
+        for copy in copies_for([destination], envelope):
             pass_on(copy)
 
     def _index(self, destination: Destination) -> int:
@@ -165,7 +166,13 @@ class _Attempt:
     async def _keep(self, content: Content, destinations: Sequence[Destination]) -> None:
         job = self._job
         session = Session(session=new_session_id(), service="queue", peer="")
-        copies = copies_for(destinations, quarantined=job.envelope.quarantined)
+        copies = copies_for(destinations, job.envelope)
+        wanted = {id(copy.destination) for copy in copies}
+        for destination in destinations:
+            if id(destination) not in wanted:
+                self.results.setdefault(self._index(destination), _refused(destination, job.envelope))
+        if not copies:
+            return
         view = MessageView(content)
         places = await find_places(self._parts.hooks, session, job.queue_id, job.envelope, copies, content, view)
         sender = job.envelope.sender
@@ -179,6 +186,8 @@ class _Attempt:
             self._tell(outcome, content.size)
             for destination in place.destinations:
                 self.results.setdefault(self._index(destination), _success(Success.DELIVERED, "Delivered"))
+        kept = [place for place, outcome in zip(places, stored, strict=True) if isinstance(outcome, Stored)]
+        self._tell_judged(copies, kept, view)
         for place, error in failed:
             for destination in place.destinations:
                 await self._failed(destination, place, error)
@@ -222,6 +231,26 @@ class _Attempt:
             )
         )  # fmt: skip
 
+    def _tell_judged(self, copies: Sequence[Copy], places: Sequence[LocalPlace], view: MessageView) -> None:
+        """What was found when the message came, and where that has brought it now."""
+        mailboxes = {
+            (place.mailbox.account, id(destination)): place.target.mailbox
+            for place in places
+            for destination in place.destinations
+        }
+        author = view.author
+        for copy in copies:
+            account, mailbox = copy.mailbox.account, mailboxes.get((copy.mailbox.account, id(copy.destination)))
+            if mailbox is not None and (copy.findings.reasons or copy.findings.results or copy.quarantined):
+                self._parts.hooks.emit(
+                    Judged(
+                        queue_id=self._job.queue_id, account=account, peer="",
+                        sender=str(self._job.envelope.sender or ""), author=author.key if author is not None else "",
+                        recipient=str(copy.destination.recipient.address), message_id=view.message_id,
+                        findings=copy.findings, reply=_DELIVERED, refused=False, mailbox=mailbox,
+                    )
+                )  # fmt: skip
+
     def _tell(self, place: Stored, size: int) -> None:
         self._parts.hooks.emit(
             Delivered(
@@ -233,6 +262,13 @@ class _Attempt:
 
 def _success(success: Success, text: str) -> Result:
     return Result(outcome=Outcome.DELIVERED, status="2.0.0", reply=text, success=success)
+
+
+def _refused(destination: Destination, envelope: Envelope) -> Result:
+    """Its accounts said so when the message came, and have their copies."""
+    known = (envelope.judgement(mailbox.account) for mailbox in destination.local)
+    words = next((one.refusal for one in known if one is not None and one.refusal), "")
+    return Result(outcome=Outcome.FAILED, status="5.7.1", reply=words)
 
 
 def _of(reply: Reply) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.helpers.daemon import DOMAIN, Daemon
@@ -18,16 +19,17 @@ PROXY = 'proxy_from = ["127.0.0.1"]'
 
 def deliver(
     daemon: Daemon, content: bytes, *, sender: str = "any@attack.test", peer: str = "192.0.2.66",
-    helo: str = "attack.test", recipient: str = ANNA,
+    helo: str = "attack.test", recipient: str = ANNA, also: Sequence[str] = (),
 ) -> Reply:  # fmt: skip
-    """One message from the host `peer`; the reply to it, or to the first command that was refused."""
+    """One message from the host `peer` to `recipient` and `also`; the reply to it, or to the first command that was
+    refused."""
     family = "TCP6" if ":" in peer else "TCP4"
     here = "::1" if ":" in peer else "127.0.0.1"
     with Smtp(daemon.ports["smtp"], greeting=False) as smtp:
         smtp.send(f"PROXY {family} {peer} {here} 40000 25\r\n".encode())
         assert smtp.reply().code == 220
         reply = smtp.command(f"EHLO {helo}")
-        return smtp.message(sender, [recipient], content) if reply.code == 250 else reply
+        return smtp.message(sender, [recipient, *also], content) if reply.code == 250 else reply
 
 
 def inbox(daemon: Daemon, mailbox: str = "", count: int = 1) -> list[bytes]:

@@ -212,12 +212,14 @@ def _judgements(db: sqlite3.Connection, queue_id: str) -> list[dict[str, Any]]:
     rows = select(
         db, f"SELECT {_JUDGED} FROM judged WHERE queue_id = ? ORDER BY rowid LIMIT ?", (queue_id, _MOST_JUDGED)  # noqa: S608
     )
+    # What went through the queue is told again when it is in a mailbox.
+    last = {(row["account"], row["recipient"]): row for row in rows}
     return [
         {
             **row, "refused": bool(row["refused"]), "reasons": orjson.loads(row["reasons"]),
             "results": orjson.loads(row["results"]),
         }
-        for row in rows
+        for row in last.values()
     ]  # fmt: skip
 
 

@@ -117,7 +117,8 @@ def _why_not_trusted(ctx: api.PlaceContext) -> str:
         return "it goes to Junk"
     if not ctx.envelope.of_stranger or ctx.session.trusted or ctx.session.account is not None:
         return ""
-    if ctx.session.service == "queue":
+    known = ctx.envelope.judgement(ctx.account)
+    if ctx.session.service == "queue" and (known is None or known.findings is None):
         return "it waited in the queue, and nothing is known of who sent it"
     if any(result.result == "fail" for result in ctx.findings.of("dmarc")):
         return "its author is not proved (DMARC)"

@@ -17,7 +17,7 @@ from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Envelope, Recipient
 from mailserver.model.errors import InvalidInput, LimitReached, NotFound, StorageFailure
 from mailserver.model.events import Delivered
-from mailserver.model.findings import NOTHING, AuthResult, Findings
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Judgement
 from mailserver.model.ids import AccountId, QueueId, derived_queue_id
 from tests.helpers.content import BytesContent
 from tests.helpers.plugins import Server, make_session, running
@@ -46,13 +46,15 @@ class World:
     async def mail(
         self, sender: str = BEN, to: str = ANNA, *, recipient: str = "", header: str = "", mailbox: str = "INBOX",
         findings: Findings = NOTHING, quarantined: bool = False, session: Session | None = None,
-        submitted: AccountId | None = None,
+        submitted: AccountId | None = None, judgements: tuple[Judgement, ...] = (),
     ) -> int:  # fmt: skip
         """A message comes; how many answers leave."""
         before = len(self.server.queue.items)
         self.number += 1
         queue_id = QueueId(f"{self.number:016d}")
-        envelope = Envelope(sender=EmailAddress.parse(sender) if sender else None, account=submitted)
+        envelope = Envelope(
+            sender=EmailAddress.parse(sender) if sender else None, account=submitted, judgements=judgements
+        )
         placement = await self.server.hooks.place(
             PlaceContext(
                 session=session or make_session(), queue_id=queue_id, envelope=envelope,
@@ -186,8 +188,22 @@ async def test_junk_lists_and_programs_are_not_answered(world: World) -> None:
     assert await world.mail(quarantined=True) == 0
     for mailbox in ("Junk", "Rejects"):
         assert await world.mail(mailbox=mailbox) == 0
-    assert await world.mail(session=make_session(service="queue", peer="")) == 0
     assert await world.mail(mailbox="Archive") == 1
+
+
+async def test_what_waited_is_answered_by_what_was_found_when_it_came(world: World) -> None:
+    await world.away()
+    waited = make_session(service="queue", peer="")
+    forged = Findings((AuthResult(method="dmarc", result="fail"),))
+    for number, (judgements, findings, answers) in enumerate([
+        ((), NOTHING, 0),
+        ((Judgement(account=ANNA, findings=None),), NOTHING, 0),
+        ((Judgement(account=BEN),), NOTHING, 0),
+        ((Judgement(account=ANNA),), NOTHING, 1),
+        ((Judgement(account=ANNA, findings=forged),), forged, 0),
+    ]):  # fmt: skip
+        sender = f"x{number}@far.test"
+        assert await world.mail(sender, session=waited, judgements=judgements, findings=findings) == answers, number
 
 
 async def test_an_hour_has_so_many_answers(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mailserver.model.address import EmailAddress
 from mailserver.model.delivery import Outcome, Result, Success
 from mailserver.model.envelope import Body, DsnReturn, Envelope, Notify, Recipient
+from mailserver.model.findings import AuthResult, Findings, Judgement, Reason
 from mailserver.model.ids import AccountId, QueueId
 from mailserver.ports.reports import Action
 from mailserver.queue.codec import (
@@ -31,6 +32,21 @@ XTEXT = st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), 
 RECIPIENTS = st.builds(
     Recipient, address=ADDRESSES, notify=st.frozensets(st.sampled_from(Notify)), original_recipient=XTEXT
 )
+WORDS = st.text("äb ", max_size=5)
+FINDINGS = st.builds(
+    Findings,
+    st.lists(st.builds(
+        AuthResult, method=st.sampled_from(["spf", "dkim"]), result=st.sampled_from(["pass", "fail"]), reason=WORDS,
+        properties=st.lists(st.tuples(st.just("header.d"), WORDS), max_size=2).map(tuple),
+    ), max_size=3).map(tuple),
+    st.lists(st.builds(Reason, WORDS, st.floats(-9, 9), WORDS, WORDS), max_size=3).map(tuple),
+)  # fmt: skip
+JUDGEMENTS = st.lists(
+    st.builds(
+        Judgement, account=st.sampled_from(["", "anna@example.test", "ben@example.test"]),
+        findings=st.none() | FINDINGS, quarantined=st.booleans(), refusal=WORDS,
+    ), max_size=3,
+).map(tuple)  # fmt: skip
 ENVELOPES = st.builds(
     Envelope,
     sender=st.none() | ADDRESSES,
@@ -46,7 +62,7 @@ ENVELOPES = st.builds(
     own=st.booleans(),
     hold_until=st.none() | st.floats(0, 4e9),
     hold_request=st.sampled_from([None, "for;60"]),
-    quarantined=st.booleans(),
+    judgements=JUDGEMENTS,
     extra=st.lists(st.tuples(st.text("AB", max_size=3), st.text("xyz", max_size=3)), max_size=2).map(tuple),
 )
 ITEMS = st.builds(

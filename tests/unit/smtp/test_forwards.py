@@ -11,6 +11,7 @@ import pytest
 from mailserver.hooks.contexts import DeliveryContext
 from mailserver.model.envelope import STAYS_HERE, returning
 from mailserver.model.errors import OverQuota
+from mailserver.model.findings import Judgement
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import Quarantine, Reject, Verdict
 from tests.helpers.queue import envelope_for
@@ -105,7 +106,7 @@ async def test_mail_of_the_queue_is_forwarded_too(server: SmtpHarness) -> None:
     assert await held(server, "anna") == 0
     # What came back, and what belongs into Junk, is not.
     envelope = envelope_for(ANNA, sender="x@far.test")
-    for one in (replace(envelope, extra=STAYS_HERE), replace(envelope, quarantined=True)):
+    for one in (replace(envelope, extra=STAYS_HERE), replace(envelope, judgements=(Judgement(quarantined=True),))):
         await deliver(server, job(envelope=one))
     assert len(queued(server)) == 1
     assert (await held(server, "anna"), await held(server, "anna", "Junk")) == (1, 1)

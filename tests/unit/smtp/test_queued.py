@@ -13,13 +13,17 @@ from mailserver.hooks.contexts import PlaceContext, Placement
 from mailserver.model.delivery import Destination, Outcome, Result, Success
 from mailserver.model.envelope import Envelope, Notify, Recipient
 from mailserver.model.errors import MailError, NotFound, OverQuota, StorageFailure
-from mailserver.model.events import Delivered, Queued
+from mailserver.model.events import Delivered, Judged, Queued
+from mailserver.model.findings import NOTHING, AuthResult, Findings, Judgement, Reason
 from mailserver.model.ids import AccountId, QueueId
+from mailserver.model.reply import Reply
+from mailserver.model.verdict import Quarantine, Reject, Verdict
 from mailserver.ports.delivery import Job
 from mailserver.smtp.queued import QueuedDelivery
 from tests.helpers.content import BytesContent
 from tests.helpers.queue import envelope_for, recipient
 from tests.helpers.sending import Noted
+from tests.helpers.smtp import AsyncSmtp
 from tests.helpers.smtp_service import DOMAIN, SmtpHarness
 from tests.unit.smtp.test_acceptance import FailingStore
 
@@ -247,8 +251,69 @@ async def test_so_does_who_asks_for_it_at_an_address_that_forwards_to_many(trust
 
 
 async def test_what_was_quarantined_goes_to_junk_when_its_mailbox_works_again(server: SmtpHarness) -> None:
-    envelope = replace(envelope_for(ANNA, BEN, sender="x@far.test"), quarantined=True)
+    judgements = (Judgement(quarantined=True, findings=None),)
+    envelope = replace(envelope_for(ANNA, BEN, sender="x@far.test"), judgements=judgements)
     failing(server)[BEN] = StorageFailure("The disk failed")
     results = await deliver(server, job(envelope=envelope))
     assert [result.outcome for result in results] == [Outcome.DELIVERED, Outcome.DEFERRED]
     assert len(await server.mail("anna", "Junk")) == 1 and not await server.mail("anna")
+
+
+async def test_what_was_found_comes_to_the_mailbox_with_the_message() -> None:
+    found = Findings((AuthResult(method="spf", result="pass"),), (Reason("test", 3.0, "Somebody said so"),))
+    judgements = (Judgement(account=ANNA, findings=found), Judgement(account=BEN, findings=None, quarantined=True))
+    seen: dict[str, tuple[Findings, bool]] = {}
+    server = SmtpHarness()
+    server.registry.place(lambda ctx: seen.update({ctx.account: (ctx.findings, ctx.quarantined)}))
+    envelope = replace(envelope_for(ANNA, BEN, CLEO, sender="x@far.test"), judgements=judgements)
+    async with server:
+        await deliver(server, job(envelope=envelope))
+    assert seen == {ANNA: (found, False), BEN: (NOTHING, True), CLEO: (NOTHING, False)}
+
+
+async def test_a_copy_that_was_refused_when_it_came_is_not_brought_again(server: SmtpHarness) -> None:
+    server.aliases["both"] = [ANNA, BEN]
+    judgements = (Judgement(account=ANNA, refusal="Anna takes no such mail"), Judgement(account=BEN))
+    envelope = envelope_for(ANNA, BEN, f"both@{DOMAIN}", sender="x@far.test")
+    results = await deliver(server, job(envelope=replace(envelope, judgements=judgements)))
+    assert [(result.outcome, result.status) for result in results] == [
+        (Outcome.FAILED, "5.7.1"), (Outcome.DELIVERED, "2.0.0"), (Outcome.DELIVERED, "2.0.0"),
+    ]  # fmt: skip
+    assert results[0].reply == "Anna takes no such mail"
+    assert await server.mail("anna") == [] and len(await server.mail("ben")) == 1
+    (refused,) = await deliver(server, job(envelope=replace(envelope_for(ANNA), judgements=judgements)))
+    assert refused.outcome is Outcome.FAILED
+
+
+async def test_accounts_judge_what_goes_through_the_queue_too() -> None:
+    """Who asks to be told of success, and is trusted or one of our users, gets no other judgement than others."""
+    server = SmtpHarness(limits={"trusted": ["127.0.0.1"]})
+    answers: dict[str, Verdict] = {
+        ANNA: Quarantine("odd", findings=Findings((), (Reason("test", 6.0, "Odd"),))),
+        BEN: Reject(Reply(550, "5.7.1", "Ben takes no such mail"), "no"),
+    }
+    server.registry.on_delivery(lambda ctx: answers.get(ctx.account))
+
+    async def send(smtp: AsyncSmtp, *to: str) -> Reply:
+        assert (await smtp.command("EHLO client.test")).code == 250
+        assert (await smtp.command("MAIL FROM:<x@far.test>")).code == 250
+        for name in to:
+            assert (await smtp.command(f"RCPT TO:<{name}> NOTIFY=SUCCESS,FAILURE")).code == 250
+        assert (await smtp.command("DATA")).code == 354
+        reply = await smtp.command("Subject: x\r\n\r\ny\r\n.")
+        return Reply(reply.code, reply.status, reply.text)
+
+    async with server, server.client() as smtp:
+        assert (await send(smtp, BEN)).code == 550 and not server.queue.items
+        assert (await send(smtp, ANNA, BEN)).code == 250
+        (item,) = server.queue.items
+        assert len(await server.mail("ben", "Rejects")) == 1 and not await server.mail("anna")
+        made = job(envelope=item.envelope)
+        results = await deliver(server, made)
+        assert [(result.outcome, result.reply) for result in results] == [
+            (Outcome.DELIVERED, "Delivered"), (Outcome.FAILED, "Ben takes no such mail"),
+        ]  # fmt: skip
+        assert len(await server.mail("anna", "Junk")) == 1 and not await server.mail("ben")
+    judged = {event.account: event for event in server.events if isinstance(event, Judged) and not event.refused}
+    assert [reason.text for reason in judged[AccountId(ANNA)].findings.reasons] == ["Odd"]
+    assert judged[AccountId(BEN)].mailbox == "Rejects"
