@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,23 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     if isinstance(val, bytes) and (len(val) > 60 or not all(32 <= octet < 127 for octet in val)):
         return argname
     return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """What a test leaves open (a socket, a transport, a file) fails this test: the collector would come across it in a
+    later one, and blame that. What was there before is frozen, so that only what the test has made is looked at."""
+    yield
+    found: list[str] = []
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda one: found.append(f"{one.exc_value!r} in {one.object!r}")
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    gc.freeze()
+    if found:
+        pytest.fail("left open: " + "; ".join(found), pytrace=False)
 
 
 @pytest.fixture(autouse=True)
