@@ -5,6 +5,9 @@ A plugin is a module with a value `plugin` (docs/plugins.md); the hook points ar
 
 from __future__ import annotations
 
+from mailserver.hooks.arguments import account as account_argument
+from mailserver.hooks.arguments import text as text_argument
+from mailserver.hooks.arguments import texts as texts_argument
 from mailserver.hooks.contexts import (
     AuthenticateContext,
     Authenticated,
@@ -376,6 +379,7 @@ __all__ = [
     "WebClient",
     "WebFailed",
     "Workers",
+    "account_argument",
     "agreed",
     "author_domain",
     "automatic_sign",
@@ -439,6 +443,8 @@ __all__ = [
     "shown_host",
     "sole_author",
     "spf_target_name",
+    "text_argument",
+    "texts_argument",
     "transaction",
     "tricks",
     "unpack",

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from mailserver.app.application import Application
+from mailserver.hooks.arguments import account_named
 from mailserver.mime.addresses import parse_addresses
 from mailserver.mime.headers import field_value, fields, header_block_end, unfold
 from mailserver.model.address import EmailAddress
-from mailserver.model.errors import InvalidInput, LimitReached, MailError, NotFound
+from mailserver.model.errors import InvalidInput, LimitReached, MailError
 from mailserver.model.reply import Reply
 from mailserver.net.facts import session_facts
 from mailserver.net.unix import local_peer
@@ -46,17 +47,14 @@ async def hand_in(
     Raises:
         MailError: with the words that an SMTP client would have got; nothing was kept.
     """
-    address = EmailAddress.parse(sender)
-    account = app.directory.account(address.key)
-    if account is None:
-        raise NotFound(f"there is no account {address}; see them all: mailserver account list")
+    account = account_named(app.directory, sender)
     receiver = app.smtp.submission
     session = SmtpSession(session_facts("submission", ("127.0.0.1", 0), None, trusted=True, tls=None))
     session.greeted("localhost", esmtp=True)
     session.logged_in(account.account)
     chunks = body.chunks()
     head = await _head(chunks, app.loaded.config.limits.header_size)
-    arguments = MailArguments(address, size=body.size, hold=_hold(receiver, hold_until))
+    arguments = MailArguments(EmailAddress.parse(sender), size=body.size, hold=_hold(receiver, hold_until))
     transaction = await _envelope(receiver, session, arguments, list(recipients) or _named(head))
     intake = receiver.intake(session, transaction)
     async with intake.content:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mailserver.app.application import Application
-from mailserver.model.address import EmailAddress
+from mailserver.hooks.arguments import account_named, text
 from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import MailboxInfo
@@ -52,19 +52,6 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         path = str(app.account_path(account))
         return {"account": account, "path": path, "mailboxes": [asdict(box) for box in written]}
 
-    async def share(arguments: Mapping[str, Any]) -> Any:
-        account = _account(app, arguments)
-        identifier = parse_identifier(str(arguments.get("identifier", "")))
-        letters = str(arguments.get("rights", ""))
-        how = next((how for how in (RightsChange.ADD, RightsChange.REMOVE) if letters.startswith(how.value)), None)
-        rights = parse_rights(letters[1:] if how is not None else letters)
-        if rights and how is not RightsChange.REMOVE:
-            _known(app, account, identifier)
-        store = await app.store.open_account(account)
-        name = (await store.find(str(arguments.get("mailbox", "")))).name
-        await store.grant(name, identifier, how or RightsChange.REPLACE, rights)
-        return {"account": account, "shares": _shares(await store.find(name))}
-
     async def shares(arguments: Mapping[str, Any]) -> Any:
         account = _account(app, arguments)
         store = await app.store.open_account(account)
@@ -75,18 +62,28 @@ def mailbox_operations(app: Application) -> dict[str, _Operation]:
         "mailbox.adopt": adopt,
         "mailbox.export": export,
         "mailbox.rebuild": rebuild,
-        "mailbox.share": share,
+        "mailbox.share": lambda arguments: _share(app, arguments),
         "mailbox.shares": shares,
         "mailbox.verify": verify,
     }
 
 
+async def _share(app: Application, arguments: Mapping[str, Any]) -> Any:
+    account = _account(app, arguments)
+    identifier = parse_identifier(str(arguments.get("identifier", "")))
+    letters = str(arguments.get("rights", ""))
+    how = next((how for how in (RightsChange.ADD, RightsChange.REMOVE) if letters.startswith(how.value)), None)
+    rights = parse_rights(letters[1:] if how is not None else letters)
+    if rights and how is not RightsChange.REMOVE:
+        _known(app, account, identifier)
+    store = await app.store.open_account(account)
+    name = (await store.find(str(arguments.get("mailbox", "")))).name
+    await store.grant(name, identifier, how or RightsChange.REPLACE, rights)
+    return {"account": account, "shares": _shares(await store.find(name))}
+
+
 def _account(app: Application, arguments: Mapping[str, Any]) -> AccountId:
-    address = EmailAddress.parse(str(arguments.get("address", "")))
-    account = app.directory.account(address.key)
-    if account is None:
-        raise NotFound(f"there is no account {address}; see them all: mailserver account list")
-    return account.account
+    return account_named(app.directory, text(arguments, "address")).account
 
 
 def _known(app: Application, owner: AccountId, identifier: str) -> None:

@@ -108,51 +108,27 @@ class Metrics:
             stage = event.stage if event.stage in _STAGES else "other"
             self._refused.labels(event.service, stage, "temporary" if event.code < 500 else "permanent").inc()
 
-        def on_delivered(event: Delivered) -> None:
-            self._delivered.inc()
-
-        def on_queued(event: Queued) -> None:
-            self._queued.inc()
-
         attempts = {outcome: self._attempts.labels(outcome.value) for outcome in Outcome}
-
-        def on_attempted(event: Attempted) -> None:
-            attempts[event.result.outcome].inc()
 
         def on_tls(event: TlsAttempted) -> None:
             policy = event.policy.source if event.policy.source in _TLS_POLICIES else "other"
             self._tls.labels(policy, "failed" if event.failure else "good").inc()
 
-        def on_reported(event: Reported) -> None:
-            self._reports.labels(event.action).inc()
-
-        def on_login(event: LoginSucceeded) -> None:
-            self._logins.labels(event.service, "good").inc()
-
-        def on_login_failed(event: LoginFailed) -> None:
-            self._logins.labels(event.service, "failed").inc()
-
-        def on_opened(event: SessionOpened) -> None:
-            sessions[event.service].inc()
-
-        def on_closed(event: SessionClosed) -> None:
-            closed[event.service].inc()
-
         return {
             Accepted: on_accepted,
             Refused: on_refused,
-            Delivered: on_delivered,
-            Queued: on_queued,
-            Attempted: on_attempted,
-            Reported: on_reported,
+            Delivered: lambda event: self._delivered.inc(),
+            Queued: lambda event: self._queued.inc(),
+            Attempted: lambda event: attempts[event.result.outcome].inc(),
+            Reported: lambda event: self._reports.labels(event.action).inc(),
             TlsAttempted: on_tls,
             Bounced: lambda event: self._bounces.labels("yes" if event.credible else "no").inc(),
             Suppressed: lambda event: self._suppressed.inc(),
             SendingLimited: lambda event: self._limited.labels(event.limit).inc(),
-            LoginSucceeded: on_login,
-            LoginFailed: on_login_failed,
-            SessionOpened: on_opened,
-            SessionClosed: on_closed,
+            LoginSucceeded: lambda event: self._logins.labels(event.service, "good").inc(),
+            LoginFailed: lambda event: self._logins.labels(event.service, "failed").inc(),
+            SessionOpened: lambda event: sessions[event.service].inc(),
+            SessionClosed: lambda event: closed[event.service].inc(),
         }
 
 

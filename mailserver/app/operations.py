@@ -11,16 +11,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from mailserver.app.application import Application
-from mailserver.app.arguments import Arguments, moment, number, text, texts
 from mailserver.app.handin import BodyReader, hand_in, hand_in_local
 from mailserver.app.inspection import describe_hooks, describe_plugins
 from mailserver.app.mailboxes import mailbox_operations
 from mailserver.app.queueing import queue_operations
 from mailserver.app.tls_policies import tls_policy_operations
 from mailserver.app.trying import trial_operations
+from mailserver.hooks.arguments import Arguments, account_named, moment, number, text, texts
 from mailserver.model.address import EmailAddress, normalize_domain
 from mailserver.model.app_password import AppPassword
-from mailserver.model.errors import MailError, NotFound, NotPermitted
+from mailserver.model.errors import MailError, NotPermitted
 from mailserver.model.ids import AccountId
 from mailserver.net.quota import enforce_limits, set_limits
 from mailserver.ports.directory import CATCH_ALL, ROLE_MAIL, Account, Domain
@@ -217,11 +217,7 @@ class Operations:
         return describe_hooks(self._app)
 
     def _account(self, arguments: Arguments) -> Account:
-        address = EmailAddress.parse(text(arguments, "address"))
-        account = self._app.directory.account(address.key)
-        if account is None:
-            raise NotFound(f"there is no account {address}; see them all: mailserver account list")
-        return account
+        return account_named(self._app.directory, text(arguments, "address"))
 
     def _served(self, address: EmailAddress) -> None:
         if self._app.directory.domain(address.domain) is None:

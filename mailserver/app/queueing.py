@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from mailserver.app.application import Application
-from mailserver.app.arguments import Arguments, moment, texts
 from mailserver.app.waiting import describe_item
+from mailserver.hooks.arguments import Arguments, moment, texts
 from mailserver.model.errors import InvalidInput, NotFound
 from mailserver.model.ids import QueueId
 from mailserver.ports.queue import QueuedMessage

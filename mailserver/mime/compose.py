@@ -73,15 +73,17 @@ def message(
         "MIME-Version: 1.0",
         "Content-Type: text/plain; charset=utf-8",
     ]
-    body = "\r\n".join(text.split("\n")).encode("utf-8", "replace")
-    if body.isascii() and all(len(line) <= 78 for line in body.split(b"\r\n")) and b"\0" not in body:
-        lines.append("Content-Transfer-Encoding: 7bit")
-    else:
-        lines.append("Content-Transfer-Encoding: base64")
-        body = base64.encodebytes(body).replace(b"\n", b"\r\n")
-    if not body.endswith(b"\r\n"):
-        body += b"\r\n"
+    encoding, body = _encoded(text)
+    lines.append(f"Content-Transfer-Encoding: {encoding}")
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace") + body
+
+
+def _encoded(text: str) -> tuple[str, bytes]:
+    body = "\r\n".join(text.split("\n")).encode("utf-8", "replace")
+    encoding = "7bit"
+    if not body.isascii() or any(len(line) > 78 for line in body.split(b"\r\n")) or b"\0" in body:
+        encoding, body = "base64", base64.encodebytes(body).replace(b"\n", b"\r\n")
+    return encoding, body if body.endswith(b"\r\n") else body + b"\r\n"
 
 
 def _thread(answers: str, references: Sequence[str]) -> list[str]:

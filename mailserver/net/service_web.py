@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 
 from mailserver.net.endpoint import Endpoint
+from mailserver.net.web import whole_answer
 from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.store import ReadableContent
 from mailserver.ports.web import WebAnswer, WebFailed
@@ -84,13 +85,7 @@ class ServiceWeb:
         async with self._opened().post(
             f"http://{host}{path}", data=_pieces(content), headers=sent, allow_redirects=False
         ) as answer:
-            body = bytearray()
-            async for piece in answer.content.iter_chunked(_PIECE):
-                body += piece
-                if len(body) > most:
-                    answer.close()
-                    raise WebFailed(f"the answer has more than {most} octets")
-            return WebAnswer(status=answer.status, media_type=answer.content_type, body=bytes(body))
+            return await whole_answer(answer, most)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

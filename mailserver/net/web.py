@@ -22,7 +22,7 @@ from mailserver.net.addresses import refusal
 from mailserver.ports.resolver import LookupFailed, Resolver
 from mailserver.ports.web import WebAnswer, WebFailed
 
-__all__ = ["HttpsClient"]
+__all__ = ["HttpsClient", "whole_answer"]
 
 #: Connections at one time; who comes later waits, within its own time.
 MOST_CONNECTIONS = 64
@@ -90,13 +90,7 @@ class HttpsClient:
             coding = answer.headers.get("Content-Encoding", "identity")
             if coding.lower() != "identity":
                 raise WebFailed("the answer has a content coding, which was not asked for")
-            body = bytearray()
-            async for piece in answer.content.iter_chunked(_PIECE):
-                body += piece
-                if len(body) > most:
-                    answer.close()
-                    raise WebFailed(f"the answer has more than {most} octets")
-            return WebAnswer(status=answer.status, media_type=answer.content_type, body=bytes(body))
+            return await whole_answer(answer, most)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -130,6 +124,17 @@ class HttpsClient:
             found.hostname_checks_common_name = False
             self._contexts[ca_file] = found
         return found
+
+
+async def whole_answer(answer: aiohttp.ClientResponse, most: int) -> WebAnswer:
+    """With its body, which has `most` octets at most. Raises WebFailed."""
+    body = bytearray()
+    async for piece in answer.content.iter_chunked(_PIECE):
+        body += piece
+        if len(body) > most:
+            answer.close()
+            raise WebFailed(f"the answer has more than {most} octets")
+    return WebAnswer(status=answer.status, media_type=answer.content_type, body=bytes(body))
 
 
 class _Names(AbstractResolver):

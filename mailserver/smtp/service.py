@@ -85,23 +85,27 @@ class SmtpService:
         self.submission = submission
         self.local = LocalSubmission(parts, sendmail, submission_settings, users, queue, clock)
         self._ingress = ingress
+        self.listeners: list[Listener] = []
+        self._listen(settings, submission_settings, tls)
+        if sendmail.enabled:
+            self._add("sendmail", (), (), self.local, path=path)
 
+    def _listen(
+        self, settings: SmtpSettings, submission_settings: SubmissionSettings, tls: TlsContexts | None
+    ) -> None:
         def context(name: str, alpn: Sequence[str]) -> ssl.SSLContext | None:
             return tls.context(name, alpn) if tls is not None else None
 
-        self.listeners: list[Listener] = []
-        self._add("smtp", settings.listen, settings.proxy_from, ingress, starttls=context("smtp", _ALPN))
+        self._add("smtp", settings.listen, settings.proxy_from, self._ingress, starttls=context("smtp", _ALPN))
         self._add(
-            "submission", submission_settings.listen, submission_settings.proxy_from, submission,
+            "submission", submission_settings.listen, submission_settings.proxy_from, self.submission,
             starttls=context("submission", _ALPN),
         )  # fmt: skip
         if tls is not None:
             self._add(
-                "submissions", submission_settings.listen_tls, submission_settings.proxy_from, submission,
+                "submissions", submission_settings.listen_tls, submission_settings.proxy_from, self.submission,
                 implicit=context("submissions", _ALPN),
             )  # fmt: skip
-        if sendmail.enabled:
-            self._add("sendmail", (), (), self.local, path=path)
 
     def update(self, limits: LimitsSettings) -> None:
         """Other limits for what comes from now on."""

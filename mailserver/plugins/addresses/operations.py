@@ -33,7 +33,7 @@ class Operations:
     async def temporary(self, arguments: Mapping[str, Any]) -> Any:
         """A new address of an account for some days."""
         entry = self._account(arguments)
-        days, note = arguments.get("days", 30), _text(arguments, "note")
+        days, note = arguments.get("days", 30), api.text_argument(arguments, "note")
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3660:
             raise ValueError("days must be a number from 1 to 3660")
         if len(note) > _LONGEST_NOTE or not note.isprintable():
@@ -51,7 +51,7 @@ class Operations:
 
     async def temporaries(self, arguments: Mapping[str, Any]) -> Any:
         """Those of an account, or of all."""
-        account = self._account(arguments).account if _text(arguments, "account") else None
+        account = self._account(arguments).account if api.text_argument(arguments, "account") else None
         return [_shown(one) for one in self._ledger.live(account)]
 
     async def drop(self, arguments: Mapping[str, Any]) -> Any:
@@ -89,8 +89,8 @@ class Operations:
 
     async def alias_domain(self, arguments: Mapping[str, Any]) -> Any:
         """Serve a domain, if it is not served yet, and let every name in it be the same name in another one."""
-        name = api.normalize_domain(_text(arguments, "domain"))
-        target = api.normalize_domain(_text(arguments, "target"))
+        name = api.normalize_domain(api.text_argument(arguments, "domain"))
+        target = api.normalize_domain(api.text_argument(arguments, "target"))
         known = self._ledger.domains()
         if self._host.directory.domain(target) is None:
             raise api.NotFound(f"{target} is not served; serve it first: mailserver domain add {target}")
@@ -103,7 +103,7 @@ class Operations:
 
     async def unalias_domain(self, arguments: Mapping[str, Any]) -> Any:
         """It is served for itself from now on."""
-        name = api.normalize_domain(_text(arguments, "domain"))
+        name = api.normalize_domain(api.text_argument(arguments, "domain"))
         if name not in self._ledger.domains():
             raise api.NotFound(f"{name} does not stand for another domain")
         await self._ledger.set_domain(name, "")
@@ -115,7 +115,7 @@ class Operations:
 
     async def folders(self, arguments: Mapping[str, Any]) -> Any:
         """What an account wants with its sub-addresses; "default" for what the settings say, "" shows it."""
-        account, filing = self._account(arguments).account, _text(arguments, "filing")
+        account, filing = self._account(arguments).account, api.text_argument(arguments, "filing")
         if filing == "default" or filing in get_args(Filing):
             await self._ledger.set_filing(account, "" if filing == "default" else filing)
         elif filing:
@@ -131,22 +131,11 @@ class Operations:
                 return address
 
     def _address(self, arguments: Mapping[str, Any]) -> api.EmailAddress:
-        return api.EmailAddress.parse(_text(arguments, "address"))
+        return api.EmailAddress.parse(api.text_argument(arguments, "address"))
 
     def _account(self, arguments: Mapping[str, Any]) -> api.Account:
-        text = _text(arguments, "account")
-        account = self._host.directory.account(api.EmailAddress.parse(text).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {text}; see them all: mailserver account list")
-        return account
+        return api.account_argument(self._host.directory, arguments)
 
 
 def _shown(one: Temporary) -> dict[str, Any]:
     return {"address": one.key, "account": one.account, "since": one.since, "until": one.until, "note": one.note}
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value

@@ -27,9 +27,7 @@ class Operations:
 
     async def show(self, arguments: Mapping[str, Any]) -> Any:
         """What others report of us and we of others, the newest first; and the records by which reports come."""
-        text = arguments.get("domain", "")
-        if not isinstance(text, str):
-            raise ValueError("domain must be text")
+        text = api.text_argument(arguments, "domain")
         domain = api.normalize_domain(text) if text else ""
         await self._collector.flush()
         return {

@@ -9,7 +9,6 @@ import structlog
 
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
-from mailserver.plugins.aliases.arguments import text, texts
 from mailserver.plugins.aliases.asking import VALID, Asking
 from mailserver.plugins.aliases.tokens import make_pending
 
@@ -36,7 +35,7 @@ class Forwards:
         to. `keep` is None for what it was."""
         account = self._account(arguments)
         known = self._host.directory.forward(account.account)
-        parsed = [api.EmailAddress.parse(one) for one in texts(arguments, "targets")]
+        parsed = [api.EmailAddress.parse(one) for one in api.texts_argument(arguments, "targets")]
         targets = list({one.key: one for one in parsed}.values())
         if len(targets) > _MOST_TARGETS:
             raise api.LimitReached(f"an account forwards to {_MOST_TARGETS} addresses at most; use an alias for more")
@@ -70,7 +69,7 @@ class Forwards:
 
     async def show(self, arguments: Mapping[str, Any]) -> Any:
         """That of one account, or all."""
-        if text(arguments, "account"):
+        if api.text_argument(arguments, "account"):
             found = self._host.directory.forward(self._account(arguments).account)
             return [] if found is None else [self._row(found)]
         return [self._row(one) for one in self._host.directory.forwards()]
@@ -79,7 +78,7 @@ class Forwards:
         """All mail stays here from now on; with `targets` these alone get none any more."""
         account = self._account(arguments)
         known = self._host.directory.forward(account.account)
-        gone = {api.EmailAddress.parse(one).key for one in texts(arguments, "targets")}
+        gone = {api.EmailAddress.parse(one).key for one in api.texts_argument(arguments, "targets")}
         if known is None:
             raise api.NotFound(f"the mail for {account.address} is not forwarded")
         missing = gone - {target.key for target in known.targets}
@@ -143,11 +142,7 @@ class Forwards:
             await self._host.directory.set_forward(known)
 
     def _account(self, arguments: Mapping[str, Any]) -> api.Account:
-        name = text(arguments, "account")
-        account = self._host.directory.account(api.EmailAddress.parse(name).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {name}; see them all: mailserver account list")
-        return account
+        return api.account_argument(self._host.directory, arguments)
 
     def _row(self, forward: api.Forward) -> dict[str, Any]:
         account = self._host.directory.account(forward.address.key)

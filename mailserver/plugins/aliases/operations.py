@@ -9,7 +9,6 @@ import structlog
 
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
-from mailserver.plugins.aliases.arguments import text, texts
 from mailserver.plugins.aliases.asking import VALID, Asking
 from mailserver.plugins.aliases.tokens import make_pending
 
@@ -29,12 +28,12 @@ class Operations:
 
     async def add(self, arguments: Mapping[str, Any]) -> Any:
         """A new alias, or the question once more for one that is there. With `confirmed` nobody is asked."""
-        address = api.EmailAddress.parse(text(arguments, "address"))
+        address = api.EmailAddress.parse(api.text_argument(arguments, "address"))
         if self._host.directory.domain(address.domain) is None:
             raise api.NotPermitted(
                 f"{address.domain} is not served; serve it first: mailserver domain add {address.domain}"
             )
-        parsed = [api.EmailAddress.parse(target) for target in texts(arguments, "targets")]
+        parsed = [api.EmailAddress.parse(target) for target in api.texts_argument(arguments, "targets")]
         targets = list({target.key: target for target in parsed}.values())
         confirmed = arguments.get("confirmed") is True
         known = self._host.directory.alias(address.key)
@@ -49,8 +48,8 @@ class Operations:
 
     async def confirm(self, arguments: Mapping[str, Any]) -> Any:
         """The administrator knows that the owner of a target agrees."""
-        address = api.EmailAddress.parse(text(arguments, "address"))
-        target = api.EmailAddress.parse(text(arguments, "target"))
+        address = api.EmailAddress.parse(api.text_argument(arguments, "address"))
+        target = api.EmailAddress.parse(api.text_argument(arguments, "target"))
         await self._confirm(address, target)
         return {"address": str(address), "target": str(target)}
 
@@ -70,7 +69,7 @@ class Operations:
 
     async def remove(self, arguments: Mapping[str, Any]) -> Any:
         """Forget an alias, and what was asked for it."""
-        address = api.EmailAddress.parse(text(arguments, "address"))
+        address = api.EmailAddress.parse(api.text_argument(arguments, "address"))
         await self._host.directory.remove_alias(address)
         return {"address": str(address)}
 

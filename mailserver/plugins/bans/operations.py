@@ -30,7 +30,7 @@ class Operations:
 
     async def add(self, arguments: Mapping[str, Any]) -> Any:
         """Ban `network` until `until` (epoch seconds; a week when there is none), for `reason`."""
-        network, now = parse_network(_text(arguments, "network")), self._clock.time()
+        network, now = parse_network(api.text_argument(arguments, "network")), self._clock.time()
         for trusted in self._trusted:
             if trusted.version == network.version and trusted.overlaps(network):
                 raise api.InvalidInput(f"{network} has addresses of {trusted}, which limits.trusted names")
@@ -39,7 +39,7 @@ class Operations:
             until = now + _WEEK
         if isinstance(until, bool) or not isinstance(until, int | float) or not now < until <= now + _LONGEST:
             raise api.InvalidInput("a ban ends in the future, within ten years")
-        reason = " ".join(_text(arguments, "reason").split())
+        reason = " ".join(api.text_argument(arguments, "reason").split())
         if len(reason) > _MOST_WORDS or not (reason.isascii() and reason.isprintable()):
             raise api.InvalidInput(f"the reason is told to clients: at most {_MOST_WORDS} plain letters (ASCII)")
         ban = Ban(network, now, float(until), reason or "banned by the operator", by="operator")
@@ -49,7 +49,7 @@ class Operations:
 
     async def lift(self, arguments: Mapping[str, Any]) -> Any:
         """End the bans of `network` and of all within it; "all" ends every one."""
-        text = _text(arguments, "network")
+        text = api.text_argument(arguments, "network")
         if text == "all":
             lifted = [ban for every in ("0.0.0.0/0", "::/0") for ban in self._ledger.lift(ipaddress.ip_network(every))]
         else:
@@ -68,10 +68,3 @@ def _row(ban: Ban) -> dict[str, Any]:
         "network": str(ban.network), "since": ban.since, "until": ban.until, "times": ban.times, "reason": ban.reason,
         "by": ban.by or "server",
     }  # fmt: skip
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value

@@ -81,15 +81,9 @@ class Operations:
         return await self._ledger.learn(self._learning.lesson(account, octets, junk=junk))
 
     def _account(self, arguments: Mapping[str, Any]) -> str:
-        text = arguments.get("account", "")
-        if not isinstance(text, str):
-            raise api.InvalidInput("account must be text")
-        if not text:
+        if not api.text_argument(arguments, "account"):
             return EVERYBODY
-        account = self._host.directory.account(api.EmailAddress.parse(text).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {text}; see them all: mailserver account list")
-        return account.account
+        return api.account_argument(self._host.directory, arguments).account
 
 
 def _given(arguments: Mapping[str, Any]) -> list[bytes]:

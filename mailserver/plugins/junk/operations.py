@@ -63,7 +63,7 @@ class Operations:
 
     async def remove(self, arguments: Mapping[str, Any]) -> Any:
         """Take an entry off an account's list."""
-        account, pattern = self._account(arguments), parse_pattern(_text(arguments, "sender"))
+        account, pattern = self._account(arguments), parse_pattern(api.text_argument(arguments, "sender"))
         entry = self._ledger.senders(account).get(pattern)
         if entry is None:
             raise api.NotFound(
@@ -82,7 +82,7 @@ class Operations:
         ]
 
     async def _put(self, arguments: Mapping[str, Any], action: str) -> Any:
-        account, pattern = self._account(arguments), parse_pattern(_text(arguments, "sender"))
+        account, pattern = self._account(arguments), parse_pattern(api.text_argument(arguments, "sender"))
         known = self._ledger.senders(account)
         if len(known) >= self._settings.most_senders and pattern not in known:
             raise api.LimitReached(
@@ -102,11 +102,7 @@ class Operations:
         }
 
     def _account(self, arguments: Mapping[str, Any]) -> api.AccountId:
-        text = _text(arguments, "account")
-        account = self._host.directory.account(api.EmailAddress.parse(text).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {text}; see them all: mailserver account list")
-        return account.account
+        return api.account_argument(self._host.directory, arguments).account
 
 
 def _shown(entry: Sender) -> dict[str, Any]:
@@ -114,10 +110,3 @@ def _shown(entry: Sender) -> dict[str, Any]:
         "account": entry.account, "sender": entry.pattern.removeprefix("@"), "action": entry.action,
         "since": entry.since,
     }  # fmt: skip
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value

@@ -36,17 +36,17 @@ class Operations:
         account = self._account(arguments)
         if account is None:
             raise api.InvalidInput("name the account whose mail is to be stopped: --account ADDRESS")
-        address = api.EmailAddress.parse(_text(arguments, "address"))
+        address = api.EmailAddress.parse(api.text_argument(arguments, "address"))
         entry = Entry(
             account=account, address=address.key, since=self._host.clock.time(), until=0.0,
-            reason=_text(arguments, "reason")[:200], source="added",
+            reason=api.text_argument(arguments, "reason")[:200], source="added",
         )  # fmt: skip
         await self._ledger.put(entry, self._settings.most)
         return asdict(entry)
 
     async def remove(self, arguments: Mapping[str, Any]) -> Any:
         """Lift entries: of an address or of "@domain", for one account or for all."""
-        account, wanted = self._account(arguments), _text(arguments, "address")
+        account, wanted = self._account(arguments), api.text_argument(arguments, "address")
         if wanted.startswith("@"):
             end = "@" + api.normalize_domain(wanted[1:])
             found = [entry for entry in self._ledger.entries() if entry.address.endswith(end)]
@@ -60,17 +60,6 @@ class Operations:
         return {"removed": [{"account": entry.account, "address": entry.address} for entry in found]}
 
     def _account(self, arguments: Mapping[str, Any]) -> api.AccountId | None:
-        text = _text(arguments, "account")
-        if not text:
+        if not api.text_argument(arguments, "account"):
             return None
-        account = self._host.directory.account(api.EmailAddress.parse(text).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {text}; see them all: mailserver account list")
-        return account.account
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value
+        return api.account_argument(self._host.directory, arguments).account

@@ -27,7 +27,7 @@ class Operations:
     async def set(self, arguments: Mapping[str, Any]) -> Any:
         """Answer from now on, or from a time on. What was set before goes, and who was answered may be once more."""
         account = self._account(arguments)
-        text, subject = _text(arguments, "text"), _text(arguments, "subject")
+        text, subject = api.text_argument(arguments, "text"), api.text_argument(arguments, "subject")
         if not text.strip():
             raise ValueError("the answer has no text")
         if len(text.encode()) > self._settings.longest_text:
@@ -53,7 +53,7 @@ class Operations:
     async def show(self, arguments: Mapping[str, Any]) -> Any:
         """That of one account, or of all that have one."""
         await self._ledger.refresh()
-        accounts = [self._account(arguments)] if _text(arguments, "account") else self._ledger.accounts()
+        accounts = [self._account(arguments)] if api.text_argument(arguments, "account") else self._ledger.accounts()
         return [self._row(wish) for account in accounts if (wish := self._ledger.wish(account)) is not None]
 
     async def off(self, arguments: Mapping[str, Any]) -> Any:
@@ -64,11 +64,7 @@ class Operations:
         return {"account": account, "was_set": was}
 
     def _account(self, arguments: Mapping[str, Any]) -> api.AccountId:
-        text = _text(arguments, "account")
-        account = self._host.directory.account(api.EmailAddress.parse(text).key)
-        if account is None:
-            raise api.NotFound(f"there is no account {text}; see them all: mailserver account list")
-        return account.account
+        return api.account_argument(self._host.directory, arguments).account
 
     def _row(self, wish: Vacation) -> dict[str, Any]:
         return {
@@ -79,9 +75,7 @@ class Operations:
 
 
 def _addresses(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    given = arguments.get("addresses", [])
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise ValueError("addresses must be a list of texts")
+    given = api.texts_argument(arguments, "addresses")
     if len(given) > _MOST_ADDRESSES:
         raise api.LimitReached(f"at most {_MOST_ADDRESSES} further addresses")
     keys = [api.EmailAddress.parse(one).key for one in given]
@@ -95,10 +89,3 @@ def _number(arguments: Mapping[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} must be a number")
     return float(value)
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name, "")
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text")
-    return value

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailserver.model.errors import InvalidInput
+from mailserver.model.address import EmailAddress
+from mailserver.model.errors import InvalidInput, NotFound
+from mailserver.ports.directory import Account, Directory
 
-__all__ = ["Arguments", "moment", "number", "text", "texts"]
+__all__ = ["Arguments", "account", "account_named", "moment", "number", "text", "texts"]
 
 Arguments = Mapping[str, Any]
 
@@ -26,6 +28,20 @@ def texts(arguments: Arguments, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name} must be a list of texts")
     return value
+
+
+def account_named(directory: Directory, address: str) -> Account:
+    """The account that has this address. Raises InvalidInput, NotFound."""
+    parsed = EmailAddress.parse(address)
+    found = directory.account(parsed.key)
+    if found is None:
+        raise NotFound(f"there is no account {parsed}; see them all: mailserver account list")
+    return found
+
+
+def account(directory: Directory, arguments: Arguments) -> Account:
+    """The one whose address is the argument `account`. Raises ValueError, InvalidInput, NotFound."""
+    return account_named(directory, text(arguments, "account"))
 
 
 def number(arguments: Arguments, name: str) -> int:
