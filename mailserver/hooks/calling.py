@@ -100,10 +100,16 @@ class HookCall:
             if hasattr(answer, "close"):
                 answer.close()
             raise self._failed(f"{MAX_STUCK} calls hang already")
-        task = asyncio.ensure_future(_guard(answer))
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(_guard(answer))
+        # As asyncio.wait, in two thirds of its time: ten hooks wait for something in each message.
+        ended = loop.create_future()
+        task.add_done_callback(lambda _: _end(ended))
+        timer = loop.call_later(self.options.timeout, _end, ended)
         try:
-            await asyncio.wait({task}, timeout=self.options.timeout)
+            await ended
         finally:
+            timer.cancel()
             if not task.done():
                 self._stuck.add(task)
                 task.add_done_callback(self._stuck.discard)
@@ -134,6 +140,11 @@ async def _guard(answer: Awaitable[Any]) -> Any:
         return await answer
     except SystemExit as error:
         raise _PluginExit().with_traceback(error.__traceback__) from None
+
+
+def _end(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -78,21 +79,27 @@ def recall(
 ) -> History:  # fmt: skip
     """What an account knows of these senders; whether anybody here knows the domain, and what that looks like."""
     known: dict[Key, Known] = {}
-    for kind, value in keys:
-        row = db.execute(
-            "SELECT first, last, seen, good, bad, unread, weighed FROM sender"
-            " WHERE account = ? AND kind = ? AND value = ?",
-            (account, kind, value),
-        ).fetchone()
-        if row is not None:
-            first, last, seen, good, bad, unread, weighed = row
-            rest = 0.5 ** (max(0.0, now - weighed) / half_life)
-            known[kind, value] = Known(first, last, seen, good * rest, bad * rest, unread * rest)
-    anybody = db.execute(
-        "SELECT 1 FROM sender WHERE account = ? AND kind = ? AND value = ?", (ANYBODY, DOMAIN, domain)
-    ).fetchone()
+    anybody = False
+    # One question for all of them: each costs more than what it finds.
+    asked = [(ANYBODY, DOMAIN, domain), *((account, kind, value) for kind, value in keys)]
+    for row in db.execute(_recall(len(asked)), [text for one in asked for text in one]).fetchall():
+        owner, kind, value, first, last, seen, good, bad, unread, weighed = row
+        if owner == ANYBODY:
+            anybody = True
+            continue
+        rest = 0.5 ** (max(0.0, now - weighed) / half_life)
+        known[kind, value] = Known(first, last, seen, good * rest, bad * rest, unread * rest)
     like = correspondents.of(db, account).like(domain) if domain else None
-    return History(known, anybody is not None, like)
+    return History(known, anybody, like)
+
+
+@cache
+def _recall(senders: int) -> str:
+    return (
+        f"WITH asked (account, kind, value) AS (VALUES {', '.join(['(?, ?, ?)'] * senders)})"  # noqa: S608
+        " SELECT account, kind, value, first, last, seen, good, bad, unread, weighed"
+        " FROM asked CROSS JOIN sender USING (account, kind, value)"
+    )
 
 
 def write(
