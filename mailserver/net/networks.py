@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mailserver.model.address import normalize_domain
 from mailserver.model.errors import InvalidInput
@@ -13,6 +14,7 @@ __all__ = ["NetworkSet", "parse_ip", "public_domain"]
 _CACHE_SIZE = 4096
 
 
+@lru_cache(_CACHE_SIZE)
 def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address without its zone; an IPv4-mapped one is IPv4, on every Python version alike. None: not an address."""
     try:
