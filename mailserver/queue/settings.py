@@ -65,8 +65,9 @@ class QueueSettings(Settings):
         200,
         ge=1,
         le=10_000,
-        description="Messages that are sent to other servers at once, at most. One sender alone uses half of them, two"
-        " a third each, and so on; all mail that no account sent (reports, forwarded mail) counts as one sender's.",
+        description="Messages that are sent to other servers at once, at most. One sender alone uses seven eighths of"
+        " them, so that others can begin; several have equal parts. All mail that no account sent (reports, forwarded"
+        " mail) counts as one sender's, and uses half of them at most.",
     )
     delay_notice: Duration = Field(
         4 * 3600.0,

@@ -4,9 +4,10 @@ A server that answers at the last moment holds a connection for as long as an at
 two hundred domains of such servers, and have us send him mail: reports, forwards. Therefore
 
 * of those who wait the one goes next who has the fewest attempts in hand; those who have equally many take turns;
-* nobody begins another attempt who has as many in hand as are left to begin: one alone uses half of them, two a third
-  each, and whoever comes next finds some;
-* all mail that no account of ours sent counts as one sender's in this, and in its half the same holds for its senders.
+* of the last eighth nobody takes one more who has as many in hand as are left. So one alone uses seven eighths; and
+  whoever comes next begins at once, with half of what is left, however long the others' attempts last;
+* all mail that no account of ours sent counts as one sender's, and begins no attempt when it has as many in hand as are
+  left: so it has half of them at most. In its half the same holds for its senders.
 
 What one sender has waiting for one destination is a line. Each line stands with its sender; when it had its turn in
 vain, because its destination had no room, it stands with its lane, which gives back as many as it has room for. So a
@@ -22,6 +23,9 @@ from mailserver.queue.lanes import Lane
 from mailserver.queue.unit import Unit
 
 __all__ = ["Line", "Sender", "Turns"]
+
+#: The part of all attempts that is kept back.
+_RESERVED = 8
 
 
 class Sender:
@@ -136,6 +140,8 @@ class Turns:
     def __init__(self, most: float) -> None:
         self._most = most
         self._strangers_most = most if math.isinf(most) else max(1, most // 2)
+        #: What is kept for those who come.
+        self._reserve = 0 if math.isinf(most) else max(1, most // _RESERVED)
         #: Attempts in hand.
         self.running = 0
         self._groups = (_Group(0), _Group(1))
@@ -210,7 +216,7 @@ class Turns:
     def _whose_turn(self) -> _Group | None:
         left = self._most - self.running
         strangers, ours = self._groups
-        fewest = ours.fewest(left)
+        fewest = ours.fewest(math.inf if left > self._reserve else left)
         theirs = math.inf
         if strangers.running < left and strangers.fewest(self._strangers_most - strangers.running) < math.inf:
             theirs = strangers.running
