@@ -1,7 +1,7 @@
 """Chosen header fields of many messages at once, out of the fields that the index keeps of each (BODY[HEADER.FIELDS]).
 
-The fields of a batch are put together, with a mark between messages, and what was not asked for is cut out: one pass of
-one pattern, where a call for each message and an object for each field cost more than the matching itself.
+The fields of a batch are put together, with a mark between messages. Then one pass of one pattern takes out what was
+asked for, or, if that is much, cuts out what was not: a call for each message costs more than the matching itself.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["listed_literals"]
 
 #: Stands on a line of its own behind the fields of a message. Where a message has it too, each is looked at alone.
 _MARK = b"\0"
-#: Names from which on that is worth it: of few names, most of a message would be cut out.
-_WORTH = 8
+#: Names from which on there is less to be cut out than to be taken out.
+_MUCH = 6
 #: Messages that are put together: as much as the processor holds in its nearest memory.
 _TOGETHER = 100
 #: Words of field names that are usually not just capitalized.
@@ -34,13 +34,13 @@ def listed_literals(names: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[
         headers = [alone(piece) for piece in pieces]
         return [b"{%d}\r\n%b" % (len(header), _shown(header)) for header in headers]
 
-    if not _WORTH <= len(names) <= MANY_FIELDS:
+    if len(names) > MANY_FIELDS:
         return one_by_one
-    cut_out = _others(names).sub
+    choose = _without_others(names) if len(names) >= _MUCH else _taken_out(names)
 
     def together(pieces: Sequence[bytes]) -> list[bytes]:
         everything = b"\n" + b"\0\n".join([*pieces, b""])
-        headers = cut_out(b"", everything).split(_MARK)
+        headers = choose(everything).split(_MARK)
         if everything.count(_MARK) != len(pieces) or len(headers) != len(pieces) + 1:
             # The last line of a message may have no end, and then the mark goes with it.
             return one_by_one(pieces)
@@ -58,14 +58,27 @@ def _shown(octets: bytes) -> bytes:
     return octets.replace(b"\0", b"\x80") if b"\0" in octets else octets
 
 
-def _others(names: Collection[str]) -> re.Pattern[bytes]:
-    """Every field but these, from the line end before it up to its own."""
-    usual = _any_of({_usually(name) + ":" for name in names})
-    in_any_case = "|".join(re.escape(name) for name in sorted(names))
+def _taken_out(names: Collection[str]) -> Callable[[bytes], bytes]:
+    """A function from fields and marks to the marks and the fields of these names, each with the line end before it."""
+    usual, in_any_case = _spellings(names)
+    field = rf"(?:{usual}|(?i:{in_any_case})[ \t]*+:)[^\n]*+(?:\n[ \t][^\n]*+)*+"
+    # Most lines are seen by their first letter to be none of these.
+    find = re.compile(rf"\n((?=[\0{_letters(names, 0)}])(?:\0|{field}))".encode("ascii")).findall
+    return lambda everything: b"\n".join([b"", *find(everything)])
+
+
+def _without_others(names: Collection[str]) -> Callable[[bytes], bytes]:
+    """The same by cutting out every field but these, from the line end before it up to its own."""
+    usual, in_any_case = _spellings(names)
     # Most fields are spelled as usual, which costs least to see; most others begin with other letters.
-    first, second = (_set({case for name in names for case in (name[at].lower(), name[at].upper())}) for at in (0, 1))
-    wanted = f"{usual}|(?={first}{second})(?i:{in_any_case})[ \\t]*+:"
-    return re.compile(rf"\n(?!{wanted}|[ \t\0])[^\n]++(?:\n[ \t][^\n]*+)*+".encode("ascii"))
+    wanted = f"{usual}|(?=[{_letters(names, 0)}][{_letters(names, 1)}])(?i:{in_any_case})[ \\t]*+:"
+    cut = re.compile(rf"\n(?!{wanted}|[ \t\0])[^\n]++(?:\n[ \t][^\n]*+)*+".encode("ascii")).sub
+    return lambda everything: cut(b"", everything)
+
+
+def _spellings(names: Collection[str]) -> tuple[str, str]:
+    """Patterns of these names as they are usually spelled, with the colon, and in any case."""
+    return _any_of({_usually(name) + ":" for name in names}), "|".join(re.escape(name) for name in sorted(names))
 
 
 def _usually(name: str) -> str:
@@ -83,5 +96,6 @@ def _any_of(words: Collection[str]) -> str:
     )
 
 
-def _set(letters: Collection[str]) -> str:
-    return f"[{''.join(re.escape(letter) for letter in sorted(letters))}]"
+def _letters(names: Collection[str], at: int) -> str:
+    """The letters at this place of the names, in both cases, for a set of a pattern."""
+    return re.escape("".join(sorted({case for name in names for case in (name[at], name[at].upper())})))
