@@ -11,7 +11,7 @@ __all__ = ["as_json", "key_range", "select", "select_some"]
 #: Keys that one statement names.
 _MANY = 500
 #: Rows that are fetched at once.
-_SOME = 50
+_SOME = 100
 
 
 def key_range(number: int) -> tuple[int, int]:

@@ -21,10 +21,12 @@ from mailserver.storage.maildir.keys import as_json, key_range, select, select_s
 from mailserver.storage.maildir.schema import PIECE_TABLES
 
 __all__ = [
-    "PieceBatch", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "newest_lacking", "pieces_between",
-    "pieces_with", "read_pieces", "share_pieces", "store_pieces",
+    "PieceBatch", "complete_keys", "forget_pieces", "forget_pieces_of_folder", "keys_of_pieces", "newest_lacking",
+    "pieces_between", "pieces_with", "read_pieces", "share_pieces", "store_pieces",
 ]  # fmt: skip
 
+#: The kind that is only there where all kinds are; it is small.
+_COMPLETE = Rendered.EMAILID
 #: Keys of a folder that are forgotten at once.
 _MANY = 10_000
 #: Messages among which one statement looks for those without pieces.
@@ -47,27 +49,32 @@ def read_pieces(
     """The asked pieces of the first of these (ascending) UIDs, until one field has more than `most` octets."""
     if not fields:
         return PieceBatch(len(uids), [], [])
-    columns: list[dict[int, bytes]] = []
+    columns: list[_Column] = []
     for field in fields:
         column = _column(db, number, uids, field, most)
         if column.full:
             uids = uids[: bisect_right(uids, column.last & 0xFFFFFFFF)]
-        columns.append(column.pieces)
+        columns.append(column)
+    count = len(uids)
     keys = [number << 32 | uid for uid in uids]
-    if all(list(column) == keys for column in columns):
-        return PieceBatch(len(uids), list(uids), [list(column.values()) for column in columns])
-    keys = [key for key in keys if all(key in column for column in columns)]
+    if all(column.keys[:count] == keys for column in columns):
+        return PieceBatch(count, list(uids), [column.pieces[:count] for column in columns])
+    by_key = [dict(zip(column.keys, column.pieces, strict=True)) for column in columns]
+    keys = [key for key in keys if all(key in column for column in by_key)]
     there = [key & 0xFFFFFFFF for key in keys]
-    return PieceBatch(len(uids), there, [[column[key] for key in keys] for column in columns])
+    return PieceBatch(count, there, [[column[key] for key in keys] for column in by_key])
 
 
-@dataclass(slots=True)
 class _Column:
-    """One field, up to the key `last` if it is `full`; by key."""
+    """One field of messages, by their keys, ascending; up to the key `last` if it is `full`."""
 
-    pieces: dict[int, bytes]
-    last: int = 0
-    full: bool = False
+    __slots__ = ("full", "keys", "last", "pieces")
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self.pieces: list[bytes] = []
+        self.last = 0
+        self.full = False
 
     def read(self, batches: Iterable[list[tuple[int, int, bytes]]], most: int) -> None:
         """Keep what is unharmed, until it is more than `most` octets."""
@@ -76,25 +83,34 @@ class _Column:
                 continue
             keys, sums, pieces = zip(*rows, strict=True)
             with decoding():
-                if list(map(zlib.crc32, pieces)) == list(sums):
-                    self.pieces.update(zip(keys, pieces, strict=True))
+                if tuple(map(zlib.crc32, pieces)) == sums:
+                    self.keys += keys
+                    self.pieces += pieces
                 else:
-                    self.pieces.update((key, piece) for key, crc, piece in rows if zlib.crc32(piece) == crc)
+                    unharmed = [(key, piece) for key, crc, piece in rows if zlib.crc32(piece) == crc]
+                    self.keys += [key for key, _ in unharmed]
+                    self.pieces += [piece for _, piece in unharmed]
                 most -= sum(map(len, pieces))
             if most < 0:
                 self.last, self.full = keys[-1], True
                 break
 
+    def add(self, batches: Iterable[list[tuple[int, int, bytes]]], most: int) -> None:
+        """The same for messages that lie between those that are here."""
+        self.read(batches, most)
+        both = sorted(zip(self.keys, self.pieces, strict=True))
+        self.keys, self.pieces = [key for key, _ in both], [piece for _, piece in both]
+
 
 def _column(db: sqlite3.Connection, number: int, uids: Sequence[int], field: Rendered, most: int) -> _Column:
-    column = _Column({})
+    column = _Column()
     column.read(select_some(db, "crc, piece", PIECE_TABLES[field], number, uids), most)
     if column.full:
         uids = uids[: bisect_right(uids, column.last & 0xFFFFFFFF)]
-    if len(column.pieces) < len(uids):
-        others = [uid for uid in uids if number << 32 | uid not in column.pieces]
-        column.read(select_some(db, "crc, piece", f"({_shared(field)})", number, others), most)
-        column.pieces = dict(sorted(column.pieces.items()))
+    if len(column.keys) < len(uids):
+        there = set(column.keys)
+        others = [uid for uid in uids if number << 32 | uid not in there]
+        column.add(select_some(db, "crc, piece", f"({_shared(field)})", number, others), most)
     return column
 
 
@@ -193,8 +209,8 @@ def share_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterab
 def newest_lacking(
     db: sqlite3.Connection, number: int, low: int, high: int, most: int, octets: int
 ) -> tuple[int, list[int]]:
-    """The newest messages of these UIDs that have no pieces, neither own ones nor an original's: up to `most`, and no
-    more than one beyond so many octets; ascending. Before them, the highest UID that was not looked at."""
+    """The newest messages of these UIDs that lack pieces, own ones or an original's: up to `most`, and no more than one
+    beyond so many octets; ascending. Before them, the highest UID that was not looked at."""
     first = number << 32
     bottom = db.execute(
         "SELECT key FROM messages WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1 OFFSET ?",
@@ -202,12 +218,11 @@ def newest_lacking(
     ).fetchone()
     if bottom is not None:
         low = bottom[0] - first
-    # Where one kind is, all are; this one is small.
-    table = PIECE_TABLES[Rendered.EMAILID]
+    table = PIECE_TABLES[_COMPLETE]
     found = db.execute(
         "SELECT key, wire FROM messages WHERE key BETWEEN ? AND ?"  # noqa: S608
         f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.key = messages.key)"
-        f" AND NOT EXISTS (SELECT 1 FROM ({_shared(Rendered.EMAILID)}) shared WHERE shared.key = messages.key)"
+        f" AND NOT EXISTS (SELECT 1 FROM ({_shared(_COMPLETE)}) shared WHERE shared.key = messages.key)"
         " ORDER BY key DESC LIMIT ?",
         (first | low, first | high, most),
     ).fetchall()
@@ -243,6 +258,12 @@ def forget_pieces_of_folder(db: sqlite3.Connection, number: int) -> None:
     keys = [*keys_of_pieces(db, number), *(key for (key,) in copies)]
     for start in range(0, len(keys), _MANY):
         forget_pieces(db, keys[start : start + _MANY])
+
+
+def complete_keys(db: sqlite3.Connection, number: int) -> set[int]:
+    """The keys in a folder that should have pieces of every kind."""
+    table = PIECE_TABLES[_COMPLETE]
+    return {key for (key,) in db.execute(f"SELECT key FROM {table} WHERE key BETWEEN ? AND ?", key_range(number))}  # noqa: S608
 
 
 def keys_of_pieces(db: sqlite3.Connection, number: int) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from mailserver.mime.headers import header_block_end
-from mailserver.mime.render import render
+from mailserver.mime.render import LISTED, render, render_listed
 from mailserver.model.mailbox import Rendered
 from mailserver.net import files
 from mailserver.storage.maildir import rows
@@ -198,7 +198,7 @@ def read_rendered(
     if not lacking:
         return batch
     lacking = lacking[:_RENDER_BATCH]
-    made = render_missing(index, folder, number, lacking)
+    made = render_missing(index, folder, number, lacking, fields)
     found = dict(zip(batch.uids, zip(*batch.columns, strict=True), strict=bool(fields)))
     found.update({uid: tuple([pieces.get(field, b"") for field in fields]) for uid, pieces in made.items()})
     done = bisect_right(uids, lacking[-1])
@@ -207,14 +207,16 @@ def read_rendered(
 
 
 def render_missing(
-    index: AccountIndex, folder: Folder, number: int, uids: Sequence[int]
+    index: AccountIndex, folder: Folder, number: int, uids: Sequence[int], fields: Sequence[Rendered]
 ) -> dict[int, dict[Rendered, bytes]]:
-    """Render these messages and keep the pieces. Raises IndexLost."""
+    """Render these messages, at least the asked pieces, and keep them. Raises IndexLost."""
+    # Somebody waits. What is not made of them now, the background makes (rendering.py).
+    made = render_listed if LISTED.issuperset(fields) else render
     found = index.run(lambda db: rows.file_rows(db, number, uids))
     out: dict[int, dict[Rendered, bytes]] = {}
     for uid, row in found.items():
         try:
-            out[uid] = render(load(folder, row))
+            out[uid] = made(load(folder, row))
         except FileNotFoundError:
             continue
     if out:

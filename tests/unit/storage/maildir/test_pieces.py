@@ -46,6 +46,7 @@ def no_rendering(account: MaildirAccount, monkeypatch: pytest.MonkeyPatch) -> No
 
     for module in (reading, rendering):
         monkeypatch.setattr(module, "render", render)
+    monkeypatch.setattr(reading, "render_listed", render)
 
 
 def count(account: MaildirAccount, table: str) -> int:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from mailserver.mime.render import render
+from mailserver.mime.render import LISTED, render
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
 from mailserver.storage.maildir import pieces, rendering
 from mailserver.storage.maildir.account import MaildirAccount
 from mailserver.storage.maildir.rendering import note_unrendered
+from mailserver.storage.maildir.repair.verify import verify_account
 from mailserver.storage.maildir.schema import PIECE_TABLES
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
@@ -94,6 +95,18 @@ async def test_after_a_status(account: MaildirAccount, watched: Watched) -> None
     assert sorted(watched.subjects) == list(range(1, COUNT + 1)) and await there(account) == COUNT
     await fill(account)
     assert len(watched.subjects) == COUNT
+
+
+async def test_who_waits_for_a_list_gets_it_before_all_else_is_made(account: MaildirAccount, watched: Watched) -> None:
+    async with account.open(INBOX) as inbox:
+        uids, listed = list(inbox.table.uids), sorted(LISTED, key=str)
+        first = await inbox.rendered(uids, listed)
+        assert len(first) == COUNT and not watched.subjects and await there(account) == 0
+        assert await inbox.rendered(uids, listed, make=False) == first
+        assert verify_account(account.path, live=True) == []
+        await fill(account)
+        assert len(watched.subjects) == await there(account) == COUNT
+        assert await inbox.rendered(uids, listed, make=False) == first
 
 
 async def test_the_newest_first_in_small_batches(
