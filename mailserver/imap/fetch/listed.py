@@ -28,10 +28,9 @@ _SPECIAL = {"id": "ID", "mime": "MIME"}
 def listed_literals(names: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[bytes]]:
     """A function from the listed fields of messages (Rendered.LISTED_HEADERS) to literals with those of these (listed,
     lower-case) names, and the empty line behind them."""
-    alone = field_filter(names)
 
     def one_by_one(pieces: Sequence[bytes]) -> list[bytes]:
-        headers = [alone(piece) for piece in pieces]
+        headers = list(map(field_filter(names), pieces))
         return [b"{%d}\r\n%b" % (len(header), _shown(header)) for header in headers]
 
     if len(names) > MANY_FIELDS:
@@ -39,9 +38,10 @@ def listed_literals(names: tuple[str, ...]) -> Callable[[Sequence[bytes]], list[
     choose = _without_others(names) if len(names) >= _MUCH else _taken_out(names)
 
     def together(pieces: Sequence[bytes]) -> list[bytes]:
-        everything = b"\n" + b"\0\n".join([*pieces, b""])
-        headers = choose(everything).split(_MARK)
-        if everything.count(_MARK) != len(pieces) or len(headers) != len(pieces) + 1:
+        if _MARK in b"".join(pieces):
+            return one_by_one(pieces)
+        headers = choose(b"\n" + b"\0\n".join([*pieces, b""])).split(_MARK)
+        if len(headers) != len(pieces) + 1:
             # The last line of a message may have no end, and then the mark goes with it.
             return one_by_one(pieces)
         headers.pop()
