@@ -11,6 +11,7 @@ from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.dns import DnsServer
 from tests.helpers.imap import Imap
 from tests.helpers.smtp import Smtp
+from tests.helpers.waiting import until
 
 ANNA = f"anna@{DOMAIN}"
 PHISH = """From: "security@bank.test" <x@evil.test>
@@ -56,7 +57,7 @@ def messages(daemon: Daemon, mailbox: str) -> int:
 
 def test_l16_phishing_lands_in_junk_and_is_explained(daemon: Daemon) -> None:
     assert send(daemon, "x@evil.test", PHISH) == 250
-    assert messages(daemon, "Junk") == 1
+    until(lambda: messages(daemon, "Junk") == 1)
     told = daemon.command("why", "phish@evil.test")
     for words in (
         "delivered into the mailbox Junk", "The sender's name shows security@bank.test, but it is from x@evil.test",
@@ -71,6 +72,6 @@ def test_l16_phishing_lands_in_junk_and_is_explained(daemon: Daemon) -> None:
 
 def test_l16_an_honest_stranger_is_delivered(daemon: Daemon) -> None:
     assert send(daemon, "bob@far.test", HONEST) == 250
-    assert (messages(daemon, "INBOX"), messages(daemon, "Junk")) == (1, 0)
+    until(lambda: (messages(daemon, "INBOX"), messages(daemon, "Junk")) == (1, 0))
     told = daemon.command("why", "lunch@far.test")
     assert "Nobody here has ever had mail from far.test" in told and "pass (smtp.mailfrom=bob@far.test)" in told

@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers.daemon import DOMAIN, PASSWORD, Daemon
 from tests.helpers.imap import Imap
+from tests.helpers.waiting import until
 
 __all__ = ["ANNA", "FOLDERS", "Done", "append_all", "needs", "run", "sole_message"]
 
@@ -67,7 +68,7 @@ def sole_message(daemon: Daemon, account: str, message_id: str, mailbox: str = "
     with Imap(daemon.ports["imap"]) as imap:
         imap.login(account, PASSWORD)
         imap.ok(f'SELECT "{mailbox}"')
-        found = imap.uids(f'HEADER Message-ID "{message_id}"')
+        found = until(lambda: imap.ok("NOOP") and imap.uids(f'HEADER Message-ID "{message_id}"'), f"no {message_id}")
         assert len(found) == 1, f"{message_id}: {found}"
         body = imap.bodies(str(found[0]))[found[0]]
         imap.ok(f"UID STORE {found[0]} +FLAGS (\\Deleted)")
