@@ -68,7 +68,12 @@ def sole_message(daemon: Daemon, account: str, message_id: str, mailbox: str = "
     with Imap(daemon.ports["imap"]) as imap:
         imap.login(account, PASSWORD)
         imap.ok(f'SELECT "{mailbox}"')
-        found = until(lambda: imap.ok("NOOP") and imap.uids(f'HEADER Message-ID "{message_id}"'), f"no {message_id}")
+
+        def look() -> list[int]:
+            imap.ok("NOOP")
+            return imap.uids(f'HEADER Message-ID "{message_id}"')
+
+        found = until(look, f"no {message_id}")
         assert len(found) == 1, f"{message_id}: {found}"
         body = imap.bodies(str(found[0]))[found[0]]
         imap.ok(f"UID STORE {found[0]} +FLAGS (\\Deleted)")
