@@ -7,6 +7,7 @@ about the sender, so it only counts a little.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,8 @@ _LOCAL = api.NetworkSet((
     "fc00::/7", "fe80::/10",
 ))  # fmt: skip
 _MOST_NAMES = 10
+#: Connections of which the result is kept.
+_MOST_KNOWN = 1_000
 _MAX_SECONDS = 15.0
 _REASONS = {
     "fail": api.Reason("iprev", 0.7, "The server that brought it has a name which does not lead back to it"),
@@ -33,16 +36,20 @@ class _Iprev:
 
     def __init__(self, host: api.Host) -> None:
         self._resolver = host.resolver
+        self._known: OrderedDict[api.SessionId, api.Verdict] = OrderedDict()
 
-    def mail(self, ctx: api.MailContext) -> Awaitable[api.Verdict] | None:
-        """At MAIL: whoever only connects costs no lookups."""
+    def mail(self, ctx: api.MailContext) -> Awaitable[api.Verdict] | api.Verdict | None:
+        """At the first MAIL of a connection: whoever only connects costs no lookups, and a client keeps its address."""
         session = ctx.session
         if not session.from_stranger:
             return None
+        known = self._known.get(session.session)
+        if known is not None:
+            return known
         ip = api.parse_ip(session.peer)
-        return None if ip is None or session.peer in _LOCAL else self._mail(ip)
+        return None if ip is None or session.peer in _LOCAL else self._mail(session.session, ip)
 
-    async def _mail(self, ip: Any) -> api.Verdict:
+    async def _mail(self, session: api.SessionId, ip: Any) -> api.Verdict:
         try:
             async with asyncio.timeout(_MAX_SECONDS):
                 result, name = await self._check(ip)
@@ -52,7 +59,12 @@ class _Iprev:
             method="iprev", result=result, properties=(("policy.iprev", str(ip)), ("policy.ptr", name))
         )
         reason = _REASONS.get(result)
-        return api.Accept(findings=api.Findings((found,), () if reason is None else (reason,)))
+        verdict = api.Accept(findings=api.Findings((found,), () if reason is None else (reason,)))
+        if result != "temperror":
+            self._known[session] = verdict
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return verdict
 
     async def _check(self, ip: Any) -> tuple[str, str]:
         """The result (RFC 8601 §2.7.3), and the name if it is a pass."""

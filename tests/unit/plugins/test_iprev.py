@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.hooks.plugin import PluginSettings
 from mailserver.hooks.registry import HookOptions, Registry
 from mailserver.model.envelope import Envelope
+from mailserver.model.ids import SessionId
+from mailserver.plugins import iprev
 from mailserver.plugins.iprev import plugin
 from tests.helpers.plugins import make_host, make_session
 from tests.helpers.zones import ZoneResolver
@@ -62,3 +65,31 @@ async def test_ipv6() -> None:
 ])  # fmt: skip
 async def test_our_own_are_not_asked_about(fields: dict[str, Any]) -> None:
     assert await judge({}, **fields) == ("", "", 0.0)
+
+
+async def test_a_connection_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iprev, "_MOST_KNOWN", 2)
+    registry = Registry(HookOptions(plugin="iprev"))
+    resolver = ZoneResolver({PTR: [{"PTR": "mx.far.test"}], "mx.far.test": [{"A": "192.0.2.66"}]})
+    async with plugin.setup(registry, PluginSettings(), make_host(resolver=resolver)):
+        hooks = Hooks([registry])
+
+        async def asked(number: int) -> int:
+            before = len(resolver.asked)
+            session = replace(make_session(peer="192.0.2.66"), session=SessionId(f"s{number}"))
+            verdict = await hooks.mail(MailContext(session=session, envelope=Envelope(sender=None)))
+            assert [result.result for result in verdict.findings.results] == ["pass"]
+            return len(resolver.asked) - before
+
+        assert [await asked(number) for number in (1, 1, 2, 1, 2)] == [2, 0, 2, 0, 0]
+        assert [await asked(number) for number in (3, 2, 1)] == [2, 0, 2]
+
+
+async def test_what_could_not_be_found_out_is_asked_again() -> None:
+    registry = Registry(HookOptions(plugin="iprev"))
+    resolver = ZoneResolver({PTR: ["TIMEOUT"]})
+    async with plugin.setup(registry, PluginSettings(), make_host(resolver=resolver)):
+        ctx = MailContext(session=make_session(peer="192.0.2.66"), envelope=Envelope(sender=None))
+        for _ in range(2):
+            await Hooks([registry]).mail(ctx)
+        assert len(resolver.asked) == 2
