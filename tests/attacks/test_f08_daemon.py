@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import gzip
-import sqlite3
 from pathlib import Path
 
 import aiohttp.web
@@ -13,25 +12,15 @@ import orjson
 
 from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
-from tests.helpers.aggregate_reporting import parsed, unpacked
+from tests.helpers.aggregate_reporting import night, parsed, unpacked
 from tests.helpers.authority import issue, tlsa
-from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.daemon import DOMAIN
 from tests.helpers.dns import DnsServer
 from tests.helpers.receiver import Receiver
 from tests.helpers.smtp import Smtp
 from tests.helpers.submitting import ANNA, arrived, submit
 from tests.helpers.tls_reports import EXAMPLE, mailed
 from tests.helpers.web_server import WebServer
-
-
-def night(daemon: Daemon) -> None:
-    """Today becomes a day of the past whose reports are due."""
-    daemon.stop()
-    with sqlite3.connect(daemon.data / ".server" / "tlsrpt.db") as db:
-        # Within the two weeks for which counts are kept.
-        db.execute("UPDATE report SET day = date('now', '-2 days'), next = 1")
-    db.close()
-    daemon.start()
 
 
 async def test_f08_a_day_of_reports(make_daemon: DaemonMaker, tmp_path: Path) -> None:
@@ -71,14 +60,14 @@ async def test_f08_a_day_of_reports(make_daemon: DaemonMaker, tmp_path: Path) ->
                 await arrived(mx, 1)
                 text = await asyncio.to_thread(daemon.command, "report", "tls", "--sent")
                 assert "far.test: 1 connection, all good (no policy)" in text and "to be sent" in text
-                await asyncio.to_thread(night, daemon)
+                await asyncio.to_thread(night, daemon, "tlsrpt")
                 text = await asyncio.to_thread(daemon.command, "report", "tls", "--send-now")
                 assert f"sent to mailto:tls@reports.test, https://web.far.test:{web.port}/tls" in text
                 await arrived(bare, 1)
                 # Connections that carried a report are in none: there is nothing to report about the day after.
                 rows = await asyncio.to_thread(daemon.command_json, "report", "tls", "--sent")
                 assert [row["domain"] for row in rows["sent"]] == ["far.test"]
-                await asyncio.to_thread(night, daemon)
+                await asyncio.to_thread(night, daemon, "tlsrpt")
                 await asyncio.to_thread(daemon.command, "report", "tls", "--send-now")
                 assert (len(bare.messages), len(posted)) == (1, 1)
     check(bare.messages[0].content, posted[0])

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import sqlite3
 from pathlib import Path
 
 from mailserver.mime.dmarc_feedback import read_feedback
 from tests.conftest import DaemonMaker
-from tests.helpers.aggregate_reporting import parsed, unpacked
+from tests.helpers.aggregate_reporting import night, parsed, unpacked
 from tests.helpers.authentication import PROXY, deliver
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.dmarc_reports import EXAMPLE, XSD, mailed, zipped
@@ -25,16 +24,6 @@ LAUGHS = b'<!DOCTYPE feedback [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><feedback>&
 
 def mail(author: str) -> bytes:
     return f"From: {author}\r\nTo: {ANNA}\r\nSubject: x\r\nDate: y\r\n\r\nhello\r\n".encode()
-
-
-def night(daemon: Daemon) -> None:
-    """Today becomes a day of the past whose reports are due."""
-    daemon.stop()
-    with sqlite3.connect(daemon.data / ".server" / "dmarc_report.db") as db:
-        # Within the two weeks for which counts are kept.
-        db.execute("UPDATE report SET day = date('now', '-2 days'), next = 1")
-    db.close()
-    daemon.start()
 
 
 def names(dns: DnsServer) -> None:
@@ -83,7 +72,7 @@ def a_day(daemon: Daemon) -> None:
     assert "2 x far.test from [192.0.2.1]: proved by SPF" in text
     assert "1 x far.test from [2001:db8::66]: NOT PROVED, refused" in text
     assert f'_dmarc.{DOMAIN}. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@{DOMAIN}"' in text
-    night(daemon)
+    night(daemon, "dmarc_report")
 
 
 def check(octets: bytes) -> None:

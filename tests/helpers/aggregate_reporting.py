@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import gzip
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -30,10 +31,11 @@ from mailserver.api import (
 from mailserver.hooks.registry import Registry
 from tests.helpers.clock import FakeClock
 from tests.helpers.content import BytesContent
+from tests.helpers.daemon import Daemon
 from tests.helpers.names import FakeResolver
 from tests.helpers.plugins import make_host, make_session
 
-__all__ = ["DAY", "FAR", "TODAY", "AggregateWorld", "parsed", "unpacked"]
+__all__ = ["DAY", "FAR", "TODAY", "AggregateWorld", "night", "parsed", "unpacked"]
 
 DAY = 86400.0
 #: FakeClock begins at 08:00 UTC of this day.
@@ -181,3 +183,13 @@ def unpacked(octets: bytes, media_type: str) -> bytes:
     """The file in a report of ours."""
     (part,) = [part for part in parsed(octets).walk() if part.get_content_type() == media_type]
     return gzip.decompress(cast(bytes, part.get_payload(decode=True)))
+
+
+def night(daemon: Daemon, plugin: str) -> None:
+    """Today becomes a day of the past whose reports are due."""
+    daemon.stop()
+    with sqlite3.connect(daemon.data / ".server" / f"{plugin}.db") as db:
+        # Within the two weeks for which counts are kept.
+        db.execute("UPDATE report SET day = date('now', '-2 days'), next = 1")
+    db.close()
+    daemon.start()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
 import ssl
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
+
+from tests.helpers.sockets import BlockingClient, Closed
 
 __all__ = ["AsyncImap", "Closed", "Imap", "Response"]
 
 _TIMEOUT = 60.0
 _LITERAL = re.compile(rb"\{([0-9]+)\}\r\n\Z")
-
-
-class Closed(Exception):
-    """The server closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,47 +44,18 @@ def _split(lines: list[bytes]) -> Response:
     return Response(status.upper(), text, tuple(lines[:-1]))
 
 
-class Imap:
+class Imap(BlockingClient):
     """Blocking. The greeting is read on connecting."""
 
-    def __init__(
-        self, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, name: str = "localhost",
-        timeout: float = _TIMEOUT,
-    ) -> None:  # fmt: skip
-        self.sock: socket.socket = socket.create_connection((host, port), timeout=timeout)
-        self._buffer = b""
+    greeting: bytes
+
+    def __init__(self, port: int, *, timeout: float = _TIMEOUT, **arguments: Any) -> None:
         self._number = 0
-        try:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                self.sock = tls.wrap_socket(self.sock, server_hostname=name)
-            self.greeting = self.response_line()
-        except BaseException:
-            self.sock.close()
-            raise
+        super().__init__(port, timeout=timeout, **arguments)
 
-    def __enter__(self) -> Imap:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Without a LOGOUT."""
-        self.sock.close()
-
-    def send(self, data: bytes) -> None:
-        """Exactly these octets."""
-        self.sock.sendall(data)
-
-    def _receive(self) -> None:
-        try:
-            more = self.sock.recv(262144)
-        except (ConnectionError, ssl.SSLError) as error:
-            raise Closed from error
-        if not more:
-            raise Closed(self._buffer)
-        self._buffer += more
+    def greet(self) -> None:
+        """One response."""
+        self.greeting = self.response_line()
 
     def response_line(self) -> bytes:
         """One response without its CRLF, literals in place. Raises Closed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from mailserver.ports.directory import Directory, ScramVerifier
 from mailserver.ports.store import Target
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.imap import AsyncImap
+from tests.helpers.listeners import RunningListeners
 from tests.helpers.waiting import soon
 
 __all__ = ["ANNA", "DOMAIN", "PASSWORD", "ImapHarness", "until"]
@@ -103,25 +103,15 @@ class ImapHarness:
             contributed=contributed, directory=self._directory,
         )  # fmt: skip
         self.listeners = self.server.listeners()
-        self.stopping = asyncio.Event()
-        self._tasks = []
-        for listener in self.listeners:
-            ready = asyncio.Event()
-            self._tasks.append(asyncio.create_task(listener.run(ready.set, self.stopping)))
-            waits = asyncio.create_task(ready.wait())
-            done, _ = await asyncio.wait({self._tasks[-1], waits}, return_when=asyncio.FIRST_COMPLETED)
-            if self._tasks[-1] in done:
-                await self._tasks[-1]
+        self._running = RunningListeners(self.listeners)
+        self.stopping = self._running.stopping
+        await self._running.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stopping.set()
-        for listener in self.listeners:
-            for connection in listener.connections:
-                connection.abort()
-        await asyncio.gather(*self._tasks)
+        await self._running.stop()
         await self.server.close()
         await self.hooks.aclose()
 

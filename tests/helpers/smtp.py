@@ -11,17 +11,15 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mailserver.net.unix import reachable_path
+from tests.helpers.sockets import BlockingClient, Closed
 
 __all__ = ["AsyncSmtp", "Closed", "Reply", "Smtp", "dot_stuff"]
 
 _TIMEOUT = 60.0
 _LINE = re.compile(rb"([0-9]{3})([ -])(.*)\r\n", re.DOTALL)
-
-
-class Closed(Exception):
-    """The server closed the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,50 +62,24 @@ def _octets(command: str | bytes) -> bytes:
     return command if isinstance(command, bytes) else command.encode() + b"\r\n"
 
 
-class Smtp:
+class Smtp(BlockingClient):
     """Blocking. The greeting is read on connecting, unless `greeting` is False."""
 
-    def __init__(
-        self, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, name: str = "localhost",
-        greeting: bool = True, source: str = "", timeout: float = _TIMEOUT,
-    ) -> None:  # fmt: skip
-        self.sock: socket.socket = socket.create_connection(
-            (host, port), timeout=timeout, source_address=(source, 0) if source else None
-        )
-        self._buffer = b""
-        try:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                self.sock = tls.wrap_socket(self.sock, server_hostname=name)
-            self.greeting = self.reply() if greeting else None
-        except BaseException:
-            self.sock.close()
-            raise
+    greeting: Reply | None = None
 
-    def __enter__(self) -> Smtp:
-        return self
+    def __init__(self, port: int, *, greeting: bool = True, timeout: float = _TIMEOUT, **arguments: Any) -> None:
+        self._greeted = greeting
+        super().__init__(port, timeout=timeout, **arguments)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Without a QUIT."""
-        self.sock.close()
-
-    def send(self, data: bytes) -> None:
-        """Exactly these octets."""
-        self.sock.sendall(data)
+    def greet(self) -> None:
+        """One reply."""
+        if self._greeted:
+            self.greeting = self.reply()
 
     def line(self) -> bytes:
         """One line with its end. Raises Closed."""
         while (end := self._buffer.find(b"\n") + 1) == 0:
-            try:
-                more = self.sock.recv(65536)
-            except (ConnectionError, ssl.SSLError) as error:
-                raise Closed from error
-            if not more:
-                raise Closed(self._buffer)
-            self._buffer += more
+            self._receive()
         line, self._buffer = self._buffer[:end], self._buffer[end:]
         return line
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from mailserver.ports.store import ReadableContent
 from mailserver.smtp.service import SmtpService
 from mailserver.smtp.settings import SendmailSettings, SmtpSettings, SubmissionSettings
 from mailserver.storage.memory import MemoryStore
+from tests.helpers.listeners import RunningListeners
 from tests.helpers.smtp import AsyncSmtp
 from tests.helpers.waiting import soon
 
@@ -178,25 +178,15 @@ class SmtpHarness:
             _Directory(), clock, space=self._space,  # type: ignore[arg-type]
             sendmail=self._sendmail, path=self._path,
         )  # fmt: skip
-        self.stopping = asyncio.Event()
-        self._tasks = []
-        for listener in self.service.listeners:
-            ready = asyncio.Event()
-            self._tasks.append(asyncio.create_task(listener.run(ready.set, self.stopping)))
-            waits = asyncio.create_task(ready.wait())
-            done, _ = await asyncio.wait({self._tasks[-1], waits}, return_when=asyncio.FIRST_COMPLETED)
-            if self._tasks[-1] in done:
-                await self._tasks[-1]
+        self._running = RunningListeners(self.service.listeners)
+        self.stopping = self._running.stopping
+        await self._running.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stopping.set()
-        for listener in self.service.listeners:
-            for connection in listener.connections:
-                connection.abort()
-        await asyncio.gather(*self._tasks)
+        await self._running.stop()
         self.service.names.close()
         await self.hooks.aclose()
 

@@ -76,39 +76,27 @@ async def test_copy_by_number_of_what_goes_meanwhile(monkeypatch: pytest.MonkeyP
             assert (await imap.ok(f"{name} 1,2 Archive")).code("COPYUID") is not None
 
 
-async def test_copy_from_a_mailbox_that_is_deleted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "method", "command"), [
+    (MemoryMailbox, "copy", "COPY 1 INBOX"),
+    (MemoryStore, "replace", "REPLACE 1 INBOX {17+}\r\nSubject: x\r\n\r\nx\r\n"),
+])  # fmt: skip
+async def test_copy_and_replace_in_a_mailbox_that_is_deleted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str, command: str
+) -> None:
     """It is not the destination that should be made."""
-    original = MemoryMailbox.copy
+    original = getattr(owner, method)
     async with ImapHarness() as server, server.client() as imap:
         await imap.ok("CREATE box")
         await server.deliver(*MESSAGES, mailbox="box")
         await imap.ok("SELECT box")
         account = await server.store.open_account(ANNA)
 
-        async def late(self: MemoryMailbox, *arguments: Any, **more: Any) -> Any:
+        async def late(self: Any, *arguments: Any, **more: Any) -> Any:
             await account.delete("box")
             return await original(self, *arguments, **more)
 
-        monkeypatch.setattr(MemoryMailbox, "copy", late)
-        response = await imap.command("COPY 1 INBOX")
-        assert response.status == "NO" and response.code("NONEXISTENT") == ""
-
-
-async def test_replace_in_a_mailbox_that_is_deleted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not the destination that should be made."""
-    original = MemoryStore.replace
-    async with ImapHarness() as server, server.client() as imap:
-        await imap.ok("CREATE box")
-        await server.deliver(*MESSAGES, mailbox="box")
-        await imap.ok("SELECT box")
-        account = await server.store.open_account(ANNA)
-
-        async def late(self: MemoryStore, *arguments: Any, **more: Any) -> Any:
-            await account.delete("box")
-            return await original(self, *arguments, **more)
-
-        monkeypatch.setattr(MemoryStore, "replace", late)
-        response = await imap.command("REPLACE 1 INBOX {17+}\r\nSubject: x\r\n\r\nx\r\n")
+        monkeypatch.setattr(owner, method, late)
+        response = await imap.command(command)
         assert response.status == "NO" and response.code("NONEXISTENT") == ""
 
 
