@@ -1,7 +1,8 @@
 """What comes into the schedule: new messages, and at the start those that are on the disk.
 
 Of what a crash left behind, reports first tell their messages that they were made, and only then are they sent, and
-only then is anything new reported: so whatever was cut off, nobody is told twice (ATTACKS F09). Messages themselves are
+only then is anything new reported: so whatever was cut off, nobody is told twice (ATTACKS F09). Copies that come back
+to an account are left until their message knows of them, so that they are not made again. Messages themselves are
 tried while the rest of the disk is still being read; what they have to report waits.
 """
 
@@ -50,6 +51,8 @@ class Arrivals:
         self._told = False
         #: Found at the start: reports; and messages with something to tell, True if that they are late.
         self._reports: list[QueueId] = []
+        #: Copies that come back, and what they are of.
+        self._returned: dict[QueueId, QueueId] = {}
         self._ends: dict[QueueId, bool] = {}
 
     def arrived(self, item: Item) -> None:
@@ -60,10 +63,14 @@ class Arrivals:
             # Perhaps a crash came before its message knew of it.
             self._reports.append(item.queue_id)
             return
+        if not self._caught_up and (origin := reporting.returned_from(item.envelope)) is not None:
+            self._returned[item.queue_id] = origin
+            return
         self._take_in(item)
 
     def announce(self, queue_id: QueueId) -> None:
-        """The time of a report has come."""
+        """The time of a report, or of a copy that comes back, has come."""
+        self._returned.pop(queue_id, None)
         try:
             item = self._queue.item(queue_id)
         except NotFound:
@@ -88,6 +95,9 @@ class Arrivals:
             except Exception:
                 # A fault of ours with one message must not keep the others.
                 _log.exception("queue.fault", id=queue_id)
+        for queue_id, origin in list(self._returned.items()):
+            if not self._awaits(origin):
+                self.announce(queue_id)
 
     async def conclude(self, queue_id: QueueId, *, late: bool = False) -> None:
         """`Settler.conclude`, now or as soon as it is known what was reported before."""
@@ -95,6 +105,13 @@ class Arrivals:
             await self._settler.conclude(queue_id, late=late)
         else:
             self._ends[queue_id] = late or self._ends.get(queue_id, False)
+
+    def _awaits(self, origin: QueueId) -> bool:
+        """Will its end announce the copies that come back?"""
+        try:
+            return reporting.awaits_copies(self._queue.item(origin))
+        except NotFound:
+            return False
 
     async def _tell_origin(self, report_id: QueueId) -> None:
         try:

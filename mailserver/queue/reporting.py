@@ -5,7 +5,8 @@ between any two steps of
 
     the report is durable ─▶ TOLD is durable in its message, or the message is gone ─▶ the report is sent
 
-the next start finds what was begun and finishes it, and nobody is told anything twice (ATTACKS F09).
+the next start finds what was begun and finishes it, and nobody is told anything twice (ATTACKS F09). Before all this
+come the copies for accounts that kept none: they are durable when a report is, and wait for TOLD as it does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from mailserver.ports.reports import Action, ReportedRecipient, ReportRequest
 from mailserver.queue.record import Told
 from mailserver.queue.state import Item, RecipientState
 
-__all__ = ["HEAD", "about", "delayed", "failed", "mark", "request", "returned", "succeeded", "told"]
+__all__ = [
+    "HEAD", "about", "awaits_copies", "delayed", "failed", "mark", "request", "returned", "returned_from", "succeeded",
+    "told",
+]  # fmt: skip
 
 #: How much of the original a report gets to see, in octets.
 HEAD = 64 << 10
 
-_ABOUT, _TELLS = "report-about", "report-tells"
+_ABOUT, _TELLS, _RETURNED_FROM = "report-about", "report-tells", "returned-from"
 _SUCCESS = {
     Success.RELAYED: Action.RELAYED,
     Success.DELIVERED: Action.DELIVERED,
@@ -117,17 +121,34 @@ def mark(envelope: Envelope, origin: QueueId, positions: Positions) -> Envelope:
 
 
 def returned(item: Item) -> list[tuple[QueueId, Envelope]]:
-    """Ids and envelopes of the copies for accounts that forwarded it and kept none."""
+    """Ids and envelopes of the copies for accounts that forwarded it and kept none. Once a failure was told they are
+    made, and are not made again when others fail later."""
+    if _told_of_failure(item):
+        return []
     return [
         (
             derived_queue_id(item.queue_id, "returned", account),
             replace(
                 item.envelope, recipients=(Recipient(address=EmailAddress.parse(account)),), hold_until=None,
-                extra=STAYS_HERE,
+                extra=(*STAYS_HERE, (_RETURNED_FROM, item.queue_id)),
             ),
         )
         for account in item.envelope.returns_to
     ]  # fmt: skip
+
+
+def returned_from(envelope: Envelope) -> QueueId | None:
+    """The message that such a copy is of; None when it is none."""
+    return next((QueueId(value) for name, value in envelope.extra if name == _RETURNED_FROM), None)
+
+
+def awaits_copies(item: Item) -> bool:
+    """Will `returned` name its copies once more, after what the disk has of it?"""
+    return bool(failed(item)) and not _told_of_failure(item)
+
+
+def _told_of_failure(item: Item) -> bool:
+    return any(state.was_told(Action.FAILED) for state in item.recipients)
 
 
 def about(envelope: Envelope) -> tuple[QueueId, Positions] | None:

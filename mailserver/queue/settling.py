@@ -69,7 +69,7 @@ class Settler:
         self._concluding: dict[QueueId, bool | None] = {}
         #: Since when (monotonic) a message has something to tell that waits for the rest of it.
         self._since: dict[QueueId, float] = {}
-        #: Reports that are durable, and not yet to be sent.
+        #: Reports and returned copies that are durable, and not yet to be sent.
         self.unannounced: set[QueueId] = set()
 
     async def settle(self, queue_id: QueueId, records: Sequence[Record]) -> bool:
@@ -157,6 +157,8 @@ class Settler:
             )  # fmt: skip
             report = None
         report_id = None if report is None else asked.report_id
+        # Before the report: a start that finds that takes all this for done.
+        returned = await self._return(item) if Action.FAILED in positions.values() else []
         if report is None:
             self._drop(item, positions)
         else:
@@ -165,7 +167,6 @@ class Settler:
             octets = _Bytes(report.content)
             await self._persistently(item.queue_id, lambda: self._inject(asked.report_id, envelope, octets))
         records = reporting.told(positions, at, report_id)
-        returned = await self._return(item) if Action.FAILED in positions.values() else []
         if last:
             await self.finish(item.queue_id, records)
         else:
