@@ -36,8 +36,7 @@ class MirroredDatabase(Generic[_C]):
 
         def perform(db: sqlite3.Connection) -> tuple[_T, int, _C | None]:
             result = work(db, *args, **kwargs)
-            # Another number follows when somebody else has changed the file.
-            (version,) = db.execute("PRAGMA data_version").fetchone()
+            version = self._db.version(db)
             return result, version, self._read(db) if version != known else None
 
         result, version, contents = await self._db.run(perform)

@@ -71,6 +71,39 @@ def test_b05_a_thousand_connections_from_one_address(make_daemon: DaemonMaker) -
         assert deliver(daemon, "127.0.0.2") == 250
 
 
+def test_b06_sixty_four_files_and_two_hundred_clients(make_daemon: DaemonMaker) -> None:
+    """From its start. Databases are opened for each work then, so that there are files for clients and their mail."""
+    settings = {"limits": "trusted = []", "plugins.greylist": "enabled = false"}
+    with make_daemon(settings=settings, files=64) as daemon, Smtp(daemon.ports["smtp"]) as early:
+        assert daemon.fds() <= 36, "what it needs for itself"
+        early.ehlo()
+        assert early.message("a@far.test", [ANNA], MESSAGE).code == 250
+        before, began, cpu = len(daemon.log_text().splitlines()), time.monotonic(), daemon.cpu()
+        sockets = connect_many(daemon.ports["smtp"], 200, "127.0.0.2")
+        try:
+            words = first_words(sockets)
+            served = [sock for sock, word in zip(sockets, words, strict=True) if word.startswith(b"220 ")]
+            assert 10 <= len(served) <= 25
+            assert all(word.startswith((b"220 ", b"421 4.7.0 too many connections")) for word in words)
+            # Sessions go on, those of before and those of now, and mail is still kept.
+            assert early.message("a@far.test", [ANNA], MESSAGE).code == 250
+            for sock in served:
+                sock.sendall(b"NOOP\r\n")
+            assert set(first_words(served)) == {b"250 2.0.0 Ok\r\n"}
+            # While they wait it does nothing.
+            idle, since = daemon.cpu(), time.monotonic()
+            first_words(served, 2.0)
+            assert daemon.cpu() - idle <= 0.05 * (time.monotonic() - since) + 0.02
+            lines = daemon.log_text().splitlines()[before:]
+            told = [line for line in lines if "accepted" not in line and "delivered" not in line]
+            assert len(told) <= 1 + time.monotonic() - began, told
+            assert daemon.cpu() - cpu < 5
+        finally:
+            for sock in sockets:
+                sock.close()
+        _until_served(daemon)
+
+
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_b06_few_files_and_many_clients(make_daemon: DaemonMaker, loop: str) -> None:
     with make_daemon(settings={"": f'event_loop = "{loop}"'}) as daemon, Smtp(daemon.ports["smtp"]) as early:

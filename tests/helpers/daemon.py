@@ -61,8 +61,8 @@ class Daemon:
 
     `settings` are lines of TOML by section, added to the configuration: `{"limits": "trusted = []"}`; the section ""
     comes first. Without settings for "queue" mail for others goes nowhere, and waits. `inherit`: listening sockets by
-    listener name, handed over at each start. On leaving, the log must hold no secret and no traceback, unless
-    `allow_tracebacks`.
+    listener name, handed over at each start. `files`: how many the process may have open. On leaving, the log must hold
+    no secret and no traceback, unless `allow_tracebacks`.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Daemon:
         allow_tracebacks: bool = False,
         arguments: Sequence[str] = (),
         inherit: Mapping[str, socket.socket] | None = None,
+        files: int = 0,
     ) -> None:
         self.root = root
         self.data = root / "maildir"
@@ -86,6 +87,7 @@ class Daemon:
         self._environ = dict(environ or {})
         self._arguments = list(arguments)
         self._inherit = dict(inherit or {})
+        self._files = files
         root.mkdir(parents=True, exist_ok=True)
         self.write_config()
 
@@ -144,12 +146,15 @@ class Daemon:
             environ = {k: v for k, v in os.environ.items() if not k.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
             environ |= {"NOTIFY_SOCKET": f"@{name}", "PYTHONUNBUFFERED": "1"} | self._environ
             self.process = subprocess.Popen(
-                [*self._activation(), *self.argv("serve", *self._arguments)],
+                [*self._limited(), *self._activation(), *self.argv("serve", *self._arguments)],
                 cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ,
                 pass_fds=[sock.fileno() for sock in self._inherit.values()],
             )  # fmt: skip
             if wait:
                 self._wait_ready(notify)
+
+    def _limited(self) -> list[str]:
+        return ["/bin/sh", "-c", f'ulimit -n {self._files}; exec "$0" "$@"'] if self._files else []
 
     def _activation(self) -> list[str]:
         """A shell that hands listening sockets over as the service manager does (sd_listen_fds(3)), then becomes us."""

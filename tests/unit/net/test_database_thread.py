@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 import threading
 from pathlib import Path
@@ -83,3 +84,29 @@ async def test_it_is_closed_by_its_thread_also_when_its_user_fails(tmp_path: Pat
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         kept[0].execute("SELECT 1")
     assert threading.active_count() == before
+
+
+@pytest.fixture
+def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+
+
+@pytest.mark.usefixtures("few_files")
+async def test_where_files_are_few_it_is_open_only_while_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "some.db"
+    async with database_thread(path, made) as db, database_thread(path, made) as other:
+        beside = [path.with_name("some.db-wal"), path.with_name("some.db-shm")]
+        assert not [one for one in beside if one.exists()]
+        await db.run(add, 1)
+        assert not [one for one in beside if one.exists()]
+        # What is there is seen by all, and who has not written it knows that it is new.
+        before = await other.run(other.version)
+        assert await other.run(values) == [1]
+        assert await other.run(other.version) == before
+        await db.run(add, 2)
+        assert await other.run(other.version) == before + 1
+        with pytest.raises(StorageFailure):
+            await db.run(lambda one: one.execute("SELECT absent FROM one"))
+        assert await other.run(values) == [1, 2]
+    async with database_thread(path, made) as db:
+        assert await db.run(values) == [1, 2]
