@@ -25,7 +25,8 @@ def describe_item(
     """JSON values. `wall` makes monotonic seconds into epoch seconds."""
     by_position = {position: unit for unit in units for position in unit.positions}
     envelope = item.envelope
-    held = [item.recipients[position].held_until for position in item.waiting]
+    held = max((item.recipients[position].held_until for position in item.waiting), default=0.0)
+    for_good = status is Status.HELD and math.isinf(held)
     return {
         "queue_id": item.queue_id,
         "sender": str(envelope.sender or ""),
@@ -33,9 +34,10 @@ def describe_item(
         "own": envelope.own,
         "size": item.new.size,
         "arrived": item.new.arrived,
-        "expires": begun(item) + max_age,
+        # The time for which it is tried begins when somebody releases it.
+        "expires": None if for_good else begun(item) + max_age,
         "status": status.value,
-        "held_until": _bounded(max(held, default=0.0)) if status is Status.HELD else 0.0,
+        "held_until": None if for_good else held if status is Status.HELD else 0.0,
         "held_by_sender": envelope.hold_until,
         "recipients": [
             _recipient(recipient, state, by_position.get(position), status, wall)
@@ -84,8 +86,3 @@ def _last(at: float, result: Result | None) -> dict[str, Any] | None:
     if result is None:
         return None
     return {"at": at, **asdict(result), "outcome": result.outcome.value, "success": result.success.value}
-
-
-def _bounded(until: float) -> float | None:
-    """None: for good."""
-    return None if math.isinf(until) else until

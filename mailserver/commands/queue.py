@@ -87,8 +87,9 @@ def show_one(queue_id: str, as_json: bool) -> None:
         f"size        {row['size']} octets",
         f"arrived     {ago(row['arrived'])}",
         f"status      {_status(row)}",
-        f"tried until {ago(row['expires'])}",
     ]
+    if row["expires"] is not None:
+        lines.append(f"tried until {ago(row['expires'])}")
     for recipient in row["recipients"]:
         lines += ["", *waiting_recipient(recipient)]
     show(row, as_json=as_json, text="\n".join(map(printable, lines)))

@@ -48,7 +48,8 @@ def _story(row: Mapping[str, Any]) -> list[str]:
     lines += [f"  {line}" for line in judgements(row["judged"])]
     if waiting is None:
         return [*lines, f"  {_end(row)}"]
-    lines.append(f"  It is in the queue now, and tried until {ago(waiting['expires'])}:")
+    until = f"tried until {ago(waiting['expires'])}" if waiting["expires"] is not None else "held until it is released"
+    lines.append(f"  It is in the queue now, and {until}:")
     for recipient in waiting["recipients"]:
         if recipient["state"] in ("delivered", "failed"):
             continue

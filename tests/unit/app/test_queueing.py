@@ -153,6 +153,10 @@ def choices(daemon: Daemon) -> None:
     assert "say which messages" in run(daemon, "queue", "hold", code=2)
     assert "is no time" in run(daemon, "queue", "list", "--older", "soon", code=2)
     assert run(daemon, "queue", "hold", "--domain", "far.test") == f"2 messages held: {first}, {second}\n"
+    shown = run(daemon, "queue", "show", first)
+    assert "held until somebody releases it" in shown and "tried until" not in shown
+    assert "now, and held until it is released:" in run(daemon, "why", first)
+    assert run_json(daemon, "queue", "show", first)["expires"] is None
     assert ids("--status", "held") == [first, second]
     assert run(daemon, "queue", "release", first, "--json").count(first) == 1
     until(lambda: run_json(daemon, "queue", "show", first)["recipients"][0]["attempts"] == 2)
