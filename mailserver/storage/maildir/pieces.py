@@ -188,7 +188,9 @@ def store_pieces(
             [(key, zlib.crc32(piece), piece) for key in present if (piece := made[key].get(field)) is not None],
         )
     # Never both: own ones, and those of another.
-    db.execute("DELETE FROM copies WHERE key IN (SELECT value FROM json_each(?))", (as_json(present),))
+    copies = db.execute("SELECT key FROM copies WHERE key IN (SELECT value FROM json_each(?))", (as_json(present),))
+    if shared := [key for (key,) in copies]:
+        forget_pieces(db, shared)
 
 
 def share_pieces(db: sqlite3.Connection, source: int, target: int, pairs: Iterable[tuple[int, int]]) -> None:
@@ -237,7 +239,8 @@ def newest_lacking(
 
 
 def forget_pieces(db: sqlite3.Connection, keys: Sequence[int]) -> None:
-    """These messages are gone, and so are their files: remove the pieces that nobody has any more."""
+    """These messages are gone, and so are their files, or they are copies that have pieces of their own now: remove the
+    pieces that nobody has any more."""
     which = " WHERE key IN (SELECT value FROM json_each(?))"
     contents = [content for (content,) in db.execute(f"SELECT content FROM copies{which}", (as_json(keys),))]  # noqa: S608
     db.execute(f"DELETE FROM copies{which}", (as_json(keys),))  # noqa: S608

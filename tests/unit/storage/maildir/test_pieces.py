@@ -14,6 +14,7 @@ from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
 from mailserver.storage.maildir import reading, rendering, transfer
 from mailserver.storage.maildir.account import MaildirAccount
+from mailserver.storage.maildir.repair.verify import verify_account
 from mailserver.storage.maildir.schema import PIECE_TABLES
 from mailserver.storage.maildir.store import MaildirStore
 from mailserver.storage.settings import StorageSettings
@@ -87,6 +88,24 @@ async def test_moved_messages_are_not_rendered_again(account: MaildirAccount) ->
         await account.upkeep.fill()
         await account.context.drain()
         assert await archive.rendered([1], ALL) == {1: expected[2]}
+
+
+async def test_the_few_pieces_of_a_moved_message_go_when_it_has_all(account: MaildirAccount) -> None:
+    """It was moved right after a client had listed it."""
+    def without_pieces(db: sqlite3.Connection) -> None:
+        for table in PIECE_TABLES.values():
+            db.execute(f"DELETE FROM {table}")
+
+    account.upkeep.index.run(without_pieces)
+    async with account.open(INBOX) as inbox, account.open("Archive") as archive:
+        listed = await inbox.rendered([1], [Rendered.ENVELOPE])
+        await inbox.move([1], "Archive")
+        await account.upkeep.flush()
+        await account.context.drain()
+        assert await archive.rendered([1], [Rendered.ENVELOPE], make=False) == listed
+        await archive.rendered([1], ALL)
+        assert (count(account, PIECES), count(account, "copies")) == (1, 0)
+    assert verify_account(account.path, live=True) == []
 
 
 async def test_an_original_in_a_deleted_mailbox(account: MaildirAccount) -> None:
