@@ -31,6 +31,13 @@ _TAIL = re.compile(
 )
 #: Thunderbird's line above a quotation; the answer may follow it.
 _ATTRIBUTION = re.compile(r"moz-cite-prefix", re.IGNORECASE)
+#: Where none of these stands nothing is hidden and nothing is quoted.
+_TELLING = (
+    "<!", "<?", "<blockquote", "</blockquote", *(f"<{name}" for name in _HIDDEN), "gmail_", "moz-", "divrplyfwdmsg",
+    "appendonsend", "reply-intro", "yahoo_quoted", "protonmail_quote",
+)  # fmt: skip
+_WHOLE_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9:-]{0,30})[^>]*+>?")
+_NO_TAG = re.compile(r"</(?![A-Za-z])")
 _DIV_END = re.compile(r"</div\b", re.IGNORECASE)
 _MAX_TAGS = 5_000
 # More digits than any character has would be a number that int() refuses.
@@ -39,6 +46,8 @@ _ENDLESS_REFERENCE = re.compile(r"&#[xX]?[0-9A-Fa-f]{9,}+;?")
 
 def html_text(source: str, enough: int) -> tuple[str, str]:
     """The writer's own text, and what is quoted or signed with; each ends soon after `enough` characters."""
+    if len(source) <= enough and _is_plain(source):
+        return _unescape(_without_tags(source)), ""
     reader = _Reader(source, enough)
     reader.run()
     return _unescape(reader.own), _unescape(reader.quoted)
@@ -46,6 +55,21 @@ def html_text(source: str, enough: int) -> tuple[str, str]:
 
 def _unescape(parts: list[str]) -> str:
     return html.unescape(_ENDLESS_REFERENCE.sub(" ", "".join(parts)))
+
+
+def _is_plain(source: str) -> bool:
+    """Is all of it to be read, and its own?"""
+    lowered = source.lower()
+    if any(word in lowered for word in _TELLING):
+        return False
+    return source.count("<") < _MAX_TAGS and _NO_TAG.search(source) is None
+
+
+def _without_tags(source: str) -> list[str]:
+    """What the reader makes of it, in half the time."""
+    pieces = _WHOLE_TAG.split(source)
+    pieces[1::2] = ["" if name.lower() in _INLINE else " " for name in pieces[1::2]]
+    return pieces
 
 
 class _Reader:
