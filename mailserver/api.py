@@ -49,6 +49,7 @@ from mailserver.hooks.lookup import (
     places_of,
     role_target,
 )
+from mailserver.hooks.opinions import opinion_of_move, opinions_of_flags
 from mailserver.hooks.plugin import Host, Plugin, PluginSettings, Setup
 from mailserver.hooks.registry import Registry
 from mailserver.hooks.settings import Duration, Settings, Size
@@ -424,6 +425,8 @@ __all__ = [
     "normalize_domain",
     "open_kept_database",
     "open_side_database",
+    "opinion_of_move",
+    "opinions_of_flags",
     "organizational_domain",
     "own_message_id",
     "parse_ip",

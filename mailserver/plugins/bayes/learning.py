@@ -24,9 +24,8 @@ _log = structlog.get_logger()
 #: Messages of one command of a user: who tidies up a whole folder says nothing about each message.
 _MOST_MOVED = 500
 _DAY = 86_400.0
-_REJECTS, _INBOX, _OTHER = "rejects", "inbox", "other"
-#: What mail programs say by keywords: is it junk?
-_KEYWORDS = {"$junk": True, "junk": True, "$notjunk": False, "notjunk": False, "nonjunk": False, "\\answered": False}
+#: Is it junk? Mail that is thrown away need not be.
+_JUNK = {"junk": True, "wanted": False, "kept": False, "answered": False}
 
 
 class Learning:
@@ -46,15 +45,13 @@ class Learning:
             return
         with suppress(api.NotFound):
             store = await self._store.existing_account(event.account)
-            junk = _meant(await _role(store, event.source), await _role(store, event.mailbox))
+            junk = _JUNK.get(await api.opinion_of_move(event, store))
             if junk is not None:
                 await self.learn(store, event.account, event.mailbox, islice(event.uids, _MOST_MOVED), junk=junk)
 
     async def flagged(self, event: api.FlagsChanged) -> None:
         """A user, or the mail program, says by a keyword what a message is."""
-        if event.how is api.FlagChange.REMOVE or not event.account:
-            return
-        said = {_KEYWORDS[flag.lower()] for flag in event.flags if flag.lower() in _KEYWORDS}
+        said = {_JUNK[opinion] for opinion in api.opinions_of_flags(event)}
         if len(said) != 1:
             return
         with suppress(api.NotFound):
@@ -87,23 +84,3 @@ class Learning:
             account=account, created=known.created if known is not None else 0.0, octets=octets[:MOST_OCTETS],
             junk=junk, everybody=self._settings.shared, at=self._clock.time(),
         )  # fmt: skip
-
-
-def _meant(source: str, target: str) -> bool | None:
-    """Whether a message that goes from a mailbox of one role to one of another is junk; None: that says nothing."""
-    junk, trash = api.SpecialUse.JUNK.name, api.SpecialUse.TRASH.name
-    if target == junk:
-        return None if source in (junk, trash) else True
-    if source in (junk, _REJECTS):
-        return None if target in (trash, _REJECTS) else False
-    return False if source == _INBOX and target in (_OTHER, api.SpecialUse.ARCHIVE.name) else None
-
-
-async def _role(store: api.AccountStore, name: str) -> str:
-    """Raises NotFound."""
-    uses = (await store.find(name)).special_use
-    if uses:
-        return min(use.name for use in uses)
-    if name == "INBOX":
-        return _INBOX
-    return _REJECTS if name == "Rejects" else _OTHER

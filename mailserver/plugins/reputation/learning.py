@@ -17,9 +17,6 @@ __all__ = ["Learning"]
 _MOST_COMING = 5_000
 #: Messages of one command of a user: who tidies up a whole folder says nothing about each sender.
 _MOST_MOVED = 500
-_REJECTS, _INBOX, _OTHER = "rejects", "inbox", "other"
-#: What mail programs say by keywords.
-_KEYWORDS = {"$junk": "junk", "junk": "junk", "$notjunk": "wanted", "nonjunk": "wanted", "\\answered": "answered"}
 
 
 class Learning:
@@ -64,19 +61,17 @@ class Learning:
             return
         with suppress(api.NotFound):
             store = await self._store.existing_account(event.account)
-            filing = _filing(await _role(store, event.source), await _role(store, event.mailbox))
+            filing = await api.opinion_of_move(event, store)
             if filing:
                 await self._file(store, event, filing)
 
     async def flagged(self, event: api.FlagsChanged) -> None:
         """A user, or the mail program, says by a keyword what it thinks of messages."""
-        if event.how is api.FlagChange.REMOVE or not event.account:
-            return
-        said = [filing for flag in event.flags if (filing := _KEYWORDS.get(flag.lower()))]
-        if len(set(said)) != 1:
+        said = api.opinions_of_flags(event)
+        if len(said) != 1:
             return
         with suppress(api.NotFound):
-            await self._file(await self._store.existing_account(event.account), event, said[0])
+            await self._file(await self._store.existing_account(event.account), event, said.pop())
 
     async def _file(self, store: api.AccountStore, event: api.Moved | api.FlagsChanged, filing: str) -> None:
         async with store.open(event.mailbox) as mailbox:
@@ -90,25 +85,3 @@ class Learning:
                     key = stored_key(api.MessageView.of(head))
                     if key:
                         self._ledger.note(Filing(event.account, key, self._clock.time(), filing))
-
-
-def _filing(source: str, target: str) -> str:
-    """What it means that a message goes from a mailbox of one role to one of another; "" for nothing."""
-    junk, trash = api.SpecialUse.JUNK.name, api.SpecialUse.TRASH.name
-    if target == junk:
-        return "" if source in (junk, trash) else "junk"
-    if source in (junk, _REJECTS):
-        return "" if target in (trash, _REJECTS) else "wanted"
-    if target == trash:
-        return "" if source == trash else "unread"
-    return "kept" if source == _INBOX and target in (_OTHER, api.SpecialUse.ARCHIVE.name) else ""
-
-
-async def _role(store: api.AccountStore, name: str) -> str:
-    """Raises NotFound."""
-    uses = (await store.find(name)).special_use
-    if uses:
-        return min(use.name for use in uses)
-    if name == "INBOX":
-        return _INBOX
-    return _REJECTS if name == "Rejects" else _OTHER
