@@ -305,7 +305,7 @@ def _codes(replies: list[Reply | None]) -> list[int]:
 
 
 async def test_a12_data_before_the_greeting() -> None:
-    async with SmtpHarness(smtp={"greet_delay": 0.2}) as server:
+    async with SmtpHarness(smtp={"greet_delay": 1.0}) as server:
         assert _codes(await _raw(server, b"EHLO client.test\r\n")) == [554, 0]
 
 

@@ -23,7 +23,7 @@ T, F, D = Outcome.DEFERRED, Outcome.FAILED, Outcome.DELIVERED
 FEATURES: tuple[tuple[str, ...], ...] = ((), ("PIPELINING",), ("PIPELINING", "CHUNKING"))
 #: Every stage's time, for servers that say nothing.
 SHORT: dict[str, Any] = dict.fromkeys(
-    ("greeting_timeout", "command_timeout", "data_timeout", "end_timeout", "block_timeout", "quit_timeout"), 0.15
+    ("greeting_timeout", "command_timeout", "data_timeout", "end_timeout", "block_timeout", "quit_timeout"), 0.4
 )
 
 
@@ -250,7 +250,7 @@ async def test_g20_requiretls_without_tls_is_never_sent_in_the_clear(
     features: tuple[str, ...], answer: Any, outcome: Outcome, status: str
 ) -> None:
     async with Receiver(features=features, answers={"STARTTLS": answer}) as mx:
-        report = await attempt(mx, require_tls=True)
+        report = await attempt(mx, settings={"handshake_timeout": 0.4}, require_tls=True)
         await mx.settled()
     (result,) = report.results
     assert (result.outcome, result.status) == (outcome, status)

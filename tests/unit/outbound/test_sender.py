@@ -416,7 +416,7 @@ async def test_whoever_has_it_does_not_get_it_once_more() -> None:
             object.__setattr__(made_job, "about_to_end", failing)
         async with Receiver(features=("LIMITS RCPTMAX=1",), answers=answers) as mx:
             object.__setattr__(made_job, "destination", Destination(name="x", hosts=(("127.0.0.1", mx.port),)))
-            async with sender(attempt_time=0.3) as made:
+            async with sender(attempt_time=1.5) as made:
                 report = await made.deliver(made_job)
                 assert len(made.pool) == 0, "the connection is in the middle of something"
         assert [result.outcome for result in report.results] == [Outcome.DELIVERED, Outcome.DEFERRED], trouble
