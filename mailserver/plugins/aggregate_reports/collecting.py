@@ -9,8 +9,6 @@ import hashlib
 import random
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from mailserver import api
 from mailserver.plugins.aggregate_reports import database
 from mailserver.plugins.aggregate_reports.database import Batch
@@ -18,7 +16,6 @@ from mailserver.plugins.aggregate_reports.kind import Kind
 
 __all__ = ["Collector"]
 
-_log = structlog.get_logger()
 #: Seconds between an event and its row.
 _PAUSE = 5.0
 #: Kinds of rows in memory: a few MB. What is left of those beyond (`Kind.coarser`) may be as many again.
@@ -34,11 +31,11 @@ class Collector:
         self._clock = clock
         self._hostname = hostname
         self._spread = spread
-        self._batches = api.Batches(self._write, lambda: bool(self._counts), pause=_PAUSE, name=kind.name)
+        self._batches = api.Batches(
+            self._write, lambda: bool(self._counts), pause=_PAUSE, name=kind.name, missing=f"{kind.name}.not_counted"
+        )
         self._counts: dict[tuple[str, str], Batch] = {}
         self._kinds = 0
-        #: What is in no row.
-        self._lost = 0
 
     def observe(self, event: api.Event) -> None:
         """One event; only those count that this kind of report is about."""
@@ -49,7 +46,7 @@ class Collector:
         rows = self._counts[key].rows if key in self._counts else {}
         facts = self._fitting(found.facts, rows)
         if not facts:
-            self._lose(1, "too many kinds at once")
+            self._batches.lose(1, "too many kinds at once")
             return
         self._kinds += facts not in rows
         rows[facts] = rows.get(facts, 0) + 1
@@ -72,17 +69,12 @@ class Collector:
         try:
             lost = await self._db.run(database.add_counts, self._kind, counts, due_at)
             if lost:
-                self._lose(lost, "too many domains or kinds in a day")
+                self._batches.lose(lost, "too many domains or kinds in a day")
         except api.StorageFailure as error:
-            self._lose(sum(sum(batch.rows.values()) for batch in counts.values()), error.for_operator)
+            self._batches.lose(sum(sum(batch.rows.values()) for batch in counts.values()), error.for_operator)
 
     def _due_at(self, day: str, domain: str) -> float:
         """When the report of a day leaves (RFC 8460 §4.1): each domain's at another moment, which stays the same."""
         midnight = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
         seed = hashlib.sha256(f"{self._kind.name} {self._hostname} {day} {domain}".encode()).digest()
         return midnight.timestamp() + random.Random(seed).uniform(0, self._spread)  # noqa: S311
-
-    def _lose(self, number: int, reason: str) -> None:
-        if not self._lost or self._lost // 1000 != (self._lost + number) // 1000:
-            _log.warning(f"{self._kind.name}.not_counted", reason=reason, lost=self._lost + number)
-        self._lost += number

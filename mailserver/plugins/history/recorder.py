@@ -45,18 +45,19 @@ class Recorder:
         self._keep = keep
         self._max_size = max_size
         self._waiting: list[tuple[float, api.Event]] = []
-        self._batches = api.Batches(self._write, lambda: bool(self._waiting), pause=_PAUSE, name="history")
+        self._batches = api.Batches(
+            self._write, lambda: bool(self._waiting), pause=_PAUSE, name="history",
+            missing="events are missing in the history",
+        )  # fmt: skip
         self._pruned = -_PRUNE
         self._refusals = api.SlidingCounter(_REFUSED_WINDOW, clock, _MOST_NETWORKS)
-        #: Events that are not in the history.
-        self.lost = 0
 
     def observe(self, event: api.Event) -> None:
         """One event; the kinds that concern no message are passed over."""
         if type(event) not in KNOWN or (isinstance(event, api.Refused) and not self._worth(event)):
             return
         if len(self._waiting) >= _MOST_WAITING:
-            self._lose(1, "too much happens at once")
+            self._batches.lose(1, "too much happens at once")
             return
         self._waiting.append((self._clock.time(), event))
         self._batches.soon()
@@ -71,6 +72,11 @@ class Recorder:
         await self.flush()
         return await self._db.run(database.related, name)
 
+    @property
+    def lost(self) -> int:
+        """Events that are not in the history."""
+        return self._batches.lost
+
     async def flush(self) -> None:
         """Everything that was observed until now is written, or lost."""
         await self._batches.flush()
@@ -80,10 +86,10 @@ class Recorder:
         try:
             odd = await self._db.run(self._write_rows, events)
         except api.StorageFailure as error:
-            self._lose(len(events), error.for_operator)
+            self._batches.lose(len(events), error.for_operator)
         else:
             if odd:
-                self._lose(odd, "what they say cannot be written")
+                self._batches.lose(odd, "what they say cannot be written")
 
     def _write_rows(self, db: sqlite3.Connection, events: Sequence[tuple[float, api.Event]]) -> int:
         """How many are left out: one that cannot be written must not take others with it."""
@@ -114,11 +120,6 @@ class Recorder:
         for key in keys:
             self._refusals.add(key)
         return True
-
-    def _lose(self, events: int, reason: str) -> None:
-        if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:
-            _log.warning("events are missing in the history", reason=reason, lost=self.lost + events)
-        self.lost += events
 
 
 def _write_together(db: sqlite3.Connection, events: Sequence[tuple[float, api.Event]]) -> None:

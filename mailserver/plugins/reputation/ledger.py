@@ -38,10 +38,11 @@ class Ledger:
         self._settings = settings
         self._correspondents = Correspondents()
         self._waiting: list[Seen | Filing] = []
-        self._batches = api.Batches(self._write, lambda: bool(self._waiting), pause=_PAUSE, name="reputation")
+        self._batches = api.Batches(
+            self._write, lambda: bool(self._waiting), pause=_PAUSE, name="reputation",
+            missing="nothing is learned of senders",
+        )  # fmt: skip
         self._pruned = -_PRUNE
-        #: Events from which nothing was learned.
-        self.lost = 0
 
     async def recall(self, account: api.AccountId, who: Identities) -> History:
         """What an account knows of those who stand behind a message. Raises StorageFailure."""
@@ -53,10 +54,15 @@ class Ledger:
     def note(self, event: Seen | Filing) -> None:
         """To be written soon."""
         if len(self._waiting) >= _MOST_WAITING:
-            self._lose(1, "too much happens at once")
+            self._batches.lose(1, "too much happens at once")
             return
         self._waiting.append(event)
         self._batches.soon()
+
+    @property
+    def lost(self) -> int:
+        """Events from which nothing was learned."""
+        return self._batches.lost
 
     async def flush(self) -> None:
         """Everything that was noted until now is written, or lost."""
@@ -67,7 +73,7 @@ class Ledger:
         try:
             await self._db.run(self._write_rows, events)
         except api.StorageFailure as error:
-            self._lose(len(events), error.for_operator)
+            self._batches.lose(len(events), error.for_operator)
 
     def _write_rows(self, db: sqlite3.Connection, events: list[Seen | Filing]) -> None:
         database.write(db, self._correspondents, events, self._settings.half_life)
@@ -75,11 +81,6 @@ class Ledger:
         if now - self._pruned >= _PRUNE:
             self._pruned = now
             database.prune(db, self._clock.time() - self._settings.forget, self._settings.max_size)
-
-    def _lose(self, events: int, reason: str) -> None:
-        if not self.lost or self.lost // 1000 != (self.lost + events) // 1000:
-            _log.warning("nothing is learned of senders", reason=reason, lost=self.lost + events)
-        self.lost += events
 
 
 @asynccontextmanager

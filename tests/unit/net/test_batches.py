@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailserver.net.batches import Batches
 
@@ -114,3 +115,12 @@ async def test_a_mistake_of_ours_ends_one_batch_only() -> None:
     numbers.add(14)
     await numbers.batches.flush()
     assert numbers.written == [[14]]
+
+
+def test_what_is_given_up_is_told_the_first_time_and_each_thousand() -> None:
+    batches = Numbers(pause=3600).batches
+    with capture_logs() as lines:
+        for number in (1, 5, 900, 93, 1, 3_500, 1):
+            batches.lose(number, "the disk is full")
+    assert [line["lost"] for line in lines] == [1, 1_000, 4_500] and batches.lost == 4_501
+    assert lines[0]["reason"] == "the disk is full"
