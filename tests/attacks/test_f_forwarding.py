@@ -47,6 +47,23 @@ async def test_f07_two_servers_forward_to_each_other(world: World) -> None:
         assert report(received) == (A, "failed", "5.4.6")
 
 
+async def test_f07_two_accounts_forward_to_each_other_and_keep_no_copy(world: World) -> None:
+    """It ends where it would go round once more, in a mailbox, and its sender is told once."""
+    async with world.sender() as sender:
+        with world.server("one.test") as one, world.server("two.test") as two:
+            for daemon, account, target in ((one, A, B), (two, B, A)):
+                await asyncio.to_thread(daemon.add_account, account)
+                arguments = ("account", "forward", account, target, "--no-keep", "--confirmed")
+                await asyncio.to_thread(daemon.command, *arguments)
+            assert (await world.bring(A)).code == 250
+            await emptied(one, two)
+        (received,) = sender
+        assert report(received) == (A, "failed", "5.4.6")
+        assert not [*(one.data / "one.test" / "a" / "new").glob("*")]
+        (kept,) = (two.data / "two.test" / "b" / "new").iterdir()
+        assert b"Message-ID: <1@stranger.test>" in kept.read_bytes()
+
+
 async def test_f07_a_forwarder_without_marks_is_stopped_by_counting(world: World) -> None:
     """Behind us is a server that removes Delivered-To and sends all back; it counts no hops."""
     sent: list[Reply] = []
