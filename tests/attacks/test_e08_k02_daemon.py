@@ -1,10 +1,11 @@
-"""ATTACKS E08 and K02 through the whole server, and what whoever is banned hears over HTTP."""
+"""ATTACKS E08, K01 and K02 through the whole server, and what whoever is banned hears over HTTP."""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import socket
+import time
 
 import pytest
 
@@ -70,6 +71,39 @@ def test_k02_many_networks_guess_at_one_account(make_daemon: DaemonMaker) -> Non
         # Nor is anybody else locked out.
         assert log_in(daemon, ELSEWHERE, PASSWORD, f"ben@{DOMAIN}").code == 235
         assert daemon.command("ban", "list") == "nobody is banned\n"
+
+
+def guess(daemon: Daemon, service: str, source: str, password: str) -> str:
+    """What is said to it: the code over SMTP, the response code over IMAP; "away" when nobody listens."""
+    with Smtp(daemon.ports[service], source=source, greeting=False) as client:
+        if service == "submission":
+            if client.reply().code == 421:
+                return "away"
+            client.ehlo()
+            secret = base64.b64encode(f"\0{ANNA}\0{password}".encode()).decode()
+            return str(client.command(f"AUTH PLAIN {secret}").code)
+        if client.line().startswith(b"* BYE"):
+            return "away"
+        client.send(f"a LOGIN {ANNA} {password}\r\n".encode())
+        while not (line := client.line()).startswith(b"a "):
+            pass
+        return line.decode().partition("]")[0].removeprefix("a NO [")
+
+
+def test_k01_guesses_over_smtp_and_imap_have_one_counter(make_daemon: DaemonMaker) -> None:
+    """Ten a minute are looked at, whichever way they come."""
+    settings = {"limits": "trusted = []", "auth": 'allow_plaintext_from = ["127.0.0.0/8"]'}
+    with make_daemon(settings=settings) as daemon:
+        began = time.monotonic()
+        services = ("submission", "imap") * 15
+        told = [guess(daemon, name, "127.0.0.66", f"guess{at}") for at, name in enumerate(services)]
+        looked_at = sum(one in ("535", "AUTHENTICATIONFAILED") for one in told)
+        # A slow machine takes more than the minute.
+        assert 10 <= looked_at <= 10 * (1 + (time.monotonic() - began) / 60)
+        assert set(told[:10]) == {"535", "AUTHENTICATIONFAILED"}
+        assert set(told[10:]) >= {"away"}
+        # Elsewhere nobody minds.
+        assert guess(daemon, "submission", "127.9.9.9", PASSWORD) == "235"
 
 
 def own_address() -> str:
