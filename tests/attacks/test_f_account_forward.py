@@ -13,6 +13,7 @@ from tests.conftest import DaemonMaker
 from tests.helpers.daemon import DOMAIN, Daemon
 from tests.helpers.receiver import Receiver
 from tests.helpers.smtp import Reply, Smtp
+from tests.helpers.waiting import soon
 
 ANNA, BERT, SENDER = f"anna@{DOMAIN}", "bert@far.test", "x@stranger.test"
 HELLO = b"From: <x@stranger.test>\r\nSubject: hello\r\nMessage-ID: <%d@stranger.test>\r\n\r\nHello.\r\n"
@@ -38,17 +39,17 @@ async def bring(daemon: Daemon, number: int, *, sender: str = SENDER, to: str = 
 
 
 async def until(true: Callable[[], bool], daemon: Daemon) -> None:
-    try:
-        async with asyncio.timeout(25):
-            while not true():  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(daemon.log_text()[-4000:]) from None
+    await soon(true, lambda: daemon.log_text()[-4000:])
 
 
 def kept(daemon: Daemon, local: str = "anna") -> list[bytes]:
     inbox = daemon.data / DOMAIN / local
     return [path.read_bytes() for place in ("new", "cur") for path in sorted((inbox / place).glob("*"))]
+
+
+def passed(mx: Receiver) -> set[int]:
+    numbers = [re.search(rb"<(\d)@stranger", one.content) for one in mx.messages]
+    return {int(found[1]) for found in numbers if found}
 
 
 async def forward(daemon: Daemon, *arguments: str) -> str:
@@ -133,10 +134,11 @@ async def test_f07_a_killed_server_still_forwards_what_it_took(make_daemon: Daem
             later.clear()
             await asyncio.to_thread(daemon.start)
             await asyncio.to_thread(daemon.command, "queue", "flush")
+            # After a start the queue is not known at once.
+            await until(lambda: passed(mx) == set(range(5)), daemon)
             await until(lambda: not daemon.metric("mailserver_queue_messages"), daemon)
             await asyncio.to_thread(daemon.stop)
-    numbers = [re.search(rb"<(\d)@stranger", one.content) for one in mx.messages]
-    assert {int(found[1]) for found in numbers if found} == set(range(5))
+    assert passed(mx) == set(range(5))
     assert kept(daemon) == []
 
 
