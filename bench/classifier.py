@@ -20,12 +20,13 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mailserver.mime.features import features
-from mailserver.plugins.bayes.scoring import Row, Totals, judge, weigh
+from mailserver.plugins.bayes.counting import EXAMPLES
+from mailserver.plugins.bayes.scoring import Row, Side, Totals, judge, learning_step, moves, packed
 from mailserver.plugins.bayes.tokens import Hasher, Tokens
 
 GOOD = ("easy-ham-1", "easy-ham-2", "hard-ham-1")
@@ -86,41 +87,72 @@ def read(directory: Path, *, as_it_is: bool) -> Iterator[tuple[str, bytes]]:
                 yield folder, (raw if as_it_is else cleaned(raw)).replace(b"\n", b"\r\n")
 
 
-class Counts:
-    """What was learned, in memory."""
+class Learned:
+    """What was learned, in memory, as `counting.count` does it; each message once, in the order in which they come."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
         self.totals = Totals()
+        self._known: dict[int, float] = {}
+        self._examples: dict[tuple[bool, int], list[int]] = {}
 
     def learn(self, sample: Sample) -> None:
-        """One message."""
-        for number in sample.tokens:
-            junk, good = self.rows.get(number, (0, 0))
-            self.rows[number] = (junk + 1, good) if sample.junk else (junk, good + 1)
-        junk, good = self.totals.junk, self.totals.good
-        self.totals = Totals(junk + 1, good) if sample.junk else Totals(junk, good + 1)
+        """One message, and an example of the other kind."""
+        numbers, junk = list(sample.tokens), int(sample.junk)
+        moved = self._moved(numbers, junk=sample.junk)
+        for number in numbers:
+            row = self.rows.get(number, (0, 0, 0))
+            self.rows[number] = (row[0] + junk, row[1] + 1 - junk, row[2] + moved.get(number, 0))
+        self.totals = Totals(self.totals.junk + junk, self.totals.good + 1 - junk)
+        self._known = {}
+        start = sum(numbers) % EXAMPLES
+        places = (place % EXAMPLES for place in range(start, start + EXAMPLES))
+        others = ((not sample.junk, place) for place in places)
+        example = next((self._examples[key] for key in others if key in self._examples), [])
+        for number, units in self._moved(example, junk=not sample.junk).items():
+            row = self.rows[number]
+            self.rows[number] = (row[0], row[1], row[2] + units)
+        self._examples[sample.junk, start] = numbers
 
     def score(self, sample: Sample) -> float:
         """Of a message."""
-        found = {number: self.rows[number] for number in sample.tokens if number in self.rows}
-        return judge(sample.tokens, weigh(found, self.totals, {}, Totals()), self.totals.least)[0]
+        rows = {number: packed(self.rows[number]) for number in sample.tokens if number in self.rows}
+        return judge(sample.tokens, Side(rows, self.totals, self._known))[0]
+
+    def _moved(self, numbers: list[int], *, junk: bool) -> dict[int, int]:
+        known = {number: self.rows[number] for number in numbers if number in self.rows}
+        step = learning_step(numbers, known, junk=junk)
+        return moves(numbers, known, len(numbers), step) if step else {}
 
 
-def validate(samples: Sequence[Sample], folds: int, train: int, seed: int = 7) -> list[tuple[float, Sample]]:
-    """The score of every message, learned from those of the other folds."""
+def first_of_each(samples: Iterable[Sample], most: int) -> list[Sample]:
+    """So many of each kind, in the order in which they come."""
+    seen = {True: 0, False: 0}
+    out = []
+    for sample in samples:
+        seen[sample.junk] += 1
+        if seen[sample.junk] <= most:
+            out.append(sample)
+    return out
+
+
+def validate(
+    samples: Sequence[Sample], folds: int, train: int, apart: str = "", seed: int = 7
+) -> list[tuple[float, Sample]]:
+    """The score of every message, learned from those of the other folds. `apart`: this kind first."""
     order = list(samples)
     random.Random(seed).shuffle(order)
     out = []
     for fold in range(folds):
         others = [sample for at, sample in enumerate(order) if at % folds != fold]
         if train:
-            junk = [sample for sample in others if sample.junk][:train]
-            others = junk + [sample for sample in others if not sample.junk][:train]
-        counts = Counts()
+            others = first_of_each(others, train)
+        if apart:
+            others.sort(key=lambda sample: sample.junk, reverse=apart == "junk")
+        learned = Learned()
         for sample in others:
-            counts.learn(sample)
-        out += [(counts.score(sample), sample) for sample in order[fold::folds]]
+            learned.learn(sample)
+        out += [(learned.score(sample), sample) for sample in order[fold::folds]]
     return out
 
 
@@ -150,6 +182,8 @@ def main() -> None:
     parser.add_argument("--as-it-is", action="store_true", help="with everything that the collection adds")
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--train", type=int, default=0, help="messages of each kind; 0: all")
+    parser.add_argument("--apart", choices=("junk", "good"), default="", help="learn all of one kind first")
+    parser.add_argument("--seed", type=int, default=7, help="of the order of the messages")
     options = parser.parse_args()
     hasher = Hasher(b"the same numbers each time")
     started = time.process_time()
@@ -161,7 +195,7 @@ def main() -> None:
     tokens = sum(len(sample.tokens) for sample in samples) / len(samples)
     print(f"read: {1000 * spent:.2f} ms CPU and {tokens:.0f} tokens a message")
     title = f"{options.folds} folds, {options.train or 'all'} of each kind learned"
-    report(title, validate(samples, options.folds, options.train))
+    report(title, validate(samples, options.folds, options.train, options.apart, options.seed))
 
 
 if __name__ == "__main__":

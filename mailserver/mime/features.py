@@ -12,6 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from mailserver.mime.feature_style import (
+    author_style,
+    body_style,
+    field_style,
+    html_style,
+    recipient_style,
+    subject_style,
+)
 from mailserver.mime.headers import field_value, unfold
 from mailserver.mime.html_text import html_text
 from mailserver.mime.normal import normalized
@@ -62,46 +70,59 @@ _PRESENT = frozenset(
     b" x-msmail-priority organization feedback-id mime-version message-id date cc to".split()
 )
 _EXPECTED = ("message-id", "date", "to")
+#: Fields of which the first one counts.
+_READ_ONCE = frozenset({b"subject", b"from", b"to"})
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
     """`texts`: words by where they stand ("subject", "from", and "" for the body), each list in the order of reading.
-    `marks`: all else, such as `link example.org`."""
+    `marks`: all else that it says, such as `link example.org`. `style`: how it is made (`feature_style.py`)."""
 
     texts: tuple[tuple[str, list[str]], ...]
     marks: frozenset[str]
+    style: frozenset[str] = frozenset()
 
 
 def features(message: MessageView | bytes, hop: bytes = b"") -> Features:
-    """The features of a message: at most some 3,200 words and 1,200 marks.
+    """The features of a message: at most some 3,200 words, 1,200 marks, and 350 of style.
 
     Args:
         hop: the value of the Received field that it will have, as far as `_hop` reads one.
     """
     view = MessageView.of(message) if isinstance(message, bytes) else message
-    buf = view.head
-    marks = set(_hop(hop))
-    subject: list[str] = []
-    author: list[str] = []
-    hops = 1 if hop else 0
-    for name, start, end in view.fields:
-        if name in _PRESENT:
-            marks.add(f"has {name.decode()}")
-        if name == b"subject":
-            subject = subject or _words(decode_words(_value(buf, start, end)), _FIELD_WORDS)
-        elif name == b"from":
-            author = author or _author(_value(buf, start, end), marks)
-        elif name == b"received" and hops < _HOPS:
-            hops += 1
-            marks.update(_hop(_value(buf, start, end)))
-        elif name in _MARKS:
-            marks.update(_MARKS[name](_value(buf, start, end)))
-    marks.update(f"without {name}" for name in _EXPECTED if f"has {name}" not in marks)
-    return Features((("subject", subject), ("from", author), ("", _body(view, marks))), frozenset(marks))
+    marks, style = set(_hop(hop)), set(field_style(view.head, view.fields))
+    subject, author = _header(view, marks, style, _HOPS - 1 if hop else _HOPS)
+    body = _body(view, marks, style)
+    return Features((("subject", subject), ("from", author), ("", body)), frozenset(marks), frozenset(style))
 
 
 # -- header ------------------------------------------------------------------------------------------------------------
+
+
+def _header(view: MessageView, marks: set[str], style: set[str], hops: int) -> tuple[list[str], list[str]]:
+    """The words of the subject and of the author's name."""
+    buf = view.head
+    first: dict[bytes, bytes] = {}
+    for name, start, end in view.fields:
+        if name in _PRESENT:
+            marks.add(f"has {name.decode()}")
+        if name in _READ_ONCE:
+            if name not in first:
+                first[name] = _value(buf, start, end)
+        elif name == b"received":
+            if hops > 0:
+                hops -= 1
+                marks.update(_hop(_value(buf, start, end)))
+        elif name in _MARKS:
+            marks.update(_MARKS[name](_value(buf, start, end)))
+    marks.update(f"without {name}" for name in _EXPECTED if f"has {name}" not in marks)
+    subject, author = first.get(b"subject", b""), first.get(b"from", b"")
+    address = _ADDRESS.search(author)
+    style.update(subject_style(subject))
+    style.update(author_style(author, address[1] if address else b""))
+    style.update(recipient_style(first.get(b"to", b""), address[0] if address else b""))
+    return _words(decode_words(subject), _FIELD_WORDS), _author(author, marks)
 
 
 def _value(buf: bytes, start: int, end: int) -> bytes:
@@ -167,7 +188,7 @@ _MARKS = {b"reply-to": _reply_to, b"list-id": _list, b"message-id": _id, **dict.
 # -- body --------------------------------------------------------------------------------------------------------------
 
 
-def _body(view: MessageView, marks: set[str]) -> list[str]:
+def _body(view: MessageView, marks: set[str], style: set[str]) -> list[str]:
     words: list[str] = []
     links: set[str] = set()
     room = _SOURCE
@@ -180,9 +201,11 @@ def _body(view: MessageView, marks: set[str]) -> list[str]:
             room -= part.end - part.body
             _links(text, links, marks)
             if kind == "text/html":
+                style.update(html_style(text[:_TEXT]))
                 own, quoted = html_text(text, _TEXT)
                 text = f"{own}\n{quoted}"
             words += _words(text, _WORDS - len(words))
+    style.update(body_style(view.head[view.header_size : _READ], len(words), len(links)))
     return words
 
 
@@ -204,6 +227,8 @@ def _made(part: Part, kind: str) -> Iterator[str]:
 
 def _links(text: str, links: set[str], marks: set[str]) -> None:
     """Where links lead: hosts with their domains, words of paths."""
+    if "://" not in text and "@" not in text:
+        return
     for match in _LINK.finditer(text):
         if len(links) >= _LINKS:
             return
@@ -221,12 +246,12 @@ def _links(text: str, links: set[str], marks: set[str]) -> None:
 def _words(text: str, most: int) -> list[str]:
     text = text[:_TEXT]
     if text.isascii():
-        found = _ASCII_WORD.finditer(text.lower())
+        found = _ASCII_WORD.findall(text.lower())
     else:
-        found = _WORD.finditer(normalized("NFKC", _UNSEEN.sub("", text)).lower())
-    return [_short(match[0]) for match in islice(found, most)]
+        found = _WORD.findall(normalized("NFKC", _UNSEEN.sub("", text)).lower())
+    return [word if len(word) <= _LONGEST else _short(word) for word in found[:most]]
 
 
 def _short(word: str) -> str:
     # What is longer is seldom there twice: that it is there, and how it begins, is what it says.
-    return word if len(word) <= _LONGEST else f"{word[:2]}… {len(word) // 10}"
+    return f"{word[:2]}… {len(word) // 10}"

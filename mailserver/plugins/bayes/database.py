@@ -1,49 +1,75 @@
 """`bayes.db`: its tables, and the functions that run in its thread (raising sqlite3.Error, OSError).
 
 One row for a token of an owner, which is an account or, under the name "", all of them together. Which messages were
-learned, and as what, is written in the same transaction as their counts, so none counts twice, whatever happens.
+learned, as what, and how far they moved the weights is written in the same transaction as their counts, so none counts
+twice, and each can be taken back, whatever happens.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from mailserver import api
-from mailserver.plugins.bayes.scoring import Row, Totals
+from mailserver.plugins.bayes.scoring import Row, Totals, first_weight, packed
 
 __all__ = [
-    "EVERYBODY", "Learned", "Owner", "add", "find", "find_learned", "forget", "forget_learned", "forget_some", "key_of",
-    "note_learned", "open_database", "owner_of", "owners", "used",
+    "EVERYBODY", "SCHEMA", "Example", "Learned", "Owner", "all_numbers", "change", "count_numbers", "drop_example",
+    "find", "find_example", "find_learned", "find_packed", "forget", "forget_examples", "forget_learned",
+    "forget_some", "keep_example", "key_of", "move", "note_learned", "note_step", "open_database", "owner_of",
+    "owners", "used",
 ]  # fmt: skip
 
+_log = structlog.get_logger()
 #: The name of the owner of what all accounts learned.
 EVERYBODY = ""
-_VERSION = 1
-_SCHEMA = (
+_VERSION = 2
+# Some of the messages that were learned, to be learned from again: `numbers` of their tokens, eight octets each;
+# `learner` and `message` are those of the row in `learned` that has their steps.
+_EXAMPLE = """CREATE TABLE example (
+    owner INTEGER NOT NULL, junk INTEGER NOT NULL, place INTEGER NOT NULL, learner INTEGER NOT NULL,
+    message BLOB NOT NULL, numbers BLOB NOT NULL, UNIQUE (owner, junk, place)
+)"""
+SCHEMA = (
     "CREATE TABLE key (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL)",
     """CREATE TABLE owner (
         id INTEGER PRIMARY KEY, account TEXT NOT NULL UNIQUE, since REAL NOT NULL, junk INTEGER NOT NULL,
         good INTEGER NOT NULL
     )""",
-    # `day`: the last one on which it was learned from.
+    # `day`: the last one on which it was learned from. `weight`: in parts of `scoring.UNIT`.
     """CREATE TABLE token (
         owner INTEGER NOT NULL, number INTEGER NOT NULL, junk INTEGER NOT NULL, good INTEGER NOT NULL,
-        day INTEGER NOT NULL, PRIMARY KEY (owner, number)
+        day INTEGER NOT NULL, weight INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, number)
     ) WITHOUT ROWID""",
-    # In whose counts a message is: `own` its owner's, `everybody` those of all.
+    # In whose counts a message is: `own` its owner's, `everybody` those of all; and how far it moved their weights.
     """CREATE TABLE learned (
         owner INTEGER NOT NULL, message BLOB NOT NULL, junk INTEGER NOT NULL, own INTEGER NOT NULL,
-        everybody INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (owner, message)
+        everybody INTEGER NOT NULL, at REAL NOT NULL, own_step REAL NOT NULL DEFAULT 0,
+        everybody_step REAL NOT NULL DEFAULT 0, PRIMARY KEY (owner, message)
     ) WITHOUT ROWID""",
     "CREATE INDEX learned_at ON learned (at)",
+    _EXAMPLE,
+)
+#: From version 1, which had counts alone: weights begin as what the counts say.
+_FROM_1 = (
+    "ALTER TABLE token ADD COLUMN weight INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE learned ADD COLUMN own_step REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE learned ADD COLUMN everybody_step REAL NOT NULL DEFAULT 0",
+    _EXAMPLE,
+    """UPDATE token SET weight = first_weight(token.junk, token.good, owner.junk, owner.good)
+        FROM owner WHERE owner.id = token.owner AND owner.junk > 0 AND owner.good > 0""",
+    "PRAGMA user_version=2",
 )
 _KEY_OCTETS = 32
 #: Numbers in one question; SQLite takes 32,766 variables.
-_AT_ONCE = 2_000
+_SIZES = (8, 32, 128, 512, 2_000)
+_AT_ONCE = _SIZES[-1]
 #: Rows that are looked at in one step of forgetting, some 20 ms.
 _SLICE = 10_000
 _CACHE_KIB = 8_192
@@ -66,11 +92,26 @@ class Learned:
     junk: bool
     own: bool = False
     everybody: bool = False
+    own_step: float = field(default=0.0, compare=False)
+    everybody_step: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A message that is looked at again: the numbers of its tokens, and who taught it (`learner`) to `owner`."""
+
+    owner: int
+    junk: bool
+    place: int
+    learner: int
+    message: bytes
+    numbers: list[int]
 
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open or make it."""
-    db = api.open_side_database(path, _VERSION, _SCHEMA)
+    _bring_up(path)
+    db = api.open_side_database(path, _VERSION, SCHEMA)
     try:
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         db.execute("INSERT OR IGNORE INTO key (id, value) VALUES (1, ?)", (secrets.token_bytes(_KEY_OCTETS),))
@@ -78,6 +119,26 @@ def open_database(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _bring_up(path: Path) -> None:
+    if not path.exists():
+        return
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 1:
+            db.create_function("first_weight", 4, first_weight, deterministic=True)
+            with api.transaction(db):
+                for statement in _FROM_1:
+                    db.execute(statement)
+            _log.info("bayes.brought_up", file=str(path))
+    except sqlite3.DatabaseError as error:
+        # A damaged one is put aside by who opens it next.
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+    finally:
+        db.close()
 
 
 def key_of(db: sqlite3.Connection) -> bytes:
@@ -101,51 +162,116 @@ def owner_of(db: sqlite3.Connection, account: str, now: float) -> Owner:
     return Owner(number, account, since, Totals(junk, good))
 
 
+def all_numbers(db: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """Owner and number of every token that is known."""
+    return iter(db.execute("SELECT owner, number FROM token"))
+
+
+def count_numbers(db: sqlite3.Connection) -> int:
+    """How many those are."""
+    (count,) = db.execute("SELECT count(*) FROM token").fetchone()
+    return int(count)
+
+
 def find(db: sqlite3.Connection, owner: int, numbers: Sequence[int]) -> dict[int, Row]:
-    """The counts of those tokens that are known."""
+    """What is known of those tokens that are known."""
     found: dict[int, Row] = {}
     for start in range(0, len(numbers), _AT_ONCE):
         some = numbers[start : start + _AT_ONCE]
-        places = ",".join("?" * len(some))
+        # Of a few lengths only, so that the statement was prepared before.
+        size = next(size for size in _SIZES if size >= len(some))
+        places = ",".join("?" * size)
         rows = db.execute(
-            f"SELECT number, junk, good FROM token WHERE owner = {owner:d} AND number IN ({places})",  # noqa: S608
-            some,
+            f"SELECT number, junk, good, weight FROM token WHERE owner = {owner:d} AND number IN ({places})",  # noqa: S608
+            [*some, *[some[0]] * (size - len(some))],
         )
-        found.update((number, (junk, good)) for number, junk, good in rows)
+        found.update((number, (junk, good, weight)) for number, junk, good, weight in rows)
     return found
 
 
-def add(db: sqlite3.Connection, owner: int, numbers: Iterable[int], *, junk: int, good: int, day: int) -> None:
-    """Count a message (1, 0 or 0, 1), or take it back (-1), within a transaction."""
+def find_packed(db: sqlite3.Connection, owner: int, numbers: Sequence[int]) -> dict[int, int]:
+    """As `find`, with rows as `judge` takes them."""
+    return {number: packed(row) for number, row in find(db, owner, numbers).items()}
+
+
+def change(db: sqlite3.Connection, owner: int, moved: Mapping[int, int], *, junk: int, good: int, day: int) -> None:
+    """Count a message (1, 0 or 0, 1), or take it back (-1), within a transaction. `moved`: its tokens, and by how much
+    the weight of each one moves."""
     if junk + good > 0:
         db.executemany(
-            "INSERT INTO token VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET junk = junk + excluded.junk, good = good + excluded.good, day = excluded.day",
-            [(owner, number, junk, good, day) for number in numbers],
+            "INSERT INTO token (owner, number, junk, good, day, weight) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET junk = junk + excluded.junk, good = good + excluded.good, day = excluded.day,"
+            " weight = weight + excluded.weight",
+            [(owner, number, junk, good, day, weight) for number, weight in moved.items()],
         )
     else:
         db.executemany(
-            "UPDATE token SET junk = max(0, junk + ?), good = max(0, good + ?) WHERE owner = ? AND number = ?",
-            [(junk, good, owner, number) for number in numbers],
+            "UPDATE token SET junk = max(0, junk + ?), good = max(0, good + ?), weight = weight + ?"
+            " WHERE owner = ? AND number = ?",
+            [(junk, good, weight, owner, number) for number, weight in moved.items()],
         )
     db.execute(
         "UPDATE owner SET junk = max(0, junk + ?), good = max(0, good + ?) WHERE id = ?", (junk, good, owner)
     )
 
 
+def move(db: sqlite3.Connection, owner: int, moved: Mapping[int, int]) -> None:
+    """Move weights of tokens that are known, and count nothing, within a transaction."""
+    db.executemany(
+        "UPDATE token SET weight = weight + ? WHERE owner = ? AND number = ?",
+        [(weight, owner, number) for number, weight in moved.items() if weight],
+    )
+
+
+def keep_example(db: sqlite3.Connection, example: Example) -> None:
+    """In its place, instead of the one that is there, within a transaction."""
+    numbers = array("q", example.numbers).tobytes()
+    db.execute(
+        "REPLACE INTO example (owner, junk, place, learner, message, numbers) VALUES (?, ?, ?, ?, ?, ?)",
+        (example.owner, example.junk, example.place, example.learner, example.message, numbers),
+    )
+
+
+def find_example(db: sqlite3.Connection, owner: int, place: int, *, junk: bool) -> Example | None:
+    """The one at this place, or the next one behind it, or else the first one."""
+    sql = "SELECT place, learner, message, numbers FROM example WHERE owner = ? AND junk = ? AND place >= ?"
+    rows = (db.execute(f"{sql} ORDER BY place LIMIT 1", (owner, junk, least)).fetchone() for least in (place, 0))
+    row = next((row for row in rows if row is not None), None)
+    if row is None:
+        return None
+    numbers = array("q")
+    numbers.frombytes(row[3])
+    return Example(owner, junk, row[0], row[1], row[2], numbers.tolist())
+
+
+def drop_example(db: sqlite3.Connection, owner: int, message: bytes) -> None:
+    """This message is none any more, if it was one, within a transaction."""
+    db.execute("DELETE FROM example WHERE owner = ? AND message = ?", (owner, message))
+
+
+def note_step(db: sqlite3.Connection, example: Example, step: float) -> None:
+    """It moved the weights again, within a transaction."""
+    column = "own_step" if example.learner == example.owner else "everybody_step"
+    db.execute(
+        f"UPDATE learned SET {column} = {column} + ? WHERE owner = ? AND message = ?",  # noqa: S608
+        (step, example.learner, example.message),
+    )
+
+
 def find_learned(db: sqlite3.Connection, owner: int, message: bytes) -> Learned | None:
     """As what a message was learned; None: it was not."""
     row = db.execute(
-        "SELECT junk, own, everybody FROM learned WHERE owner = ? AND message = ?", (owner, message)
+        "SELECT junk, own, everybody, own_step, everybody_step FROM learned WHERE owner = ? AND message = ?",
+        (owner, message),
     ).fetchone()
-    return None if row is None else Learned(*map(bool, row))
+    return None if row is None else Learned(*map(bool, row[:3]), *row[3:])
 
 
 def note_learned(db: sqlite3.Connection, owner: int, message: bytes, learned: Learned, at: float) -> None:
     """It was learned as this now."""
     db.execute(
-        "REPLACE INTO learned VALUES (?, ?, ?, ?, ?, ?)",
-        (owner, message, learned.junk, learned.own, learned.everybody, at),
+        "REPLACE INTO learned VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (owner, message, learned.junk, learned.own, learned.everybody, at, learned.own_step, learned.everybody_step),
     )
 
 
@@ -153,6 +279,7 @@ def forget(db: sqlite3.Connection, owner: Owner, now: float) -> None:
     """All that an owner learned, within a transaction. What everybody learned from it stays, and with it the memory of
     from which messages that was."""
     db.execute("DELETE FROM token WHERE owner = ?", (owner.id,))
+    db.execute("DELETE FROM example WHERE owner = ?", (owner.id,))
     db.execute("UPDATE owner SET junk = 0, good = 0, since = ? WHERE id = ?", (now, owner.id))
     if owner.account == EVERYBODY:
         db.execute("DELETE FROM learned WHERE owner = ? OR own = 0", (owner.id,))
@@ -181,6 +308,11 @@ def forget_some(
         )
     db.execute("PRAGMA incremental_vacuum(500)").fetchall()
     return last
+
+
+def forget_examples(db: sqlite3.Connection) -> None:
+    """All but those of everybody."""
+    db.execute("DELETE FROM example WHERE owner NOT IN (SELECT id FROM owner WHERE account = ?)", (EVERYBODY,))
 
 
 def forget_learned(db: sqlite3.Connection, most: int) -> None:

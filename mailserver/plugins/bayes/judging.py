@@ -39,11 +39,11 @@ def reason_of(opinion: Opinion, settings: BayesSettings) -> api.Reason | None:
         return None
     if odds > 0:
         points = round(weight * settings.junk_points * min(odds, _MOST) / _SURE, 1)
-        said = _words(clue for clue in opinion.clues if clue.probability > 0.5)
+        said = _words(clue for clue in opinion.clues if clue.weight > 0)
         text = f"It reads like mail that was filed as junk{said}"
         return api.Reason(_CHECK, points, text, _ADVICE) if points else None
     points = round(weight * settings.good_points * max(odds, -_SURE) / _SURE, 1)
-    said = _words(clue for clue in opinion.clues if clue.probability < 0.5)
+    said = _words(clue for clue in opinion.clues if clue.weight < 0)
     return api.Reason(_CHECK, points, f"It reads like mail that was wanted{said}") if points else None
 
 
@@ -57,12 +57,14 @@ def _odds(score: float) -> float:
 
 
 def _words(clues: Iterable[Clue]) -> str:
-    """The strongest clues; of equal ones those that say most to a person, which are the longest."""
-    shown = [(round(abs(clue.probability - 0.5), 2), len(words), words) for clue in clues if (words := _shown(clue))]
+    """The strongest clues; of equal ones those that say most to a person, which are the longest. No word twice."""
+    shown = [(round(abs(clue.weight), 2), len(text), text, clue.words) for clue in clues if (text := _shown(clue))]
     said: list[str] = []
-    for _, _, words in sorted(shown, reverse=True):
-        if words not in said and not (words.startswith(_SENDER) and any(one.startswith(_SENDER) for one in said)):
-            said.append(words)
+    used: set[str] = set()
+    for _, _, text, words in sorted(shown, reverse=True):
+        if used.isdisjoint(words) and not (text.startswith(_SENDER) and any(one.startswith(_SENDER) for one in said)):
+            said.append(text)
+            used.update(words)
             if len(said) == _MOST_WORDS:
                 break
     return f", most of all by {', '.join(said)}" if said else ""

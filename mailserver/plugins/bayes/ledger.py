@@ -72,6 +72,7 @@ class Ledger:
         await self._db.run(database.forget_learned, _MOST_REMEMBERED)
         if await self._db.run(database.used) <= self._settings.max_size:
             return
+        await self._db.run(database.forget_examples)
         today = int(self._clock.time()) // _DAY
         for least, days in _ROUNDS:
             after: tuple[int, int] | None = (0, -1)
@@ -101,7 +102,7 @@ def _owners(db: sqlite3.Connection) -> tuple[list[Owner], int]:
 async def open_ledger(path: Path, clock: api.Clock, settings: BayesSettings) -> AsyncIterator[Ledger]:
     """Raises StorageFailure."""
     async with api.database_thread(path, database.open_database) as db:
-        ledger = Ledger(db, await db.run(Model, shared=settings.shared), clock, settings)
+        ledger = Ledger(db, await db.run(Model, clock, shared=settings.shared), clock, settings)
         tidying = asyncio.create_task(ledger.tidy_on(), name="bayes")
         try:
             yield ledger

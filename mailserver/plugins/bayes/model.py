@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver import api
 from mailserver.plugins.bayes import database
+from mailserver.plugins.bayes.counting import Part, count
 from mailserver.plugins.bayes.database import EVERYBODY, Learned, Owner
-from mailserver.plugins.bayes.scoring import Clue, Row, Totals, judge, weigh
+from mailserver.plugins.bayes.memory import Memory
+from mailserver.plugins.bayes.scoring import Clue, Side, Totals, judge
 from mailserver.plugins.bayes.tokens import Hasher, Tokens
 
 __all__ = ["MOST_OCTETS", "Lesson", "Model", "Opinion"]
 
 #: Octets of a message that are looked at.
 MOST_OCTETS = 256 << 10
-#: Counts of tokens that are kept in memory, some 15 MB.
-_MOST_KEPT = 80_000
+#: Seconds until another look whether somebody else has learned.
+_PAUSE = 1.0
 #: Messages whose tokens are kept for their next recipient.
 _MOST_JUDGED = 8
 #: What an author writes above a message; it is the same in each copy.
 _TOLD = frozenset((b"from", b"to", b"subject", b"date", b"message-id"))
 _DAY = 86_400
+_MOST_ODDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,17 @@ class Lesson:
 class Model:
     """For one database, and only in its thread. `shared`: what accounts learn, everybody learns."""
 
-    def __init__(self, db: sqlite3.Connection, *, shared: bool) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: api.Clock, *, shared: bool) -> None:
+        self._clock = clock
         self._shared = shared
         self._hasher = Hasher(database.key_of(db))
         self._owners: dict[str, Owner] = {}
-        #: Counts by the owner's id.
-        self._kept: dict[int, dict[int, Row]] = {}
+        self._memory = Memory()
+        #: Of everybody, by counts, as long as the totals are these.
+        self._odds: tuple[Totals, dict[int, float]] = Totals(), {}
         self._judged: OrderedDict[str, Tokens] = OrderedDict()
         self._version = -1
+        self._noticed = -math.inf
         #: Messages of the kind of which fewer are known, to whoever knows most. Any thread may look at it.
         self.learned = 0
         self._notice_others(db)
@@ -78,20 +85,18 @@ class Model:
             return Opinion(0.5, [], 0)
         tokens = self._tokens(name, message, hop)
         numbers = list(tokens)
+        all_of_us = self._side(db, everybody, numbers)
         # Where one account taught all that everybody knows, its own counts say nothing else.
-        if own is not None and everybody is not None and own.totals == everybody.totals:
-            own = None
-        known_to_all, all_learned = self._find(db, everybody, numbers)
-        # Then nobody has tokens that not everybody has, but for what was learned under another setting.
-        known_here, own_learned = self._find(db, own, list(known_to_all) if self._shared else numbers)
-        probabilities = weigh(known_to_all, all_learned, known_here, own_learned)
-        score, clues = judge(tokens, probabilities, learned)
-        return Opinion(score, clues, learned)
+        if own is None or own.totals == all_of_us.totals:
+            return Opinion(*judge(tokens, all_of_us), learned)
+        # Nobody has tokens that not everybody has, but for what was learned under another setting.
+        mine = self._side(db, own, list(all_of_us.rows) if self._shared else numbers)
+        return Opinion(*judge(tokens, all_of_us, mine), learned)
 
     def learn(self, db: sqlite3.Connection, lesson: Lesson) -> bool:
         """Learn from a message; False: that was known. What it was taken for before is taken back."""
         message = _message_key(lesson.octets)
-        tokens = self._hasher.tokens(api.mail_features(lesson.octets))
+        numbers = list(self._hasher.tokens(api.mail_features(lesson.octets)))
         with api.transaction(db):
             owner = database.owner_of(db, lesson.account, lesson.at)
             if owner.since < lesson.created:
@@ -105,18 +110,20 @@ class Model:
             )  # fmt: skip
             if before == after:
                 return False
-            counted = [(owner.id, before.own, after.own), (everybody.id, before.everybody, after.everybody)]
             day = int(lesson.at) // _DAY
-            for number, was, is_now in counted:
-                if was and before.junk != after.junk:
-                    database.add(db, number, tokens, junk=-before.junk, good=-(not before.junk), day=day)
-                if is_now and (not was or before.junk != after.junk):
-                    database.add(db, number, tokens, junk=int(after.junk), good=int(not after.junk), day=day)
+            own_step, own_changed = count(
+                db, owner.id, owner.id, message, numbers, Part(before.junk, before.own, before.own_step),
+                Part(after.junk, after.own), day,
+            )  # fmt: skip
+            everybody_step, all_changed = count(
+                db, everybody.id, owner.id, message, numbers,
+                Part(before.junk, before.everybody, before.everybody_step), Part(after.junk, after.everybody), day,
+            )  # fmt: skip
+            after = replace(after, own_step=own_step, everybody_step=everybody_step)
             database.note_learned(db, owner.id, message, after, lesson.at)
         self._look(db)
-        for kept in self._kept.values():
-            for number in tokens:
-                kept.pop(number, None)
+        self._memory.changed(owner.id, own_changed)
+        self._memory.changed(everybody.id, all_changed)
         return True
 
     def forget(self, db: sqlite3.Connection, account: str, now: float) -> bool:
@@ -131,7 +138,7 @@ class Model:
 
     def refresh(self, db: sqlite3.Connection) -> None:
         """What is kept in memory is not true any more."""
-        self._kept = {}
+        self._memory.clear()
         self._look(db)
 
     def _look(self, db: sqlite3.Connection) -> None:
@@ -140,6 +147,10 @@ class Model:
 
     def _notice_others(self, db: sqlite3.Connection) -> None:
         # While the plugin is loaded anew there are two models for a moment, and the old one may still learn.
+        now = self._clock.monotonic()
+        if now < self._noticed + _PAUSE:
+            return
+        self._noticed = now
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self._version = version
@@ -153,17 +164,16 @@ class Model:
                 self._judged.popitem(last=False)
         return tokens
 
-    def _find(self, db: sqlite3.Connection, owner: Owner | None, numbers: list[int]) -> tuple[dict[int, Row], Totals]:
+    def _side(self, db: sqlite3.Connection, owner: Owner | None, numbers: list[int]) -> Side:
         if owner is None:
-            return {}, Totals()
-        if sum(map(len, self._kept.values())) > _MOST_KEPT:
-            self._kept = {}
-        kept = self._kept.setdefault(owner.id, {})
-        found = {number: kept[number] for number in numbers if number in kept}
-        more = database.find(db, owner.id, [number for number in numbers if number not in found])
-        kept.update(more)
-        found.update(more)
-        return found, owner.totals
+            return Side({}, Totals())
+        if owner.account != EVERYBODY:
+            return Side(self._memory.rows(db, owner.id, numbers), owner.totals)
+        totals, known = self._odds
+        if totals != owner.totals or len(known) > _MOST_ODDS:
+            known = {}
+            self._odds = owner.totals, known
+        return Side(self._memory.rows(db, owner.id, numbers), owner.totals, known)
 
 
 def _message_key(octets: bytes) -> bytes:

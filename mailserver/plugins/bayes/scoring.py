@@ -1,38 +1,88 @@
-"""From counts to a score: naive Bayes as by Robinson, with Fisher's way of combining, and pairs that share no word.
+"""From what was learned of its tokens to a score: two opinions that are wrong about different messages, added up.
 
-For each token, how often it is in junk and in good mail gives a probability that what has it is junk, which few
-observations pull towards one half. Of the tokens that say anything, the strongest ones count; a pair counts instead of
-its words where it says more than they do, and not beside them, for they would be one observation counted twice.
-Fisher's method asks how likely such a set were if all of it was chance, once for junk and once for good mail, so what
-speaks both ways ends in the middle.
+The first is naive Bayes: how often a word is in junk and in good mail gives its odds, which few observations pull
+towards nothing. It needs little training, and says too much where words come together.
+
+The second is online logistic regression over all tokens (as in Goodman and Yih, "Online Discriminative Spam Filter
+Training", CEAS 2006). Each token has a weight, which moves only when a message is learned of which the weights were
+not sure already ("train on or near error", Siefkes et al., "Combining Winnow and Orthogonal Sparse Bigrams", PKDD
+2004), and the less, the more messages had it. So what is in every newsletter weighs nothing, and what tells wanted
+ones from others weighs much.
+
+Both are sums over tokens, divided by the root of their number, so that a long message does not decide by its length,
+and a thousand harmless words beside an advertisement do not drown it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
 
 from mailserver.plugins.bayes.tokens import Tokens
 
-__all__ = ["Clue", "Row", "Totals", "judge", "weigh"]
+__all__ = [
+    "UNIT", "Clue", "Row", "Side", "Totals", "first_weight", "judge", "learning_step", "margin", "moves",
+    "packed",
+]  # fmt: skip
 
-#: As if each token had been seen half a time before, half of that in junk (Robinson's s, and s times x).
+#: A weight is kept as a whole number of these parts of one, so that sums are the same on every machine.
+UNIT = 4096
+#: What the odds of a token that was only counted are worth as a weight.
+_FIRST = 0.25
+#: No weight goes beyond this, whoever teaches what.
+_MOST_WEIGHT = 16 * UNIT
+
+# Learning: how far a message moves the weights, which error is near enough to none, and how often it is tried.
+_RATE = 24.0
+_NEAR = 0.1
+_TRIES = 10
+_RARE = 0.25
+
+#: As if each word had been seen half a time before, half of that in junk (Robinson's s, and s times x).
 _STRENGTH = 0.5
 _KNOWN = 0.25
-#: Tokens nearer to one half say nothing.
-_LEAST = 0.1
-#: The strongest ones count, so that a long message does not decide by its length.
+#: Words whose odds are nearer to even say nothing: a probability between 0.4 and 0.6.
+_LEAST = math.log(0.6 / 0.4)
+#: The strongest ones count.
 _MOST = 300
-_MOST_CLUES = 40
+#: Bayes' part of the sum, and how much more it is while few messages (so many of a class) are known.
+_BAYES = 0.1
+_BAYES_FIRST = 0.2
+#: What the sum is worth as odds, fully taught. Of so many messages of a class about half of that is sure, of none a
+#: fifth.
+_SHARP = 2.4
+_FEW = 100
 #: Own training counts half as soon as it has so many messages of a class.
 _OWN = 50
-#: Words that come together are not independent, and least so where few messages are known: of so many of a class, what
-#: speaks counts as if there were half as much of it.
-_FEW = 100
+#: Clues that are named, as long as they are not so many times weaker than the strongest.
+_MOST_CLUES = 40
+_CLUE = 10
 
-#: Junk and good messages that have a token.
-Row = tuple[int, int]
+#: Junk and good messages that have a token, and its weight in units.
+Row = tuple[int, int, int]
+
+
+#: A packed row: counts of 19 bits each above 24 of the weight.
+_COUNT, _WEIGHT = 19, 24
+_MOST_COUNT = (1 << _COUNT) - 1
+_WEIGHTS = (1 << _WEIGHT) - 1
+_ZERO = 1 << (_WEIGHT - 1)
+
+
+def packed(row: Row) -> int:
+    """A row as one number from 0 to 2⁶²; counts end at half a million."""
+    junk, good, weight = row
+    return (min(junk, _MOST_COUNT) << _COUNT | min(good, _MOST_COUNT)) << _WEIGHT | weight + _ZERO
+
+
+def _unpacked(row: int) -> Row:
+    counts = row >> _WEIGHT
+    return counts >> _COUNT, counts & _MOST_COUNT, (row & _WEIGHTS) - _ZERO
+
+
+_NOTHING = packed((0, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,105 +99,165 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Clue:
-    """What one token says: `probability` that it is junk. `words` are the words, or the mark, that it is made of."""
+class Side:
+    """What one owner knows of the tokens of a message; rows are `packed`. `known` remembers odds by counts, and may be
+    handed on as long as `totals` are the same."""
 
-    probability: float
+    rows: Mapping[int, int]
+    totals: Totals
+    known: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """What one token adds to the logarithm of the odds for junk. `words` are the words, or the mark, it is made of."""
+
+    weight: float
     words: tuple[str, ...]
 
 
-def weigh(
-    shared: Mapping[int, Row], all_learned: Totals, own: Mapping[int, Row], learned: Totals
-) -> dict[int, float]:
-    """The probability of each token that what has it is junk, from the counts of all accounts and of one; the more it
-    has learned, the more its own count."""
-    junk_part, good_part = learned.junk / (learned.junk + _OWN), learned.good / (learned.good + _OWN)
-    if not all_learned.junk:
-        junk_part = 1.0
-    if not all_learned.good:
-        good_part = 1.0
-    junk_all, good_all = (1 - junk_part) / (all_learned.junk or 1), (1 - good_part) / (all_learned.good or 1)
-    junk_own, good_own = junk_part / (learned.junk or 1), good_part / (learned.good or 1)
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def judge(tokens: Tokens, everybody: Side, own: Side | None = None) -> tuple[float, list[Clue]]:
+    """The score of a message, from 0 (good) to 1 (junk), and what it comes from, the strongest first.
+
+    The more an account has learned, the more its own side counts.
+    """
+    learned = max(everybody.totals.least, own.totals.least if own is not None else 0)
+    words = tokens.words
+    weights: Mapping[int, float]
+    if own is None:
+        weights = {number: (row & _WEIGHTS) - _ZERO for number, row in everybody.rows.items()}
+        odds = _odds(everybody, words)
+    else:
+        weights, odds = _mixed_weights(everybody, own), _mixed_odds(everybody, own, words)
+    if len(odds) > _MOST:
+        odds = dict(nlargest(_MOST, odds.items(), key=_strength))
+    # Of a few messages, much is chance: less is certain, and counts need less than weights do.
+    known = (learned + 0.3 * _FEW) / (learned + 1.6 * _FEW)
+    sharp = _SHARP * known
+    bayes = sharp * (_BAYES + _BAYES_FIRST * (1 - known)) / math.sqrt(len(odds) or 1)
+    weighs = sharp / (UNIT * math.sqrt(len(tokens) or 1))
+    # Exact sums, and by number among equals: the same message always gets the same score.
+    score = _probability(weighs * math.fsum(weights.values()) + bayes * math.fsum(odds.values()))
+    parts = {number: weighs * weight for number, weight in weights.items()}
+    for number, one in odds.items():
+        parts[number] += bayes * one
+    least = max(map(abs, parts.values()), default=0.0) / _CLUE
+    strong = [(abs(part), number, part) for number, part in parts.items() if abs(part) > least]
+    strong.sort(reverse=True)
+    return score, [Clue(part, tokens.text(number)) for _, number, part in strong[:_MOST_CLUES]]
+
+
+def _strength(one: tuple[int, float]) -> tuple[float, int]:
+    return abs(one[1]), one[0]
+
+
+def _probability(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
+
+
+def _share(totals: Totals, everybody: Totals) -> tuple[float, float]:
+    """The parts of its own side in what counts for an account: of junk and of good messages."""
+    junk = totals.junk / (totals.junk + _OWN) if everybody.junk else 1.0
+    good = totals.good / (totals.good + _OWN) if everybody.good else 1.0
+    return junk, good
+
+
+def _odds(side: Side, words: Mapping[int, str]) -> dict[int, float]:
+    """The logarithms of the odds of words that say anything."""
+    junk_unit, good_unit = 1 / (side.totals.junk or 1), 1 / (side.totals.good or 1)
+    rows, known = side.rows, side.known
     out = {}
-    for number, (junk, good) in shared.items():
-        in_junk, in_good, seen = junk * junk_all, good * good_all, junk + good
-        if number in own:
-            junk, good = own[number]
-            in_junk, in_good, seen = in_junk + junk * junk_own, in_good + good * good_own, max(seen, junk + good)
-        if in_junk or in_good:
-            out[number] = (_KNOWN + seen * in_junk / (in_junk + in_good)) / (_STRENGTH + seen)
-    for number, (junk, good) in own.items():
-        if number not in shared and (junk or good):
-            in_junk, seen = junk * junk_own, junk + good
-            out[number] = (_KNOWN + seen * in_junk / (in_junk + good * good_own)) / (_STRENGTH + seen)
+    for number in words:
+        row = rows.get(number)
+        if row is not None:
+            counts = row >> _WEIGHT
+            odds = known.get(counts)
+            if odds is None:
+                junk, good, _ = _unpacked(row)
+                odds = known[counts] = _odds_of(junk * junk_unit, good * good_unit, junk + good)
+            if odds:
+                out[number] = odds
     return out
 
 
-def judge(tokens: Tokens, probabilities: Mapping[int, float], learned: int) -> tuple[float, list[Clue]]:
-    """The score of a message, from 0 (good) to 1 (junk), and what it comes from, the strongest first.
-
-    Args:
-        probabilities: of these tokens, as far as they are known.
-        learned: messages of the class of which fewer are known.
-    """
-    chosen = _choose(tokens, probabilities)
-    score = _combine([probability for probability, _ in chosen], learned / (learned + _FEW))
-    words, pairs = tokens.words, tokens.pairs
-    clues = []
-    for probability, number in chosen[:_MOST_CLUES]:
-        parts = pairs.get(number) or (number,)
-        clues.append(Clue(probability, tuple([words[part] for part in parts])))
-    return score, clues
+def _odds_of(in_junk: float, in_good: float, seen: int) -> float:
+    """Of a word that is in such parts of junk and of good mail; 0 where that is next to nothing."""
+    if not in_junk and not in_good:
+        return 0.0
+    part = (_KNOWN + seen * in_junk / (in_junk + in_good)) / (_STRENGTH + seen)
+    odds = math.log(part / (1 - part))
+    return odds if abs(odds) >= _LEAST else 0.0
 
 
-def _choose(tokens: Tokens, probabilities: Mapping[int, float]) -> list[tuple[float, int]]:
-    low, high = 0.5 - _LEAST, 0.5 + _LEAST
-    # By number among equals: the same message always gets the same score.
-    found = sorted(
-        [
-            (abs(probability - 0.5), number, probability)
-            for number, probability in probabilities.items()
-            if not low < probability < high
-        ],
-        reverse=True,
-    )
-    taken: set[int] = set()
-    chosen = []
-    pairs = tokens.pairs
-    for _, number, probability in found:
-        parts = pairs.get(number)
-        if parts is None:
-            if number in taken:
-                continue
-            taken.add(number)
-        else:
-            one, other = parts
-            if one in taken or other in taken:
-                continue
-            taken.add(one)
-            taken.add(other)
-        chosen.append((probability, number))
-        if len(chosen) == _MOST:
+def _mixed_odds(everybody: Side, own: Side, words: Mapping[int, str]) -> dict[int, float]:
+    junk_part, good_part = _share(own.totals, everybody.totals)
+    junk_all, good_all = (1 - junk_part) / (everybody.totals.junk or 1), (1 - good_part) / (everybody.totals.good or 1)
+    junk_own, good_own = junk_part / (own.totals.junk or 1), good_part / (own.totals.good or 1)
+    out = {}
+    for number in words:
+        theirs, mine = everybody.rows.get(number, _NOTHING), own.rows.get(number, _NOTHING)
+        if theirs is not mine:
+            (junk, good, _), (my_junk, my_good, _) = _unpacked(theirs), _unpacked(mine)
+            odds = _odds_of(junk * junk_all + my_junk * junk_own, good * good_all + my_good * good_own,
+                            max(junk + good, my_junk + my_good))  # fmt: skip
+            if odds:
+                out[number] = odds
+    return out
+
+
+def _mixed_weights(everybody: Side, own: Side) -> dict[int, float]:
+    # Who knows only one class calls everything by its name.
+    mine = min(_share(own.totals, everybody.totals)) if everybody.totals.least else 1.0
+    out = {number: (1 - mine) * ((row & _WEIGHTS) - _ZERO) for number, row in everybody.rows.items()}
+    for number, row in own.rows.items():
+        out[number] = out.get(number, 0.0) + mine * ((row & _WEIGHTS) - _ZERO)
+    return out
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+def margin(rows: Mapping[int, Row], count: int) -> float:
+    """What the weights say of a message of `count` tokens: above 0 for junk."""
+    return sum([row[2] for row in rows.values()]) / (UNIT * math.sqrt(count or 1))
+
+
+def learning_step(numbers: Sequence[int], rows: Mapping[int, Row], *, junk: bool) -> float:
+    """How far a message has to move the weights so that they are nearly right about it; 0 when they are."""
+    count = len(numbers)
+    if not count:
+        return 0.0
+    wanted = 1.0 if junk else 0.0
+    at, step = margin(rows, count), 0.0
+    gain = sum([_ease(rows.get(number)) for number in numbers]) / count
+    for _ in range(_TRIES):
+        error = wanted - _probability(at)
+        if abs(error) < _NEAR:
             break
-    return chosen
+        step += _RATE * error
+        at += _RATE * error * gain
+    return step
 
 
-def _combine(probabilities: Iterable[float], part: float) -> float:
-    logs = [(math.log(one), math.log(1 - one)) for one in probabilities]
-    if not logs:
-        return 0.5
-    count = max(1, round(part * len(logs)))
-    part = count / len(logs)
-    junk = 1 - _chance(-part * sum(other for _, other in logs), count)
-    good = 1 - _chance(-part * sum(one for one, _ in logs), count)
-    return (1 + junk - good) / 2
+def moves(numbers: Iterable[int], rows: Mapping[int, Row], count: int, step: float) -> dict[int, int]:
+    """By how many units each weight moves. `rows`: before the message is counted."""
+    per_token = UNIT * step / math.sqrt(count or 1)
+    out = {}
+    for number in numbers:
+        row = rows.get(number)
+        old = row[2] if row is not None else 0
+        out[number] = max(-_MOST_WEIGHT, min(_MOST_WEIGHT, old + round(per_token * _ease(row)))) - old
+    return out
 
 
-def _chance(half: float, count: int) -> float:
-    """The probability that chi-square with 2·`count` degrees of freedom is 2·`half` or more."""
-    # With at most 300 terms, what cannot be represented is nothing.
-    term = total = math.exp(-half) if half < 700 else 0.0
-    for i in range(1, count):
-        term *= half / i
-        total += term
-    return min(total, 1.0)
+def _ease(row: Row | None) -> float:
+    """How easily the weight of a token moves."""
+    return 1.0 if row is None else (1 + row[0] + row[1]) ** -_RARE
+
+
+def first_weight(junk: int, good: int, all_junk: int, all_good: int) -> int:
+    """The weight, in units, of a token of which only counts are known, in so many messages of each class."""
+    return round(_FIRST * UNIT * _odds_of(junk / all_junk, good / all_good, junk + good))

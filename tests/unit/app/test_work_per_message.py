@@ -24,6 +24,7 @@ from mailserver.plugins.bayes.model import Lesson, Model
 from mailserver.ports.directory import Account
 from mailserver.storage.directory import SqliteDirectory
 from mailserver.storage.directory_settings import DomainSettings
+from tests.helpers.clock import FakeClock
 from tests.helpers.dns import DnsServer
 from tests.helpers.signing import seal, signer
 from tests.helpers.smtp import AsyncSmtp
@@ -57,7 +58,7 @@ def letter(number: int) -> bytes:
 def teach(path: Path) -> None:
     """As many lessons as the classifier needs to have an opinion."""
     db = open_database(path)
-    model = Model(db, shared=True)
+    model = Model(db, FakeClock(), shared=True)
     for number in range(60):
         junk = bool(number % 2)
         text = letter(number).replace(b"minutes", b"pills") if junk else letter(number)
