@@ -42,9 +42,6 @@ def command(
 
 
 def _set(account: str, targets: tuple[str, ...], keep: bool | None, confirmed: bool, as_json: bool) -> None:
-    if not targets:
-        rows = perform("account.forward.list", {"account": account})
-        targets = tuple(rows[0]["targets"]) if rows else ()
     arguments = {"account": account, "targets": list(targets), "keep": keep, "confirmed": confirmed}
     done = perform("account.forward.set", arguments)
     copy = "a copy stays" if done["keep"] else "no copy stays"

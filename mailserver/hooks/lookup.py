@@ -19,6 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 _ROLES = ("postmaster", "abuse")
+#: Addresses that are looked at behind one.
+_MOST_BEHIND = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
     """Where mail for an account goes: its mailbox, and the targets of its forward.
 
     The mailbox keeps the mail as long as one of the targets cannot be used: its owner did not agree, or it is an
-    address of ours that is gone. An account that is disabled forwards nothing.
+    address of ours that is gone or reaches nobody. An account that is disabled forwards nothing.
     """
     forward = directory.forward(account.account) if account.enabled else None
     outside, ours = list[EmailAddress](), list[Redirect]()
@@ -101,7 +103,7 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
         if forward is not None and directory.domain(target.domain) is None:
             if forward.awaited(target) is None:
                 outside.append(target)
-        elif find_address(directory, target) is not None:
+        elif _reaches(directory, target, account):
             ours.append(Redirect(address=target))
     if forward is None or not (outside or ours):
         return (LocalMailbox(account=account.account, detail=detail),)
@@ -109,6 +111,30 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
     if not outside and not keep:
         return tuple(ours)
     return (LocalMailbox(account=account.account, detail=detail, forward=tuple(outside), keep=keep), *ours)
+
+
+def _reaches(directory: Directory, target: EmailAddress, account: Account) -> bool:
+    """Does what an account sends on to an address of ours come to another mailbox, or to somebody elsewhere who agreed?
+    Aliases and forwards on the way may lead back, or only to those who did not agree."""
+    waiting, seen = [target], {account.address.key}
+    while waiting and len(seen) < _MOST_BEHIND:
+        address = waiting.pop()
+        if address.key in seen:
+            continue
+        seen.add(address.key)
+        if directory.domain(address.domain) is None:
+            return True
+        match = find_address(directory, address)
+        if isinstance(match, AccountMatch):
+            if match.account.account == account.account:
+                continue
+            forward = directory.forward(match.account.account) if match.account.enabled else None
+            if forward is None or forward.keep or forward.pending:
+                return True
+            waiting += forward.targets
+        elif match is not None:
+            waiting += (one for one in match.alias.targets if match.alias.awaited(one) is None)
+    return False
 
 
 def agreed(directory: Directory, domain: Domain, local: str, target: EmailAddress) -> bool:

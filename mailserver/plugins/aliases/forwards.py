@@ -32,13 +32,13 @@ class Forwards:
 
     async def set(self, arguments: Mapping[str, Any]) -> Any:
         """These targets in place of those before. Who agreed before need not agree again; with `confirmed` nobody has
-        to. `keep` is None for what it was."""
+        to. Without targets they stay, and nobody is asked once more. `keep` is None for what it was."""
         account = self._account(arguments)
         known = self._host.directory.forward(account.account)
-        parsed = [api.EmailAddress.parse(one) for one in api.texts_argument(arguments, "targets")]
-        targets = list({one.key: one for one in parsed}.values())
-        if len(targets) > _MOST_TARGETS:
-            raise api.LimitReached(f"an account forwards to {_MOST_TARGETS} addresses at most; use an alias for more")
+        named = self._named(arguments)
+        if not named and known is None:
+            raise api.NotFound(f"the mail for {account.address} is not forwarded; name those who are to get it")
+        targets = named or list(known.targets if known is not None else ())
         keep = arguments.get("keep")
         if keep is not None and not isinstance(keep, bool):
             raise ValueError("keep must be true, false or null")
@@ -47,7 +47,10 @@ class Forwards:
         if not keep and self._is_circle(account, targets):
             raise api.InvalidInput(f"mail for {account.address} would go in a circle, and nobody would keep it")
         confirmed = arguments.get("confirmed") is True
-        asked = [] if confirmed else self._questions(known, targets)
+        asked: list[tuple[api.Pending, float | None]] = []
+        if not confirmed:
+            asked = self._questions(known, named)
+            asked += [(one, None) for one in (known.pending if known is not None and not named else ())]
         pending = [one for one, _ in asked]
         forward = api.Forward(address=account.address, targets=tuple(targets), keep=keep, pending=tuple(pending))
         await self._host.directory.set_forward(forward)
@@ -92,6 +95,18 @@ class Forwards:
         else:
             await self._host.directory.remove_forward(account.account)
         return {"account": account.account, "targets": [str(target) for target in left]}
+
+    def _named(self, arguments: Mapping[str, Any]) -> list[api.EmailAddress]:
+        """The targets, each once. Raises LimitReached, NotFound."""
+        parsed = [api.EmailAddress.parse(one) for one in api.texts_argument(arguments, "targets")]
+        targets = list({one.key: one for one in parsed}.values())
+        if len(targets) > _MOST_TARGETS:
+            raise api.LimitReached(f"an account forwards to {_MOST_TARGETS} addresses at most; use an alias for more")
+        directory = self._host.directory
+        for one in targets:
+            if directory.domain(one.domain) is not None and api.find_address(directory, one) is None:
+                raise api.NotFound(f"there is no account and no alias {one}")
+        return targets
 
     def _questions(
         self, known: api.Forward | None, targets: Sequence[api.EmailAddress]

@@ -106,6 +106,41 @@ async def test_accounts_of_ours_need_no_question(server: Server) -> None:
     assert server.queue.items == []
 
 
+@pytest.mark.parametrize("keep", [True, False])
+async def test_an_alias_that_leads_to_nobody_yet(server: Server, keep: bool) -> None:
+    """Its senders are told to come again; those of the account are not."""
+    await do(server, "alias.add", address="info@example.test", targets=[FAR])
+    await forward(server, ANNA, "info@example.test", keep=keep)
+    assert await resolve(server, "info@example.test") == "450 4.2.1"
+    assert await resolve(server, ANNA) == [f"{ANNA} keeps"]
+    await do(server, "alias.confirm", address="info@example.test", target=FAR)
+    assert await resolve(server, ANNA) == [f"{ANNA} keeps"] * keep + ["info@example.test"]
+
+
+async def test_a_circle_that_is_made_later(server: Server) -> None:
+    """Aliases are changed without a look at who forwards to them."""
+    await do(server, "alias.add", address="team@example.test", targets=["carl@far.test"], confirmed=True)
+    await forward(server, ANNA, BEN, keep=False)
+    await forward(server, BEN, "team@example.test", keep=False)
+    assert await resolve(server, ANNA) == [BEN]
+    await do(server, "alias.remove", address="team@example.test")
+    await do(server, "alias.add", address="team@example.test", targets=[ANNA])
+    assert (await resolve(server, ANNA), await resolve(server, BEN)) == ([f"{ANNA} keeps"], [f"{BEN} keeps"])
+
+
+async def test_another_choice_about_the_copy_asks_nobody(server: Server) -> None:
+    await forward(server, ANNA, FAR)
+    server.clock.advance(3700)
+    done = await do(server, "account.forward.set", account=ANNA, keep=False)
+    assert (done["targets"], done["keep"], done["asked"], len(done["pending"])) == ([FAR], False, [], 1)
+    found = server.directory.forwards()[0]
+    await server.directory.ask_targets(found.address, [replace(found.pending[0], until=0.0)])
+    (one,) = (await do(server, "account.forward.set", account=ANNA, keep=True))["pending"]
+    assert one["declined"] and len(subjects(server)) == 1
+    await do(server, "account.forward.set", account=ANNA, confirmed=True)
+    assert await resolve(server, ANNA) == [f"{ANNA} and {FAR}"]
+
+
 async def test_what_does_not_forward(server: Server) -> None:
     """Disabled accounts; those whose address is somebody else's now."""
     await forward(server, ANNA, FAR, keep=False, confirmed=True)
@@ -132,6 +167,11 @@ async def test_mistakes(server: Server) -> None:
         await forward(server, BEN, *(f"x{number}@far.test" for number in range(21)))
     with pytest.raises(NotFound, match="no account"):
         await forward(server, "nobody@example.test", FAR)
+    with pytest.raises(NotFound, match="no account and no alias bnen@"):
+        await forward(server, ANNA, "bnen@example.test", keep=False)
+    await do(server, "account.forward.remove", account=ANNA)
+    with pytest.raises(NotFound, match="name those"):
+        await do(server, "account.forward.set", account=ANNA, keep=False)
     with pytest.raises(NotFound):
         await do(server, "account.forward.remove", account=BEN)
 
