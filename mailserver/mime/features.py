@@ -51,11 +51,12 @@ _WORD = re.compile(rf"[{_WIDE}]|(?:[^\W_{_WIDE}]|[$€£%])(?:[^\W{_WIDE}]|[!%]|
 _ASCII_WORD = re.compile(r"[a-z0-9$%](?:[a-z0-9_!%]|['$-](?=[a-z0-9_!$%]))*+")
 #: Characters without a shape, put into words so that they are not recognised.
 _UNSEEN = re.compile("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]+")
+# It begins with what is looked for fastest; the scheme before it is looked at then.
 _LINK = re.compile(
-    r"""(?:https?|ftp)://(?:[^\s"'<>/@]{0,80}@)?+([\w.-]{1,120})([^\s"'<>]{0,120})"""
-    r"""|mailto:[^\s"'<>@]{1,80}@([\w.-]{1,120})""",
+    r"""://(?:(?<=http://)|(?<=https://)|(?<=ftp://))(?:[^\s"'<>/@]{0,80}@)?+([\w.-]{1,120})([^\s"'<>]{0,120})""",
     re.IGNORECASE,
 )
+_MAILTO = re.compile(r"""mailto:[^\s"'<>@]{1,80}@([\w.-]{1,120})""", re.IGNORECASE)
 _ADDRESS = re.compile(rb"([^\s<>\"@,;:()]{1,80})@([A-Za-z0-9.-]{1,120})")
 _RECEIVED_FROM = re.compile(rb"[ \t]*+from[ \t]++([A-Za-z0-9._-]{1,120}+)", re.IGNORECASE)
 _IPV4 = re.compile(rb"\[(\d{1,3}\.\d{1,3})(\.\d{1,3})\.\d{1,3}\]")
@@ -227,20 +228,28 @@ def _made(part: Part, kind: str) -> Iterator[str]:
 
 def _links(text: str, links: set[str], marks: set[str]) -> None:
     """Where links lead: hosts with their domains, words of paths."""
-    if "://" not in text and "@" not in text:
-        return
-    for match in _LINK.finditer(text):
+    for scheme, match in _found_links(text):
         if len(links) >= _LINKS:
             return
-        host = (match[1] or match[3]).lower()
-        if match[0].lower() in links:
+        link = scheme + match[0].lower()
+        if link in links:
             continue
-        links.add(match[0].lower())
+        links.add(link)
+        host = match[1].lower()
         marks.update(f"link {name}" for name in _domains(host))
         if host.replace(".", "").isdigit():
             marks.add("link to an address")
-        if match[2]:
+        if scheme:
             marks.update(f"link word {word}" for word in islice(_TOKEN.findall(match[2].lower()), _LINK_WORDS))
+
+
+def _found_links(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Links with the end of their scheme, "" for addresses of mail."""
+    for match in _LINK.finditer(text):
+        yield text[match.start() - 1].lower(), match
+    if "mailto:" in text.lower():
+        for match in _MAILTO.finditer(text):
+            yield "", match
 
 
 def _words(text: str, most: int) -> list[str]:
