@@ -49,9 +49,7 @@ class Confined:
         except TimeoutError:
             raise ConfinedFailed("reading it takes too long") from None
         finally:
-            if process.returncode is None:
-                _kill(process)
-                await process.wait()
+            await _end(process)
         if code or len(found) > _MAX_OUTPUT:
             raise ConfinedFailed("reading it takes too much time or memory")
         return found
@@ -72,11 +70,15 @@ async def _talk(process: asyncio.subprocess.Process, octets: bytes) -> bytes:
     while len(found) <= _MAX_OUTPUT and (chunk := await process.stdout.read(1 << 16)):
         found += chunk
     if len(found) > _MAX_OUTPUT:
-        _kill(process)
+        await _end(process)
     return bytes(found)
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     # It may have ended by itself since somebody looked.
     with suppress(ProcessLookupError):
         process.kill()
+    # asyncio tells its end only when all that it had said was read.
+    while process.stdout is not None and await process.stdout.read(1 << 16):
+        pass
+    await process.wait()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,22 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 async def test_l14_bounds(hostile: str, function: str) -> None:
     with pytest.raises(ConfinedFailed, match="too much time or memory"):
         await Confined(hostile, function, seconds=1).run(b"")
+
+
+async def test_l14_one_that_says_more_than_is_read(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is not waited for in vain where it had said more than we wanted to hear."""
+    read = asyncio.StreamReader.read
+
+    async def late(self: Any, most: int = -1) -> bytes:
+        while not self._paused and not self._eof:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        return await read(self, most)
+
+    monkeypatch.setattr(asyncio.StreamReader, "read", late)
+    monkeypatch.setattr(confined, "_MAX_OUTPUT", 1)
+    monkeypatch.setattr(confined, "_WALL_SECONDS", 20.0)
+    with pytest.raises(ConfinedFailed, match="too much time or memory"):
+        await Confined(hostile, "talks", seconds=10).run(b"")
 
 
 async def test_l14_no_file_is_written(hostile: str, tmp_path: Path) -> None:
