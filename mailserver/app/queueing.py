@@ -109,7 +109,8 @@ class _Queue:
 
     async def flush(self, arguments: Arguments) -> Any:
         """Everything now that is not held."""
-        chosen = [item.queue_id async for item in self._matching({})]
+        await self._app.runner.survey()
+        chosen = await self._control.select(Filter())
         return _answer(chosen, await self._control.flush())
 
     async def drop(self, arguments: Arguments) -> Any:
@@ -158,7 +159,9 @@ class _Queue:
 
     async def _chosen(self, arguments: Arguments) -> list[QueueId]:
         _check_chosen(arguments)
-        return [item.queue_id async for item in self._matching(arguments)]
+        wanted = _filter(arguments)
+        await self._app.runner.survey()
+        return await self._control.select(wanted)
 
     async def _matching(self, arguments: Arguments) -> AsyncIterator[Item]:
         wanted = _filter(arguments)

@@ -102,7 +102,10 @@ class QueueControl:
                 yield item
 
     async def select(self, wanted: Filter) -> list[QueueId]:
-        """The messages that match."""
+        """The messages that match. All of them need not be looked at."""
+        if wanted == Filter():
+            await self._queue.recovered()
+            return list(self._queue.ids())
         return [item.queue_id async for item in self.matching(wanted)]
 
     async def hold(self, ids: Iterable[QueueId], until: float | None = None, *, by: str = "") -> list[QueueId]:
@@ -215,8 +218,9 @@ class QueueControl:
         changed: set[QueueId] = set()
 
         async def one(queue_id: QueueId) -> None:
+            if queue_id not in self._queue:
+                return
             try:
-                self._queue.item(queue_id)
                 await change(queue_id)
             except NotFound:
                 return

@@ -108,6 +108,9 @@ class DiskQueue:
         self._tails.close()
         self._spool.close()
 
+    def __contains__(self, queue_id: QueueId) -> bool:
+        return queue_id in self._mirror
+
     def __len__(self) -> int:
         return len(self._mirror) + len(self._recovery.unread)
 

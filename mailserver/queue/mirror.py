@@ -67,6 +67,8 @@ class Mirror:
         #: Of messages that were submitted for a later time, who did; and how many of each.
         self._later: dict[QueueId, AccountId] = {}
         self._held: Counter[AccountId] = Counter()
+        #: What was unpacked last: who does something to a message looks at it several times.
+        self._last: tuple[bytes, Item] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -87,7 +89,11 @@ class Mirror:
     def item(self, queue_id: QueueId) -> Item:
         """As it is now. Raises NotFound."""
         packed = self[queue_id].packed
-        return self._live[queue_id] if packed is None else unpack(queue_id, packed)
+        if packed is None:
+            return self._live[queue_id]
+        if self._last is None or self._last[0] is not packed:
+            self._last = packed, unpack(queue_id, packed)
+        return self._last[1]
 
     def snapshot(self) -> list[Item | tuple[QueueId, bytes]]:
         """All items as they are now, for `decoded` in another thread."""
@@ -125,6 +131,7 @@ class Mirror:
         self._live.clear()
         self._later.clear()
         self._held.clear()
+        self._last = None
         self._complete = False
 
     def held_for(self, account: AccountId) -> int:

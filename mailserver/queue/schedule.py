@@ -33,7 +33,7 @@ __all__ = ["Schedule", "parked"]
 #: Entries of a heap that mean nothing any more are swept out when there are more of them than this, and than others.
 _SWEEP = 1000
 #: What `advance` makes ready in one go: after a flush of everything the loop must not stand still.
-_AT_ONCE = 2000
+_AT_ONCE = 500
 
 
 class Schedule:
