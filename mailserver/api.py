@@ -46,6 +46,7 @@ from mailserver.hooks.lookup import (
     domain_of_host,
     find_address,
     is_role,
+    leads_to_somebody,
     places_of,
     role_target,
 )
@@ -412,6 +413,7 @@ __all__ = [
     "is_role",
     "is_spf",
     "join_parts",
+    "leads_to_somebody",
     "looks_like",
     "mail_features",
     "make_attachment",

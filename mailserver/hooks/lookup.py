@@ -15,7 +15,8 @@ from mailserver.model.address import EmailAddress
 from mailserver.ports.directory import ROLE_MAIL, Account, Alias, Directory, Domain
 
 __all__ = [
-    "AccountMatch", "AliasMatch", "agreed", "domain_of_host", "find_address", "is_role", "places_of", "role_target",
+    "AccountMatch", "AliasMatch", "agreed", "domain_of_host", "find_address", "is_role",
+    "leads_to_somebody", "places_of", "role_target",
 ]  # fmt: skip
 
 _ROLES = ("postmaster", "abuse")
@@ -69,7 +70,7 @@ def is_role(address: EmailAddress) -> bool:
 
 
 def role_target(directory: Directory, address: EmailAddress) -> Account | EmailAddress | None:
-    """Who gets the mail of a role address that is neither account nor alias.
+    """Who gets the mail of a role address that is neither an account nor an alias that leads to somebody.
 
     The domain's `postmaster` when it leads anywhere else (and agreed, if it is not ours), otherwise the oldest account
     of the domain, or of all. None when the domain is not served, or while there is no account at all.
@@ -84,7 +85,7 @@ def role_target(directory: Directory, address: EmailAddress) -> Account | EmailA
             return match.account
         # An address of ours that nothing takes, or the role itself, would not reach anyone.
         outside = directory.domain(target.domain) is None
-        if match is not None or (outside and agreed(directory, domain, ROLE_MAIL, target)):
+        if agreed(directory, domain, ROLE_MAIL, target) if outside else leads_to_somebody(directory, target):
             return target
     accounts = directory.accounts()
     own = [account for account in accounts if account.address.domain == domain.name]
@@ -103,7 +104,7 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
         if forward is not None and directory.domain(target.domain) is None:
             if forward.awaited(target) is None:
                 outside.append(target)
-        elif _reaches(directory, target, account):
+        elif leads_to_somebody(directory, target, account):
             ours.append(Redirect(address=target))
     if forward is None or not (outside or ours):
         return (LocalMailbox(account=account.account, detail=detail),)
@@ -113,10 +114,12 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
     return (LocalMailbox(account=account.account, detail=detail, forward=tuple(outside), keep=keep), *ours)
 
 
-def _reaches(directory: Directory, target: EmailAddress, account: Account) -> bool:
-    """Does what an account sends on to an address of ours come to another mailbox, or to somebody elsewhere who agreed?
-    Aliases and forwards on the way may lead back, or only to those who did not agree."""
-    waiting, seen = [target], {account.address.key}
+def leads_to_somebody(directory: Directory, target: EmailAddress, besides: Account | None = None) -> bool:
+    """Does mail for an account or alias come to an account, or to somebody elsewhere who agreed? Aliases and forwards
+    on the way may lead in a circle, or only to those who did not agree; back to `besides`, who sends it on, is nobody.
+    What is neither may be known to a plugin; where it is `target` itself it counts for nobody.
+    """
+    waiting, seen = [target], set[str]()
     while waiting and len(seen) < _MOST_BEHIND:
         address = waiting.pop()
         if address.key in seen:
@@ -126,7 +129,7 @@ def _reaches(directory: Directory, target: EmailAddress, account: Account) -> bo
             return True
         match = find_address(directory, address)
         if isinstance(match, AccountMatch):
-            if match.account.account == account.account:
+            if besides is not None and match.account.account == besides.account:
                 continue
             forward = directory.forward(match.account.account) if match.account.enabled else None
             if forward is None or forward.keep or forward.pending:
@@ -134,6 +137,8 @@ def _reaches(directory: Directory, target: EmailAddress, account: Account) -> bo
             waiting += forward.targets
         elif match is not None:
             waiting += (one for one in match.alias.targets if match.alias.awaited(one) is None)
+        elif address is not target:
+            return True
     return False
 
 

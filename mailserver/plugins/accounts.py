@@ -84,11 +84,11 @@ class _Accounts:
             return None
 
     def resolve(self, ctx: api.ResolveContext) -> api.Resolution | None:
-        """Accounts, and the role addresses that are nobody's own. Aliases are left to their plugin."""
+        """Accounts, and the role addresses that are nobody's own or wait for him. Aliases are left to their plugin."""
         match = api.find_address(self._directory, ctx.address)
         if isinstance(match, api.AccountMatch):
             return api.Resolution(destinations=api.places_of(self._directory, match.account, match.detail))
-        if match is not None or not api.is_role(ctx.address):
+        if not api.is_role(ctx.address) or api.leads_to_somebody(self._directory, ctx.address):
             return None
         target = api.role_target(self._directory, ctx.address)
         if target is None:

@@ -57,8 +57,7 @@ class Addresses:
 
     def reaches(self, address: api.EmailAddress) -> bool:
         """Would mail for this address be taken at this moment?"""
-        found = api.find_address(self._directory, address)
-        if found is None and api.is_role(address):
+        if api.is_role(address) and not api.leads_to_somebody(self._directory, address):
             role = api.role_target(self._directory, address)
             if not isinstance(role, api.EmailAddress):
                 return role is not None

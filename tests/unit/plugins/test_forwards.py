@@ -237,3 +237,18 @@ async def test_a_domain_that_was_added_before_there_was_consent(tmp_path: Path) 
         assert await resolve(server, "x@old.test") == "450 4.2.1"
     async with running(tmp_path) as server:
         assert len(server.queue.items) == 1
+
+
+async def test_role_addresses_whose_alias_waits_reach_the_oldest_account(tmp_path: Path) -> None:
+    """RFC 5321 §4.5.1: postmaster is never to be refused, whoever has not answered yet."""
+    settings = {"example.test": DomainSettings(postmaster="info@example.test"), "b.test": DomainSettings()}
+    async with running(tmp_path, domains=settings) as server:
+        await server.add(ANNA)
+        await do(server, "alias.add", address="info@example.test", targets=[FAR])
+        await do(server, "alias.add", address="postmaster@b.test", targets=[FAR])
+        for address in ("postmaster@example.test", "abuse@example.test", "postmaster@b.test"):
+            assert await resolve(server, address) == [f"{ANNA} keeps"]
+        await do(server, "alias.confirm", address="info@example.test", target=FAR)
+        await do(server, "alias.confirm", address="postmaster@b.test", target=FAR)
+        assert await resolve(server, "abuse@example.test") == ["info@example.test"]
+        assert await resolve(server, "postmaster@b.test") == [FAR]
