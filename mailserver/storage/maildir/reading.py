@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from mailserver.mime.headers import header_block_end
-from mailserver.mime.render import LISTED, render, render_listed
+from mailserver.mime.render import renderer
 from mailserver.model.mailbox import Rendered
 from mailserver.net import files
 from mailserver.storage.maildir import rows
@@ -211,7 +211,7 @@ def render_missing(
 ) -> dict[int, dict[Rendered, bytes]]:
     """Render these messages, at least the asked pieces, and keep them. Raises IndexLost."""
     # Somebody waits. What is not made of them now, the background makes (rendering.py).
-    made = render_listed if LISTED.issuperset(fields) else render
+    made = renderer(fields)
     found = index.run(lambda db: rows.file_rows(db, number, uids))
     out: dict[int, dict[Rendered, bytes]] = {}
     for uid, row in found.items():

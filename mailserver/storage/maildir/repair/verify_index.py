@@ -109,7 +109,7 @@ class IndexCheck:
             if uid not in known.messages and uid not in known.unlinks and uid not in copied:
                 text = f"pieces of UID {uid}, which is not in the index"
                 self._out.add(Problem.RENDERED_ORPHAN, folder.dirname, "", text)
-        # What was only listed so far (mime/render.py) is rendered when somebody asks for more, or in the background.
+        # What was only listed or searched so far (mime/render.py) is rendered for who asks more, or in the background.
         present = sorted({key & 0xFFFFFFFF for key in complete_keys(db, known.number)} & known.messages.keys())
         if not self._full:
             present = present[:: max(1, len(present) // _SAMPLES)]

@@ -45,9 +45,8 @@ def no_rendering(account: MaildirAccount, monkeypatch: pytest.MonkeyPatch) -> No
     def render(message: bytes) -> Any:
         raise AssertionError("rendered again")
 
-    for module in (reading, rendering):
-        monkeypatch.setattr(module, "render", render)
-    monkeypatch.setattr(reading, "render_listed", render)
+    monkeypatch.setattr(rendering, "render", render)
+    monkeypatch.setattr(reading, "renderer", lambda fields: render)
 
 
 def count(account: MaildirAccount, table: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mailserver.mime.render import LISTED, render
+from mailserver.mime.render import LISTED, SEARCHED, render
 from mailserver.model.ids import AccountId
 from mailserver.model.mailbox import INBOX, Rendered
 from mailserver.ports.store import Target
@@ -97,9 +97,12 @@ async def test_after_a_status(account: MaildirAccount, watched: Watched) -> None
     assert len(watched.subjects) == COUNT
 
 
-async def test_who_waits_for_a_list_gets_it_before_all_else_is_made(account: MaildirAccount, watched: Watched) -> None:
+@pytest.mark.parametrize("pieces", [LISTED, SEARCHED], ids=["list", "search"])
+async def test_who_waits_for_a_list_or_a_search_gets_it_before_all_else_is_made(
+    account: MaildirAccount, watched: Watched, pieces: frozenset[Rendered]
+) -> None:
     async with account.open(INBOX) as inbox:
-        uids, listed = list(inbox.table.uids), sorted(LISTED, key=str)
+        uids, listed = list(inbox.table.uids), sorted(pieces, key=str)
         first = await inbox.rendered(uids, listed)
         assert len(first) == COUNT and not watched.subjects and await there(account) == 0
         assert await inbox.rendered(uids, listed, make=False) == first
