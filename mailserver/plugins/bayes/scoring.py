@@ -50,10 +50,12 @@ _MOST = 300
 #: Bayes' part of the sum, and how much more it is while few messages (so many of a class) are known.
 _BAYES = 0.1
 _BAYES_FIRST = 0.2
-#: What the sum is worth as odds, fully taught. Of so many messages of a class about half of that is sure, of none a
-#: fifth.
-_SHARP = 2.4
 _FEW = 100
+#: What the sum is worth as odds, fully taught. Newsletters look like junk until some were seen, so that comes late: a
+#: sixth of it with nothing, and somewhat more than half with so many messages of a class.
+_SHARP = 2.9
+_UNSURE = 600
+_FIRST_PART = 1 / 6
 #: Own training counts half as soon as it has so many messages of a class.
 _OWN = 50
 #: Clues that are named, as long as they are not so many times weaker than the strongest.
@@ -135,9 +137,8 @@ def judge(tokens: Tokens, everybody: Side, own: Side | None = None) -> tuple[flo
     if len(odds) > _MOST:
         odds = dict(nlargest(_MOST, odds.items(), key=_strength))
     # Of a few messages, much is chance: less is certain, and counts need less than weights do.
-    known = (learned + 0.3 * _FEW) / (learned + 1.6 * _FEW)
-    sharp = _SHARP * known
-    bayes = sharp * (_BAYES + _BAYES_FIRST * (1 - known)) / math.sqrt(len(odds) or 1)
+    sharp = _SHARP * (learned + _FIRST_PART * _UNSURE) / (learned + _UNSURE)
+    bayes = sharp * (_BAYES + _BAYES_FIRST * _FEW / (learned + _FEW)) / math.sqrt(len(odds) or 1)
     weighs = sharp / (UNIT * math.sqrt(len(tokens) or 1))
     # Exact sums, and by number among equals: the same message always gets the same score.
     score = _probability(weighs * math.fsum(weights.values()) + bayes * math.fsum(odds.values()))
