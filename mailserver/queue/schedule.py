@@ -25,13 +25,12 @@ from mailserver.model.ids import QueueId
 from mailserver.queue.fairness import FairQueue
 from mailserver.queue.lanes import SHORTEST_PAUSE, Lane
 from mailserver.queue.reminders import Reminders
+from mailserver.queue.times import Times
 from mailserver.queue.turns import Turns
 from mailserver.queue.unit import UNDER_WAY, Stage, Unit
 
 __all__ = ["Schedule", "parked"]
 
-#: Entries of a heap that mean nothing any more are swept out when there are more of them than this, and than others.
-_SWEEP = 1000
 #: What `advance` makes ready in one go: after a flush of everything the loop must not stand still.
 _AT_ONCE = 500
 
@@ -51,8 +50,7 @@ class Schedule:
         #: Until when messages are held; None: until they are released.
         self._held: dict[QueueId, float | None] = {}
         self._pause_number = 0
-        self._times: list[tuple[float, Unit]] = []
-        self._stale = 0
+        self._times = Times()
         self._reminders = Reminders(self._units)
         self._ready: FairQueue[Unit] = FairQueue()
         self._lanes: dict[Destination, Lane] = {}
@@ -144,24 +142,17 @@ class Schedule:
 
     def next_time(self) -> float | None:
         """When `advance` will have something to do; perhaps too early, never too late."""
-        times = [heap[0][0] for heap in (self._times, self._pauses) if heap]
-        reminded = self._reminders.next_time()
-        return min(times if reminded is None else (*times, reminded), default=None)
+        paused = self._pauses[0][0] if self._pauses else None
+        times = (self._times.first(), paused, self._reminders.next_time())
+        return min((time for time in times if time is not None), default=None)
 
     def advance(self, now: float) -> list[QueueId]:
         """Make ready what is due and open lanes whose pause is over; the messages that are to be remembered now.
 
         If much is due this is a part of it, and `next_time` stays in the past.
         """
-        times, pauses = self._times, self._pauses
-        left = _AT_ONCE
-        while times and times[0][0] <= now and left:
-            left -= 1
-            due, unit = heapq.heappop(times)
-            if unit.due != due:
-                self._stale -= 1
-                continue
-            unit.due = None
+        pauses = self._pauses
+        for unit in self._times.take(now, _AT_ONCE):
             if unit.stage is Stage.HELD:
                 self._held.pop(unit.queue_id, None)
             unit.stage = Stage.READY
@@ -281,8 +272,7 @@ class Schedule:
             unit.stage, due = Stage.HELD, self._held[unit.queue_id]
         if due is None:
             return
-        unit.due = due
-        heapq.heappush(self._times, (due, unit))
+        self._times.push(unit, due)
 
     def _take_out(self, unit: Unit) -> None:
         """Out of whatever it waits in."""
@@ -293,13 +283,7 @@ class Schedule:
             self._turns(lane).remove(unit, lane)
             self._let_go(lane)
         if unit.due is not None:
-            unit.due = None
-            self._stale += 1
-            if self._stale > _SWEEP and self._stale > len(self._times) // 2:
-                # Two entries of a unit may be of one time.
-                self._times = list(dict.fromkeys(entry for entry in self._times if entry[1].due == entry[0]))
-                heapq.heapify(self._times)
-                self._stale = 0
+            self._times.drop(unit)
         if unit.stage is not Stage.RUNNING:
             unit.stage = Stage.GONE
 
