@@ -14,7 +14,7 @@ from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
 from tests.helpers.aggregate_reporting import night, parsed, unpacked
 from tests.helpers.authority import issue, tlsa
-from tests.helpers.daemon import DOMAIN
+from tests.helpers.daemon import DOMAIN, free_port
 from tests.helpers.dns import DnsServer
 from tests.helpers.receiver import Receiver
 from tests.helpers.smtp import Smtp
@@ -36,7 +36,7 @@ async def test_f08_a_day_of_reports(make_daemon: DaemonMaker, tmp_path: Path) ->
     with DnsServer() as dns:
         async with (
             WebServer(web_certificate.server_context(tmp_path), take) as web,
-            Receiver(tls=certificate.server_context(tmp_path)) as mx,
+            Receiver(port=free_port(), tls=certificate.server_context(tmp_path)) as mx,
             Receiver(port=mx.port, host="127.0.0.2") as bare,
         ):
             dns.add("far.test", "MX", "10 mx.far.test.")

@@ -10,7 +10,7 @@ import aiohttp.web
 from mailserver.wire.tlsa import written
 from tests.conftest import DaemonMaker
 from tests.helpers.authority import issue, tlsa
-from tests.helpers.daemon import DOMAIN, Daemon
+from tests.helpers.daemon import DOMAIN, Daemon, free_port
 from tests.helpers.dns import DnsServer
 from tests.helpers.protected import policy_text
 from tests.helpers.receiver import Receiver
@@ -35,7 +35,7 @@ async def test_g13_g14_mail_of_users_is_protected_and_people_can_see_how(
     with DnsServer() as dns:
         async with (
             WebServer(host.server_context(tmp_path), policy) as web,
-            Receiver(tls=certificate.server_context(tmp_path)) as mx,
+            Receiver(port=free_port(), tls=certificate.server_context(tmp_path)) as mx,
             Receiver(port=mx.port, host="127.0.0.2") as bare,
         ):
             dns.add("sts.test", "MX", "10 mx.sts.test.")

@@ -11,6 +11,7 @@ import pytest
 from mailserver.model.delivery import Outcome
 from mailserver.net.dns import servers
 from tests.helpers.authority import issue, tlsa
+from tests.helpers.daemon import free_port
 from tests.helpers.protected import DOMAIN, MX, Protected, policy_text
 from tests.helpers.receiver import Receiver
 
@@ -77,7 +78,8 @@ async def test_g14_no_answer_is_no_permission(world: Protected, rcode: str) -> N
 @pytest.mark.parametrize("usage", [0, 1])
 async def test_g14_usage_0_and_1_demand_tls_of_whatever_certificate(world: Protected, usage: int) -> None:
     """RFC 7672 §3.1.3, §2.2."""
-    async with Receiver(tls=issue("other.test", expired=True).server_context(world.directory)) as mx:
+    expired = issue("other.test", expired=True).server_context(world.directory)
+    async with Receiver(port=free_port(), tls=expired) as mx:
         world.pins(mx.port, tlsa(world.good.certificate, usage, 1, 1))
         result = await world.send(mx.port)
     assert (result.outcome, result.policy, mx.messages[0].tls) == (Outcome.DELIVERED, "dane", True)
@@ -154,7 +156,9 @@ async def test_g14_the_next_host_is_as_good(world: Protected) -> None:
     """RFC 7672 §2.2: falling back to the next SMTP server."""
     world.dns.add(DOMAIN, "MX", f"10 {MX}.", "20 mx2.far.test.", authentic=True)
     world.dns.add("mx2.far.test", "A", "127.0.0.2", authentic=True)
-    async with receiver(world) as bad, receiver(world, host="127.0.0.2", port=bad.port) as good:
+    async with (
+        receiver(world, port=free_port()) as bad, receiver(world, host="127.0.0.2", port=bad.port) as good
+    ):  # fmt: skip
         world.pins(bad.port, tlsa(issue(MX).certificate, 3, 1, 1))
         world.pins(bad.port, tlsa(world.good.certificate, 3, 1, 1), name="mx2.far.test")
         result = await world.send(bad.port)

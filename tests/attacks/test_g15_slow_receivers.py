@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.conftest import DaemonMaker
-from tests.helpers.daemon import Daemon
+from tests.helpers.daemon import Daemon, free_port
 from tests.helpers.dns import DnsServer
 from tests.helpers.receiver import SILENCE, Receiver
 from tests.helpers.smtp import Smtp
@@ -34,7 +34,7 @@ async def test_g15_forged_return_paths_leave_connections_for_our_users(make_daem
         for number in range(30):
             dns.add(f"evil{number}.test", "A", "127.0.0.2")
         dns.add("far.test", "A", "127.0.0.1")
-        async with Receiver() as mx, Receiver(
+        async with Receiver(port=free_port()) as mx, Receiver(
             host="127.0.0.2", port=mx.port, answers={"GREETING": SILENCE}
         ) as silent:
             settings = {

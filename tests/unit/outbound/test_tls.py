@@ -19,6 +19,7 @@ from mailserver.outbound.protection import OPPORTUNISTIC
 from mailserver.outbound.sender import Sender
 from mailserver.outbound.settings import SendingSettings
 from tests.helpers.authority import Issued, issue, tlsa
+from tests.helpers.daemon import free_port
 from tests.helpers.receiver import Receiver
 from tests.helpers.sending import MESSAGE, Events, Loopback, job, make_sender
 
@@ -138,7 +139,7 @@ async def test_an_address_whose_tls_is_broken_does_not_take_it_from_the_next(tmp
     greetings = [b"220 mx.far.test ESMTP\r\n", b"421 4.3.2 Not now\r\n"]
     events = Events()
     made = Sender(SendingSettings(), events.hooks, "mail.example.test", Exchangers(_TwoAddresses()))
-    async with Receiver(tls=broken, answers={"GREETING": list(greetings)}) as first:
+    async with Receiver(port=free_port(), tls=broken, answers={"GREETING": list(greetings)}) as first:
         context = issue().server_context(tmp_path)
         async with Receiver(host="127.0.0.2", port=first.port, tls=context) as second:
             result = await deliver(made, first)
@@ -373,7 +374,7 @@ async def test_requiretls_where_only_some_addresses_of_a_host_have_no_tls(
 ) -> None:
     made = Sender(SendingSettings(), Events().hooks, "mail.example.test", Exchangers(_TwoAddresses()))
     async with (
-        Receiver(answers=greetings[0]) as first,
+        Receiver(port=free_port(), answers=greetings[0]) as first,
         Receiver(answers=greetings[1], host="127.0.0.2", port=first.port) as second,
     ):
         result = await deliver(made, first, require_tls=True)
