@@ -13,6 +13,8 @@ from mailserver.model.ids import AccountId
 __all__ = ["STAYS_HERE", "Body", "DsnReturn", "Envelope", "Notify", "Recipient", "returning"]
 
 _RETURNS_TO, _STAYS_HERE = "returns-to", "stays-here"
+#: No address has it.
+_BETWEEN = "\t"
 #: `Envelope.extra` of a copy for a mailbox whose account's forward has had the message already.
 STAYS_HERE = ((_STAYS_HERE, ""),)
 
@@ -83,9 +85,15 @@ class Envelope:
         return any(name == _STAYS_HERE for name, _ in self.extra)
 
     @property
-    def returns_to(self) -> tuple[str, ...]:
-        """Keys of accounts whose forward this is, and that kept no copy: they get it when it cannot be delivered."""
-        return tuple(value for name, value in self.extra if name == _RETURNS_TO)
+    def returns_to(self) -> dict[str, set[str]]:
+        """Accounts whose forward this is, and that kept no copy, with the keys of their targets: an account gets it
+        when it cannot be delivered to one of these. Others may be recipients of it, too."""
+        found: dict[str, set[str]] = {}
+        for name, value in self.extra:
+            if name == _RETURNS_TO:
+                account, _, target = value.partition(_BETWEEN)
+                found.setdefault(account, set()).add(target)
+        return found
 
     @property
     def of_stranger(self) -> bool:
@@ -97,6 +105,8 @@ class Envelope:
         return next((one for one in self.judgements if one.account in (account, "")), None)
 
 
-def returning(accounts: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`Envelope.extra` of a message that `returns_to` these."""
-    return tuple((_RETURNS_TO, account) for account in accounts)
+def returning(accounts: Iterable[tuple[str, Iterable[EmailAddress]]]) -> tuple[tuple[str, str], ...]:
+    """`Envelope.extra` of a message that `returns_to` these, each for its targets."""
+    return tuple(
+        (_RETURNS_TO, f"{account}{_BETWEEN}{target.key}") for account, targets in accounts for target in targets
+    )

@@ -96,7 +96,7 @@ class Arrivals:
                 # A fault of ours with one message must not keep the others.
                 _log.exception("queue.fault", id=queue_id)
         for queue_id, origin in list(self._returned.items()):
-            if not self._awaits(origin):
+            if not self._awaits(origin, queue_id):
                 self.announce(queue_id)
 
     async def conclude(self, queue_id: QueueId, *, late: bool = False) -> None:
@@ -106,10 +106,10 @@ class Arrivals:
         else:
             self._ends[queue_id] = late or self._ends.get(queue_id, False)
 
-    def _awaits(self, origin: QueueId) -> bool:
-        """Will its end announce the copies that come back?"""
+    def _awaits(self, origin: QueueId, copy: QueueId) -> bool:
+        """Will its end announce this copy, which comes back?"""
         try:
-            return reporting.awaits_copies(self._queue.item(origin))
+            return any(queue_id == copy for queue_id, _ in reporting.returned(self._queue.item(origin)))
         except NotFound:
             return False
 

@@ -25,7 +25,7 @@ from mailserver.queue.record import Told
 from mailserver.queue.state import Item, RecipientState
 
 __all__ = [
-    "HEAD", "about", "awaits_copies", "delayed", "failed", "mark", "request", "returned", "returned_from", "succeeded",
+    "HEAD", "about", "delayed", "failed", "mark", "request", "returned", "returned_from", "succeeded",
     "told",
 ]  # fmt: skip
 
@@ -121,10 +121,9 @@ def mark(envelope: Envelope, origin: QueueId, positions: Positions) -> Envelope:
 
 
 def returned(item: Item) -> list[tuple[QueueId, Envelope]]:
-    """Ids and envelopes of the copies for accounts that forwarded it and kept none. Once a failure was told they are
-    made, and are not made again when others fail later."""
-    if _told_of_failure(item):
-        return []
+    """Ids and envelopes of the copies for accounts that forwarded it and kept none. Once a failure of one of an
+    account's targets was told its copy is made, and is not made again when others fail later."""
+    failing, before = _keys(item, failed(item)), _keys(item, _told_of_failure(item))
     return [
         (
             derived_queue_id(item.queue_id, "returned", account),
@@ -133,7 +132,8 @@ def returned(item: Item) -> list[tuple[QueueId, Envelope]]:
                 extra=(*STAYS_HERE, (_RETURNED_FROM, item.queue_id)),
             ),
         )
-        for account in item.envelope.returns_to
+        for account, targets in item.envelope.returns_to.items()
+        if not targets.isdisjoint(failing) and targets.isdisjoint(before)
     ]  # fmt: skip
 
 
@@ -142,13 +142,12 @@ def returned_from(envelope: Envelope) -> QueueId | None:
     return next((QueueId(value) for name, value in envelope.extra if name == _RETURNED_FROM), None)
 
 
-def awaits_copies(item: Item) -> bool:
-    """Will `returned` name its copies once more, after what the disk has of it?"""
-    return bool(failed(item)) and not _told_of_failure(item)
+def _told_of_failure(item: Item) -> list[int]:
+    return [position for position, state in enumerate(item.recipients) if state.was_told(Action.FAILED)]
 
 
-def _told_of_failure(item: Item) -> bool:
-    return any(state.was_told(Action.FAILED) for state in item.recipients)
+def _keys(item: Item, positions: Iterable[int]) -> set[str]:
+    return {item.envelope.recipients[position].address.key for position in positions}
 
 
 def about(envelope: Envelope) -> tuple[QueueId, Positions] | None:

@@ -38,7 +38,7 @@ def pass_on(copy: Copy) -> Copy:
         rest = [replace(mailbox, forward=())]
     else:
         rest = []
-        destination.returns_to.append(mailbox.account)
+        destination.returns_to[mailbox.account] = mailbox.forward
     at = next((place for place in places if destination.local[place] is mailbox), None)
     if at is not None:
         destination.local[at : at + 1] = rest

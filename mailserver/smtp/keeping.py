@@ -11,7 +11,7 @@ is ever lost. Nobody cancels the task that runs this: a client that hangs up onl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -151,7 +151,7 @@ class Keeper:
             recipients = tuple(item.recipients)
             envelope = replace(
                 message.envelope, recipients=recipients, account=message.session.account, judgements=item.judgements,
-                extra=item.extra,
+                extra=tuple(item.extra),
             )  # fmt: skip
             try:
                 if item.forwarder is not None:
@@ -179,7 +179,7 @@ class Keeper:
                 recipients = [retry_of(one.destination.recipient, one.mailbox, self._directory) for one in concerned]
                 known = message.judgements_of(place.mailbox.account for place in concerned)
                 judgements = tuple(replace(one, quarantined=quarantined, refusal="") for one in known)
-                found.append(_Item(b"", recipients, judgements=judgements, extra=STAYS_HERE))
+                found.append(_Item(b"", recipients, judgements=judgements, extra=dict.fromkeys(STAYS_HERE)))
         return found
 
     async def _take_back(self, queue_id: QueueId, stored: list[Stored]) -> None:
@@ -225,13 +225,13 @@ def _warn_of_refused(message: Message, place: LocalPlace, error: MailError) -> N
 class _Item:
     """What is to be queued: header fields for the top, the recipients, and the address of ours that forwards.
 
-    `judgements`: on the copies for accounts here; `extra`: marks of the envelope."""
+    `judgements`: on the copies for accounts here; `extra`: marks of the envelope, each once."""
 
     header: bytes
     recipients: list[Recipient]
     forwarder: EmailAddress | None = None
     judgements: tuple[Judgement, ...] = ()
-    extra: tuple[tuple[str, str], ...] = ()
+    extra: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def join(self, recipient: Recipient, known: list[Recipient]) -> None:
         """`known` are those here who have this address. Who gets the message under another name already is not added if
@@ -265,15 +265,26 @@ async def _queued_items(message: Message) -> list[_Item]:
             continue
         item = _Item(forwarding_field(destination), [], destination.recipient.address)
         judgements = message.judgements_of(destination.returns_to) if destination.returns_to else ()
+        back = _by_target(destination)
         for recipient in forwarded(destination):
             place, known = placed.setdefault(recipient.address.key, (item, []))
             place.join(recipient, known)
-            place.extra = tuple(dict.fromkeys(place.extra + returning(destination.returns_to)))
-            place.judgements += tuple(one for one in judgements if one not in place.judgements)
+            if accounts := back.get(recipient.address.key):
+                place.extra |= dict.fromkeys(returning((account, [recipient.address]) for account in accounts))
+                place.judgements += tuple(one for one in judgements if one not in place.judgements)
         if item.recipients:
             items.append(item)
         await turns.spend(len(destination.remote))
     return items
+
+
+def _by_target(destination: Destination) -> dict[str, list[AccountId]]:
+    """The accounts that an address elsewhere has the only copy of; by its key."""
+    found: dict[str, list[AccountId]] = {}
+    for account, targets in destination.returns_to.items():
+        for target in targets:
+            found.setdefault(target.key, []).append(account)
+    return found
 
 
 def _account_id(place: Stored) -> AccountId:

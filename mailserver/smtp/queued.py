@@ -151,7 +151,7 @@ class _Attempt:
             if recipients:
                 await self._enqueue(
                     recipients, forwarding_field(destination), "forward", address,
-                    forwarder=destination.recipient.address, extra=returning(destination.returns_to),
+                    forwarder=destination.recipient.address, extra=returning(destination.returns_to.items()),
                 )  # fmt: skip
         except MailError as error:
             self.results[index] = _of(reply_to(error))

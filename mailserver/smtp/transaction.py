@@ -62,12 +62,12 @@ def refusal(verb: str, state: State) -> bytes | None:
 @dataclass(slots=True)
 class Destination:
     """One recipient of the transaction and all the places where its copy goes. `returns_to`: accounts that keep no copy
-    of what their forward passes on, and get it when that fails."""
+    of what their forward passes on, and get it when that fails for one of these addresses."""
 
     recipient: Recipient
     local: list[LocalMailbox] = field(default_factory=list)
     remote: list[EmailAddress] = field(default_factory=list)
-    returns_to: list[AccountId] = field(default_factory=list)
+    returns_to: dict[AccountId, tuple[EmailAddress, ...]] = field(default_factory=dict)
 
     @property
     def forwarded(self) -> bool:

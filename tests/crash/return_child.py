@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import returning
 from mailserver.model.ids import QueueId
 from mailserver.ports.delivery import DeliveryReport, Job
@@ -38,9 +39,8 @@ async def use_queue(root: Path, say: Callable[[str], object]) -> None:
     harness.deliverer.deliver = watched  # type: ignore[method-assign]
     async with harness.running():
         for queue_id, envelope in MESSAGES.items():
-            await harness.queue.inject(
-                queue_id, replace(envelope, extra=returning([ACCOUNT])), BytesContent(MESSAGE)
-            )
+            back = returning([(ACCOUNT, [EmailAddress.parse("bad@x.test")])])
+            await harness.queue.inject(queue_id, replace(envelope, extra=back), BytesContent(MESSAGE))
             say(f"acked {queue_id}")
         await quiet(harness.runner)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from mailserver.hooks.contexts import DeliveryContext
+from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import STAYS_HERE, returning
 from mailserver.model.errors import OverQuota
 from mailserver.model.findings import Judgement
 from mailserver.model.reply import Reply
 from mailserver.model.verdict import Quarantine, Reject, Verdict
 from tests.helpers.queue import envelope_for
-from tests.helpers.smtp_service import DOMAIN, SmtpHarness
+from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
 from tests.unit.smtp.test_acceptance import FailingStore
 from tests.unit.smtp.test_queued import deliver, failing, job
 
@@ -41,6 +43,10 @@ def queued(server: SmtpHarness) -> list[tuple[list[str], tuple[tuple[str, str], 
     ]
 
 
+def back(account: str, *targets: str) -> tuple[tuple[str, str], ...]:
+    return returning([(account, [EmailAddress.parse(target) for target in targets])])
+
+
 async def held(server: SmtpHarness, account: str, mailbox: str = "INBOX") -> int:
     return len(await server.mail(account, mailbox))
 
@@ -50,8 +56,21 @@ async def test_with_and_without_a_copy(server: SmtpHarness) -> None:
     server.forwards["ben"] = ([FAR], False)
     assert await bring(server, ANNA, BEN) == 250
     # Bert gets it once. Were he to refuse it, Ben has it nowhere else.
-    assert queued(server) == [([FAR, MORE], returning([BEN]))]
+    assert queued(server) == [([FAR, MORE], back(BEN, FAR))]
     assert (await held(server, "anna"), await held(server, "ben")) == (1, 0)
+
+
+async def test_an_account_has_its_own_targets_in_what_it_shares(server: SmtpHarness) -> None:
+    """What another recipient has to do with it is not its affair."""
+    cleo, dora = f"cleo@{DOMAIN}", "dora@far.test"
+    server.forwards["ben"] = ([FAR], False)
+    server.forwards["cleo"] = ([MORE, FAR], False)
+    plain = base64.b64encode(f"\0{ANNA}\0{PASSWORD}".encode()).decode()
+    async with server.client("submission") as client:
+        await client.command("EHLO x")
+        await client.command(f"AUTH PLAIN {plain}")
+        assert (await client.message(ANNA, [FAR, dora, BEN, cleo], b"Subject: hello\r\n\r\nHello.\r\n")).code == 250
+    assert queued(server) == [([FAR, dora], back(BEN, FAR) + back(cleo, FAR)), ([MORE], back(cleo, MORE))]
 
 
 async def test_what_it_does_not_want_stays(server: SmtpHarness) -> None:
@@ -102,7 +121,7 @@ async def test_when_nothing_can_be_kept_nothing_is(server: SmtpHarness) -> None:
 async def test_mail_of_the_queue_is_forwarded_too(server: SmtpHarness) -> None:
     server.forwards["anna"] = ([FAR], False)
     await deliver(server, job(ANNA))
-    assert queued(server) == [([FAR], returning([ANNA]))]
+    assert queued(server) == [([FAR], back(ANNA, FAR))]
     assert await held(server, "anna") == 0
     # What came back, and what belongs into Junk, is not.
     envelope = envelope_for(ANNA, sender="x@far.test")
