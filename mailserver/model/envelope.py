@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from mailserver.model.address import EmailAddress
@@ -12,7 +12,7 @@ from mailserver.model.ids import AccountId
 
 __all__ = ["STAYS_HERE", "Body", "DsnReturn", "Envelope", "Notify", "Recipient", "returning"]
 
-_RETURNS_TO, _STAYS_HERE = "returns-to", "stays-here"
+_RETURNS_TO, _STAYS_HERE, _SENT_BY = "returns-to", "stays-here", "sent-by"
 #: No address has it.
 _BETWEEN = "\t"
 #: `Envelope.extra` of a copy for a mailbox whose account's forward has had the message already.
@@ -94,6 +94,19 @@ class Envelope:
                 account, _, target = value.partition(_BETWEEN)
                 found.setdefault(account, set()).add(target)
         return found
+
+    @property
+    def first_sender(self) -> EmailAddress | None:
+        """The sender that it had when it came, whatever it is passed on under."""
+        before = next((value for name, value in self.extra if name == _SENT_BY), "")
+        return EmailAddress.parse(before) if before else self.sender
+
+    def passed_on_by(self, sender: EmailAddress | None) -> Envelope:
+        """The same with another sender; what comes back to an account has the one before."""
+        if sender == self.sender or self.sender is None:
+            return self
+        before = ((_SENT_BY, str(self.sender)),) if self.returns_to else ()
+        return replace(self, sender=sender, extra=self.extra + before)
 
     @property
     def of_stranger(self) -> bool:

@@ -129,7 +129,7 @@ def returned(item: Item) -> list[tuple[QueueId, Envelope]]:
             derived_queue_id(item.queue_id, "returned", account),
             replace(
                 item.envelope, recipients=(Recipient(address=EmailAddress.parse(account)),), hold_until=None,
-                extra=(*STAYS_HERE, (_RETURNED_FROM, item.queue_id)),
+                sender=item.envelope.first_sender, extra=(*STAYS_HERE, (_RETURNED_FROM, item.queue_id)),
             ),
         )
         for account, targets in item.envelope.returns_to.items()

@@ -156,7 +156,7 @@ class Keeper:
             try:
                 if item.forwarder is not None:
                     sender = await forwarding_sender(self._hooks, envelope.sender, item.forwarder, envelope.account)
-                    envelope = replace(envelope, sender=sender)
+                    envelope = envelope.passed_on_by(sender)
                 await self._queue.inject(queue_id, envelope, message.content, item.header + fields.transit)
             except MailError as error:
                 raise NotKept(

@@ -218,7 +218,7 @@ class _Attempt:
         envelope = replace(job.envelope, recipients=recipients, hold_until=None, extra=extra)
         if forwarder is not None:
             sender = await forwarding_sender(self._parts.hooks, envelope.sender, forwarder, envelope.account)
-            envelope = replace(envelope, sender=sender)
+            envelope = envelope.passed_on_by(sender)
         try:
             await self._parts.queue.inject(queue_id, envelope, job.content, header)
         except AlreadyExists:

@@ -117,6 +117,7 @@ async def test_f07_a_refused_forward_comes_into_the_mailbox(make_daemon: DaemonM
             await asyncio.to_thread(daemon.stop)
     (content,) = kept(daemon)
     assert b"Message-ID: <7@stranger.test>" in content
+    assert content.startswith(b"Return-Path: <%s>\r\n" % sender.encode())
     assert [one.recipients[0].partition(" ")[0] for one in mx.messages] == ([f"TO:<{SENDER}>"] if sender else [])
     if sender:
         assert mx.messages[0].mail.startswith("FROM:<>")
