@@ -213,9 +213,13 @@ class LocalMailbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """To another address, which is resolved in turn (depth 10 and 1,000 targets at most)."""
+    """To another address, which is resolved in turn (depth 10 and 1,000 targets at most).
+
+    `otherwise` keeps the message when that address takes nothing now, or leads to nobody; None: it is left out.
+    """
 
     address: EmailAddress
+    otherwise: LocalMailbox | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ longest (`anna+lists+x`: `anna+lists`, then `anna`). Nothing in a local part is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.hooks.contexts import LocalMailbox, Redirect
 from mailserver.model.address import EmailAddress
@@ -96,22 +96,24 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
     """Where mail for an account goes: its mailbox, and the targets of its forward.
 
     The mailbox keeps the mail as long as one of the targets cannot be used: its owner did not agree, or it is an
-    address of ours that is gone or reaches nobody. An account that is disabled forwards nothing.
+    address of ours that is gone or reaches nobody; what turns out to take nothing for other reasons has it as what is
+    `otherwise`. An account that is disabled forwards nothing.
     """
     forward = directory.forward(account.account) if account.enabled else None
+    here = LocalMailbox(account=account.account, detail=detail)
     outside, ours = list[EmailAddress](), list[Redirect]()
     for target in forward.targets if forward is not None else ():
         if forward is not None and directory.domain(target.domain) is None:
             if forward.awaited(target) is None:
                 outside.append(target)
         elif leads_to_somebody(directory, target, account):
-            ours.append(Redirect(address=target))
+            ours.append(Redirect(address=target, otherwise=here))
     if forward is None or not (outside or ours):
-        return (LocalMailbox(account=account.account, detail=detail),)
+        return (here,)
     keep = forward.keep or len(outside) + len(ours) < len(forward.targets)
     if not outside and not keep:
         return tuple(ours)
-    return (LocalMailbox(account=account.account, detail=detail, forward=tuple(outside), keep=keep), *ours)
+    return (replace(here, forward=tuple(outside), keep=keep), *ours)
 
 
 def leads_to_somebody(directory: Directory, target: EmailAddress, besides: Account | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import structlog
 
@@ -28,6 +29,87 @@ _TOO_MANY = Reply(554, "5.4.6", "The address stands for too many others")
 _OVER_QUOTA = Reply(452, "4.2.2", "The mailbox is full")
 
 log = structlog.get_logger()
+
+
+class _Walk:
+    """From one address to all places behind it. `waiting`: addresses to look at, how deep they are, and whether an
+    account on the way to them keeps what they do not take."""
+
+    def __init__(self, recipient: Recipient) -> None:
+        self.found = Destination(recipient)
+        self.failure = UNKNOWN
+        self.first = recipient.address.key
+        self.waiting = deque([(recipient.address, 0, False)])
+        self._next: dict[str, list[str]] = {self.first: []}
+        #: Keys of addresses that have places of their own.
+        self._ends: set[str] = set()
+        #: Addresses of accounts, where their forwards go to, and what keeps the message if that is in vain.
+        self._forwards: list[tuple[str, str, LocalMailbox]] = []
+        self._forwarded = 0
+
+    @property
+    def size(self) -> int:
+        """How much was found, addresses on the way too."""
+        return len(self._next) + len(self.found.local) + self._forwarded
+
+    def ends(self, key: str, mailbox: LocalMailbox) -> None:
+        """An address has this mailbox."""
+        self.found.local.append(mailbox)
+        self._forwarded += len(mailbox.forward)
+        self._ends.add(key)
+
+    def goes_out(self, address: EmailAddress) -> None:
+        """It is elsewhere."""
+        self.found.remote.append(address)
+        self._ends.add(address.key)
+
+    def leads(self, key: str, place: Redirect) -> bool:
+        """An address leads to another one; returns whether that is known already."""
+        to = place.address.key
+        self._next[key].append(to)
+        if place.otherwise is not None:
+            self._forwards.append((key, to, place.otherwise))
+        if to in self._next:
+            self.failure = _LOOP
+            return True
+        return False
+
+    def is_new(self, place: Redirect) -> bool:
+        """Is it to be looked at? Once only."""
+        if place.address.key in self._next:
+            return False
+        self._next[place.address.key] = []
+        return True
+
+    def given_up(self, reply: Reply) -> Destination | Reply:
+        """It leads too far: an account keeps its mail."""
+        home = next((mailbox for key, _, mailbox in self._forwards if key == self.first), None)
+        return reply if home is None else Destination(self.found.recipient, [home])
+
+    def keep_in_vain(self) -> None:
+        """What an account forwards to nobody comes into its mailbox. Those that are forwarded to come first, since who
+        forwards to one that keeps it does not do so in vain."""
+        for key, to, mailbox in reversed(self._forwards):
+            if self._arrives(to):
+                continue
+            self._ends.add(key)
+            local = self.found.local
+            at = next((at for at, known in enumerate(local) if known.account == mailbox.account), None)
+            if at is None:
+                local.append(mailbox)
+            else:
+                local[at] = replace(local[at], keep=True)
+
+    def _arrives(self, start: str) -> bool:
+        waiting, seen = [start], {start}
+        while waiting:
+            key = waiting.pop()
+            if key in self._ends:
+                return True
+            fresh = [to for to in self._next[key] if to not in seen]
+            seen.update(fresh)
+            waiting += fresh
+        return False
 
 
 class Resolver:
@@ -61,44 +143,37 @@ class Resolver:
     async def resolve(self, recipient: Recipient) -> Destination | Reply:
         """All places for a recipient of a served domain, or the reply that refuses it.
 
-        Targets behind an alias that turn out not to exist are left out as long as others remain.
+        Targets behind an alias that turn out not to exist are left out as long as others remain. What an account
+        forwards in vain stays in its mailbox.
         """
-        found = Destination(recipient)
-        first = recipient.address
-        waiting = deque([(first, 0)])
-        seen = {first.key}
-        failure = UNKNOWN
-        while waiting:
-            address, depth = waiting.popleft()
+        walk = _Walk(recipient)
+        while walk.waiting:
+            address, depth, safe = walk.waiting.popleft()
             answer = await self._hooks.resolve(ResolveContext(address=address))
             if answer is None or isinstance(answer, Unresolvable):
                 reply = UNKNOWN if answer is None else answer.reply
-                if depth == 0 or reply.code < 500:
+                if depth == 0 or (reply.code < 500 and not safe):
                     return reply
-                log.warning("an alias has a target that takes no mail", alias=first.key, target=address.key)
+                log.warning("an address has a target that takes no mail", address=walk.first, target=address.key)
                 continue
             for place in answer.destinations:
                 if isinstance(place, LocalMailbox):
-                    found.local.append(place)
-                elif place.address.key in seen:
-                    failure = _LOOP
-                elif depth >= MAX_DEPTH:
-                    return _LOOP
-                else:
-                    seen.add(place.address.key)
-                    self._follow(place, depth, found, waiting)
-            forwarded = sum(len(mailbox.forward) for mailbox in found.local)
-            if len(seen) + len(found.local) + forwarded > MAX_TARGETS:
-                return _TOO_MANY
-        return found if found.local or found.remote else failure
+                    walk.ends(address.key, place)
+                elif not walk.leads(address.key, place) and depth >= MAX_DEPTH:
+                    return walk.given_up(_LOOP)
+                elif walk.is_new(place):
+                    self._follow(place, depth + 1, walk, safe=safe or place.otherwise is not None)
+            if walk.size > MAX_TARGETS:
+                return walk.given_up(_TOO_MANY)
+        walk.keep_in_vain()
+        found = walk.found
+        return found if found.local or found.remote else walk.failure
 
-    def _follow(
-        self, place: Redirect, depth: int, found: Destination, waiting: deque[tuple[EmailAddress, int]]
-    ) -> None:
+    def _follow(self, place: Redirect, depth: int, walk: _Walk, *, safe: bool) -> None:
         if self.is_local(place.address):
-            waiting.append((place.address, depth + 1))
+            walk.waiting.append((place.address, depth, safe))
         else:
-            found.remote.append(place.address)
+            walk.goes_out(place.address)
 
     async def refuse_for_quota(self, destination: Destination, size: int) -> Reply | None:
         """The refusal when a mailbox has no room for `size` more octets; several targets: only if none has room."""

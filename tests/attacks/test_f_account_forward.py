@@ -155,6 +155,12 @@ async def test_f07_accounts_that_forward_to_each_other(make_daemon: DaemonMaker)
         await forward(daemon, ben, ANNA, "--keep")
         assert (await bring(daemon, 2)).code == 250
         assert (len(kept(daemon)), len(kept(daemon, "ben"))) == (0, 2)
+        # What takes no mail for other reasons does not cost the account its own.
+        await asyncio.to_thread(daemon.command, "alias", "add", f"info@{DOMAIN}", ben)
+        await forward(daemon, ANNA, f"info@{DOMAIN}", "--no-keep")
+        await asyncio.to_thread(daemon.command, "alias", "block", f"info@{DOMAIN}")
+        assert (await bring(daemon, 3)).code == 250
+        assert (len(kept(daemon)), len(kept(daemon, "ben"))) == (1, 2)
 
 
 async def test_l15_what_an_account_does_not_want_is_not_forwarded(make_daemon: DaemonMaker) -> None:
