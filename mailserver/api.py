@@ -169,7 +169,17 @@ from mailserver.net.service_web import ServiceWeb
 from mailserver.net.signed_mail import check_signed_header, digest_body
 from mailserver.net.workers import Workers
 from mailserver.ports.clock import Clock
-from mailserver.ports.directory import CATCH_ALL, ROLE_MAIL, Account, Alias, Directory, Domain, Forward, Pending
+from mailserver.ports.directory import (
+    CATCH_ALL,
+    ROLE_MAIL,
+    UNASKED,
+    Account,
+    Alias,
+    Directory,
+    Domain,
+    Forward,
+    Pending,
+)
 from mailserver.ports.passwords import FailedLogins, PasswordVerifier
 from mailserver.ports.queue import MailQueue
 from mailserver.ports.resolver import LookupFailed, Resolver
@@ -205,6 +215,7 @@ __all__ = [
     "MAX_REPORT",
     "NOTHING",
     "ROLE_MAIL",
+    "UNASKED",
     "Accept",
     "Accepted",
     "Account",

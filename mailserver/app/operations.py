@@ -206,7 +206,9 @@ class Operations:
     async def _domain_remove(self, arguments: Arguments) -> Any:
         name = normalize_domain(text(arguments, "domain"))
         await self._app.directory.remove_domain(name)
-        return {"domain": name}
+        # Whom others forward to there is a stranger now.
+        ask = self._contributed("alias.ask_outsiders")
+        return {"domain": name, "asked": [] if ask is None else await ask({})}
 
     # plugins
 

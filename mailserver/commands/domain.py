@@ -44,7 +44,10 @@ def add(domain: str, catch_all: str, postmaster: str, confirmed: bool) -> None:
 @config_option
 def remove(domain: str) -> None:
     """Serve DOMAIN no more. Its accounts must be removed first."""
-    click.echo(f"{perform('domain.remove', {'domain': domain})['domain']}: domain removed")
+    done = perform("domain.remove", {"domain": domain})
+    click.echo(f"{done['domain']}: domain removed")
+    for one in done["asked"]:
+        show_asked([one], one["address"])
 
 
 @command.command("list")

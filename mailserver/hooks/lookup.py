@@ -104,7 +104,7 @@ def places_of(directory: Directory, account: Account, detail: str = "") -> tuple
     outside, ours = list[EmailAddress](), list[Redirect]()
     for target in forward.targets if forward is not None else ():
         if forward is not None and directory.domain(target.domain) is None:
-            if forward.awaited(target) is None:
+            if not _waits(directory, forward, target):
                 outside.append(target)
         elif leads_to_somebody(directory, target, account):
             ours.append(Redirect(address=target, otherwise=here))
@@ -134,11 +134,11 @@ def leads_to_somebody(directory: Directory, target: EmailAddress, besides: Accou
             if besides is not None and match.account.account == besides.account:
                 continue
             forward = directory.forward(match.account.account) if match.account.enabled else None
-            if forward is None or forward.keep or forward.pending:
+            if forward is None or forward.keep or any(_waits(directory, forward, one) for one in forward.targets):
                 return True
             waiting += forward.targets
         elif match is not None:
-            waiting += (one for one in match.alias.targets if match.alias.awaited(one) is None)
+            waiting += (one for one in match.alias.targets if not _waits(directory, match.alias, one))
         elif address is not target:
             return True
     return False
@@ -150,7 +150,11 @@ def agreed(directory: Directory, domain: Domain, local: str, target: EmailAddres
     alias = directory.alias(EmailAddress(local, domain.name).key)
     if alias is None or all(one.key != target.key for one in alias.targets):
         return False
-    return alias.awaited(target) is None
+    return not _waits(directory, alias, target)
+
+
+def _waits(directory: Directory, entry: Alias, target: EmailAddress) -> bool:
+    return directory.needs_consent(target) and entry.awaited(target) is not None
 
 
 def domain_of_host(directory: Directory, hostname: str) -> str:

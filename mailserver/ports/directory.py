@@ -6,7 +6,7 @@ changes are durable when the coroutine returns. Names from the configuration are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,12 +16,15 @@ from mailserver.model.ids import AccountId
 from mailserver.model.password import ScramVerifier
 
 __all__ = [
-    "CATCH_ALL", "ROLE_MAIL", "Account", "Alias", "Directory", "Domain", "Forward", "Pending", "ScramVerifier",
+    "CATCH_ALL", "ROLE_MAIL", "UNASKED", "Account", "Alias", "Directory", "Domain", "Forward", "Pending",
+    "ScramVerifier",
 ]  # fmt: skip
 
 #: The local part of the alias that stands between a domain's `catch_all` and a target elsewhere, whose owner is asked;
 #: and that for its `postmaster`.
 CATCH_ALL, ROLE_MAIL = "catch-all", "role-mail"
+#: `Pending.until` of what was not asked.
+UNASKED = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +59,10 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A target whose owner was asked to agree, and did not yet. It gets nothing, also when the question is void.
+    """A target whose owner did not agree. While it `needs_consent` it gets nothing, also when the question is void.
 
     `request` names the question; `secret` is the key of the answer to it, which is void after `until` (epoch seconds;
-    0: the owner said no).
+    0: the owner said no; UNASKED: he was not asked, since the address was ours, or trusted).
     """
 
     target: EmailAddress
@@ -71,6 +74,11 @@ class Pending:
     def declined(self) -> bool:
         """Did the owner say no?"""
         return self.until == 0.0
+
+    @property
+    def unasked(self) -> bool:
+        """Was its owner never asked?"""
+        return self.until == UNASKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +205,20 @@ class Directory(Protocol):
 
     async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
         """The owner of a target of an alias or a forward agreed. Raises NotFound (the address, or the question)."""
+        ...
+
+    async def doubt_targets(self, unasked: Mapping[EmailAddress, Collection[Pending]]) -> None:
+        """By address of an alias or a forward: targets whose owners are not known to have agreed. Those of which
+        something is known, and that are not there any more, stay as they are."""
+        ...
+
+    def trust(self, domains: Collection[str]) -> Callable[[], None]:
+        """Owners of addresses in these domains elsewhere need not agree; call what is returned to end that. Of several
+        such calls the latest that is not ended counts."""
+        ...
+
+    def needs_consent(self, target: EmailAddress) -> bool:
+        """Is it the address of somebody who is not ours, and not trusted?"""
         ...
 
     def question(self, request: str) -> tuple[Alias, Pending] | None:

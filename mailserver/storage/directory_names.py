@@ -3,7 +3,7 @@ asked. A part of `storage.directory.SqliteDirectory`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from mailserver.model.address import EmailAddress
@@ -47,6 +47,26 @@ class NameChanges(Changing):
             return directory_aliases.questions(address, pending)
 
         await self._change(prepare, lambda: self._stored.put(rows[0]))
+
+    async def doubt_targets(self, unasked: Mapping[EmailAddress, Collection[Pending]]) -> None:
+        """Targets whose owners are not known to have agreed, where nothing else is known of them."""
+        rows: list[Alias] = []
+
+        def prepare() -> list[Statement]:
+            for address, pending in unasked.items():
+                entry = self._stored.standing(address.key)
+                if entry is None:
+                    continue
+                known = {one.target.key for one in entry.pending}
+                new = [one for one in pending if one.target in entry.targets and one.target.key not in known]
+                rows.append(replace(entry, pending=(*entry.pending, *new)))
+            return [one for row in rows for one in directory_aliases.questions(row.address, row.pending)]
+
+        def apply() -> None:
+            for row in rows:
+                self._stored.put(row)
+
+        await self._change(prepare, apply)
 
     async def confirm_target(self, address: EmailAddress, target: EmailAddress) -> None:
         """A target is used from now on. Raises NotFound."""

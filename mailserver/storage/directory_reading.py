@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from mailserver.model.address import EmailAddress
 from mailserver.model.ids import AccountId
 from mailserver.ports.directory import Account, Alias, Domain, Forward
 from mailserver.storage.directory_db import Entries
@@ -16,6 +17,7 @@ class Reading:
 
     _stored: Entries
     _configured: Entries
+    _trusted: Sequence[set[str]] = ()
     #: Of the present accounts; None: to be made when somebody asks.
     _sorted: tuple[Account, ...] | None = None
 
@@ -52,6 +54,22 @@ class Reading:
         """All, sorted by domain and then by local part."""
         merged = self._stored.aliases | self._configured.aliases
         return sorted(merged.values(), key=lambda a: (a.address.domain, a.address.key))
+
+    def trust(self, domains: Collection[str]) -> Callable[[], None]:
+        """Nobody there need agree, until what is returned is called. The latest counts."""
+        entry = set(domains)
+        self._trusted = [*self._trusted, entry]
+
+        def end() -> None:
+            self._trusted = [one for one in self._trusted if one is not entry]
+
+        return end
+
+    def needs_consent(self, target: EmailAddress) -> bool:
+        """Is it the address of somebody who is not ours, and not trusted?"""
+        if self.domain(target.domain) is not None:
+            return False
+        return not self._trusted or target.domain not in self._trusted[-1]
 
     def forward(self, account: AccountId) -> Forward | None:
         """Where the account's mail goes on to."""

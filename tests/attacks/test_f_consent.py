@@ -124,6 +124,22 @@ async def test_l15_so_does_that_of_a_catch_all(make_daemon: DaemonMaker) -> None
     assert b"Delivered-To: any@new.test\r\n" in mx.messages[-1].content
 
 
+async def test_l15_who_was_ours_is_asked_when_his_domain_goes(make_daemon: DaemonMaker) -> None:
+    async with Receiver() as mx:
+        settings = {"queue": f'relay = "127.0.0.1:{mx.port}"\nallow_private_addresses = true\nretry = ["1h"]'}
+        with make_daemon(settings=settings) as daemon:
+            await asyncio.to_thread(daemon.command, "domain", "add", "other.test", "--catch-all", f"anna@{DOMAIN}")
+            await asyncio.to_thread(daemon.command, "alias", "add", INFO, "ben@other.test")
+            text = await asyncio.to_thread(daemon.command, "domain", "remove", "other.test")
+            assert f"ben@other.test was asked to agree, and gets no mail of {INFO} before" in text
+            await arrived(mx, 1, daemon)
+            assert b"Subject: Do you want the mail for " + INFO.encode() in mx.messages[0].content
+            hello = b"From: <x@stranger.test>\r\nSubject: hello\r\n\r\nHello.\r\n"
+            reply = await asyncio.to_thread(bring, daemon, "x@stranger.test", INFO, hello)
+            assert (reply.code, reply.status) == (450, "4.2.1")
+            await asyncio.to_thread(daemon.stop)
+
+
 async def test_l15_nobody_is_asked_for_a_catch_all_of_ours_or_confirmed(make_daemon: DaemonMaker) -> None:
     with make_daemon() as daemon:
         for name, arguments in {

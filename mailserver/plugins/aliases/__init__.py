@@ -15,6 +15,7 @@ from mailserver.plugins.aliases.answers import Answers
 from mailserver.plugins.aliases.asking import Asking
 from mailserver.plugins.aliases.forwards import Forwards
 from mailserver.plugins.aliases.operations import Operations
+from mailserver.plugins.aliases.outsiders import Outsiders
 from mailserver.plugins.aliases.settings import AliasesSettings
 
 __all__ = ["plugin"]
@@ -22,10 +23,11 @@ __all__ = ["plugin"]
 
 @asynccontextmanager
 async def _setup(registry: api.Registry, settings: AliasesSettings, host: api.Host) -> AsyncIterator[None]:
-    addresses = Addresses(host.directory, settings)
+    addresses = Addresses(host.directory)
     asking = Asking(host)
     answers = Answers(host, addresses, asking)
     operations = Operations(host, addresses, asking)
+    outsiders = Outsiders(host, asking)
     forwards = Forwards(host, addresses, asking)
     registry.resolve(answers.resolve)
     registry.resolve(addresses.resolve)
@@ -38,8 +40,15 @@ async def _setup(registry: api.Registry, settings: AliasesSettings, host: api.Ho
     registry.operation("account.forward.set", forwards.set)
     registry.operation("account.forward.list", forwards.show)
     registry.operation("account.forward.remove", forwards.remove)
-    await operations.ask_for_settings()
-    yield
+    registry.operation("alias.ask_outsiders", outsiders.ask)
+    end_trust = host.directory.trust(settings.trusted_domains)
+    try:
+        await operations.ask_for_settings()
+        await outsiders.note()
+        await outsiders.ask({})
+        yield
+    finally:
+        end_trust()
 
 
 plugin = api.Plugin(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mailserver import api
-from mailserver.plugins.aliases.settings import AliasesSettings
 
 __all__ = ["Addresses"]
 
@@ -20,11 +19,10 @@ _WAITS = api.Unresolvable(
 
 
 class Addresses:
-    """Of the directory, as the settings want them used."""
+    """Of the directory."""
 
-    def __init__(self, directory: api.Directory, settings: AliasesSettings) -> None:
+    def __init__(self, directory: api.Directory) -> None:
         self._directory = directory
-        self._trusted = frozenset(settings.trusted_domains)
 
     def resolve(self, ctx: api.ResolveContext) -> api.Resolution | api.Unresolvable | None:
         """The targets of an alias that may be used; for an address that is nobody's, the domain's catch-all."""
@@ -53,7 +51,7 @@ class Addresses:
 
     def needs_consent(self, target: api.EmailAddress) -> bool:
         """Is it the address of somebody who is not ours, and not trusted?"""
-        return self._directory.domain(target.domain) is None and target.domain not in self._trusted
+        return self._directory.needs_consent(target)
 
     def reaches(self, address: api.EmailAddress) -> bool:
         """Would mail for this address be taken at this moment?"""

@@ -10,7 +10,7 @@ import structlog
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
 from mailserver.plugins.aliases.asking import VALID, Asking
-from mailserver.plugins.aliases.tokens import make_pending
+from mailserver.plugins.aliases.tokens import make_pending, make_unasked
 
 __all__ = ["Forwards"]
 
@@ -111,14 +111,15 @@ class Forwards:
     def _questions(
         self, known: api.Forward | None, targets: Sequence[api.EmailAddress]
     ) -> list[tuple[api.Pending, float | None]]:
-        """Who has to agree, and when he is asked; None: he was asked a moment ago."""
+        """Who has to agree, and when he is asked; None: not now."""
         now = self._host.clock.time()
         found: list[tuple[api.Pending, float | None]] = []
         for target in targets:
-            if not self._addresses.needs_consent(target):
-                continue
             earlier = known.awaited(target) if known is not None else None
             if known is not None and earlier is None and any(one.key == target.key for one in known.targets):
+                continue
+            if not self._addresses.needs_consent(target):
+                found.append((earlier or make_unasked(target), None))
                 continue
             if earlier is not None and earlier.declined:
                 raise api.NotPermitted(f"{target} said no; if that changed: use --confirmed")
@@ -165,6 +166,7 @@ class Forwards:
             "account": forward.address.key, "targets": [str(target) for target in forward.targets],
             "keep": forward.keep, "rests": account is not None and not account.enabled,
             "pending": [
-                {"target": str(one.target), "until": one.until, "declined": one.declined} for one in forward.pending
+                {"target": str(one.target), "until": one.until, "declined": one.declined}
+                for one in forward.pending if self._addresses.needs_consent(one.target)
             ],
         }  # fmt: skip

@@ -10,7 +10,7 @@ import structlog
 from mailserver import api
 from mailserver.plugins.aliases.addresses import Addresses
 from mailserver.plugins.aliases.asking import VALID, Asking
-from mailserver.plugins.aliases.tokens import make_pending
+from mailserver.plugins.aliases.tokens import make_pending, make_unasked
 
 __all__ = ["Operations"]
 
@@ -101,7 +101,8 @@ class Operations:
             for target in targets if not confirmed and self._addresses.needs_consent(target)
         }  # fmt: skip
         asked = [(make_pending(target, at + VALID), at) for target, at in due.items()]
-        await self._host.directory.add_alias(address, targets, [one for one, _ in asked])
+        unasked = [make_unasked(target) for target in targets if not confirmed and target not in due]
+        await self._host.directory.add_alias(address, targets, [one for one, _ in asked] + unasked)
         try:
             await self._ask(address, asked)
         except api.MailError:
@@ -117,7 +118,9 @@ class Operations:
             raise api.AlreadyExists(f"the alias {alias.address} stands in the configuration file; change it there")
         known = {target.key for target in alias.targets}
         waiting = [one for target in targets if (one := alias.awaited(target)) is not None]
-        waiting = [one for one in waiting if confirmed or self._addresses.needs_consent(one.target)]
+        waiting = [
+            one for one in waiting if self._addresses.needs_consent(one.target) or (confirmed and not one.unasked)
+        ]
         if not waiting or any(target.key not in known for target in targets):
             raise api.AlreadyExists(
                 f"there is an alias {alias.address} already; for other targets remove it first:"

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from mailserver import api
 
-__all__ = ["is_token", "make_pending", "make_token", "matches", "request_of"]
+__all__ = ["is_token", "make_pending", "make_token", "make_unasked", "matches", "request_of"]
 
 _TOKEN = re.compile(r"confirm\+([0-9a-f]{16})\.([0-9a-f]{32})", re.IGNORECASE)
 
@@ -23,6 +23,11 @@ def make_pending(target: api.EmailAddress, until: float, earlier: api.Pending | 
     if earlier is not None:
         return replace(earlier, until=until)
     return api.Pending(target=target, request=secrets.token_hex(8), secret=secrets.token_bytes(32), until=until)
+
+
+def make_unasked(target: api.EmailAddress) -> api.Pending:
+    """For a target whose owner is not asked, since it is ours or trusted. When it is so no more, he did not agree."""
+    return make_pending(target, api.UNASKED)
 
 
 def make_token(alias: api.EmailAddress, asked: api.Pending) -> api.EmailAddress:
