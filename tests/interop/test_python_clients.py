@@ -155,6 +155,9 @@ async def test_aioimaplib(daemon: Daemon) -> None:
     assert (await imap.expunge()).result == "OK"
     assert (await imap.append(MESSAGE % (b"b", b"b"), "Drafts")).result == "OK"
     await imap.logout()
+    # It leaves that to the end of the connection, which may come after that of the loop.
+    imap.protocol.transport.close()
+    await asyncio.sleep(0)
 
 
 def send_one(daemon: Daemon) -> None:
