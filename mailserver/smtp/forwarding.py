@@ -21,7 +21,7 @@ from mailserver.smtp.transaction import Destination
 from mailserver.wire.xtext import encode_unitext, encode_xtext
 
 __all__ = [
-    "expands", "forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "keep_here", "pass_on",
+    "expands", "forwarded", "forwarded_before", "forwarding_field", "forwarding_sender", "pass_on",
     "retry_of",
 ]  # fmt: skip
 
@@ -29,7 +29,11 @@ __all__ = [
 def pass_on(copy: Copy) -> Copy:
     """Let the account's forward have this copy, unless it belongs into Junk or is refused. Its destination changes."""
     destination, mailbox = copy.destination, copy.mailbox
-    if not mailbox.forward or copy.quarantined or copy.refusal is not None:
+    if not mailbox.forward:
+        return copy
+    if copy.quarantined or copy.refusal is not None:
+        # It has said what becomes of its copy; what goes to others of ours need not bring it another.
+        destination.returns_to.pop(mailbox.account, None)
         return copy
     known = {address.key for address in destination.remote}
     destination.remote += [address for address in mailbox.forward if address.key not in known]
@@ -38,16 +42,13 @@ def pass_on(copy: Copy) -> Copy:
         rest = [replace(mailbox, forward=())]
     else:
         rest = []
-        destination.returns_to[mailbox.account] = mailbox.forward
+        behind = destination.returns_to.get(mailbox.account, ())
+        both = {address.key: address for address in (*mailbox.forward, *behind)}
+        destination.returns_to[mailbox.account] = tuple(both.values())
     at = next((place for place in places if destination.local[place] is mailbox), None)
     if at is not None:
         destination.local[at : at + 1] = rest
     return replace(copy, leaves=not mailbox.keep)
-
-
-def keep_here(destination: Destination) -> None:
-    """No account behind it forwards this message."""
-    destination.local[:] = [replace(mailbox, forward=()) for mailbox in destination.local]
 
 
 def forwarding_field(destination: Destination) -> bytes:

@@ -35,7 +35,6 @@ from mailserver.smtp.forwarding import (
     forwarded_before,
     forwarding_field,
     forwarding_sender,
-    keep_here,
     pass_on,
     retry_of,
 )
@@ -115,7 +114,7 @@ class _Attempt:
         """Those that can be tried; the others have their result."""
         found = []
         for index, recipient in enumerate(self._job.envelope.recipients):
-            answer = await self._parts.resolver.resolve(recipient)
+            answer = await self._parts.resolver.resolve(recipient, stays_here=self._job.envelope.stays_here)
             if isinstance(answer, Reply):
                 self.results[index] = _of(answer)
                 continue
@@ -130,10 +129,7 @@ class _Attempt:
 
     def _let_forward(self, destination: Destination) -> None:
         """Nobody judges it here: what belongs into Junk was marked so, and what an account's forward had stays."""
-        envelope = self._job.envelope
-        if envelope.stays_here:
-            keep_here(destination)
-        for copy in copies_for([destination], envelope):
+        for copy in copies_for([destination], self._job.envelope):
             pass_on(copy)
 
     def _index(self, destination: Destination) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import structlog
@@ -12,6 +13,7 @@ from mailserver.hooks.dispatch import Hooks
 from mailserver.model.address import EmailAddress
 from mailserver.model.envelope import Recipient
 from mailserver.model.errors import MailError
+from mailserver.model.ids import AccountId
 from mailserver.model.reply import Reply
 from mailserver.ports.directory import Directory
 from mailserver.ports.store import MailStore
@@ -90,15 +92,51 @@ class _Walk:
         """What an account forwards to nobody comes into its mailbox. Those that are forwarded to come first, since who
         forwards to one that keeps it does not do so in vain."""
         for key, to, mailbox in reversed(self._forwards):
-            if self._arrives(to):
+            if not self._arrives(to):
+                self._ends.add(key)
+                self._keep(mailbox)
+
+    def let_return(self) -> None:
+        """What fails at an address elsewhere comes back to the accounts that led to it and keep nothing; behind several
+        of them, to the nearest. One that has no place left among the marks of the message keeps its copy now."""
+        outside = {address.key: address for address in self.found.remote}
+        if not outside:
+            return
+        keeping = {mailbox.account for mailbox in self.found.local if mailbox.keep}
+        theirs = {(key, to) for key, to, _ in self._forwards}
+        returns_to, room = self.found.returns_to, MAX_TARGETS
+        for _, to, mailbox in self._forwards:
+            account = mailbox.account
+            if account in keeping:
                 continue
-            self._ends.add(key)
-            local = self.found.local
-            at = next((at for at, known in enumerate(local) if known.account == mailbox.account), None)
-            if at is None:
-                local.append(mailbox)
-            else:
-                local[at] = replace(local[at], keep=True)
+            known = {address.key: address for address in returns_to.get(account, ())}
+            before = len(known)
+            known |= {key: outside[key] for key in self._behind(to, theirs) if key in outside}
+            room -= len(known) - before
+            if room < 0:
+                self._keep(mailbox)
+                keeping.add(account)
+                returns_to.pop(account, None)
+            elif known:
+                returns_to[account] = tuple(known.values())
+
+    def _keep(self, mailbox: LocalMailbox) -> None:
+        local = self.found.local
+        at = next((at for at, known in enumerate(local) if known.account == mailbox.account), None)
+        if at is None:
+            local.append(mailbox)
+        else:
+            local[at] = replace(local[at], keep=True)
+
+    def _behind(self, start: str, besides: Collection[tuple[str, str]]) -> set[str]:
+        """Keys of the addresses that this one leads to, itself too, but for these ways."""
+        waiting, seen = [start], {start}
+        while waiting:
+            key = waiting.pop()
+            fresh = {to for to in self._next[key] if to not in seen and (key, to) not in besides}
+            seen |= fresh
+            waiting += fresh
+        return seen
 
     def _arrives(self, start: str) -> bool:
         waiting, seen = [start], {start}
@@ -140,11 +178,11 @@ class Resolver:
         home = self.home()
         return EmailAddress("postmaster", home) if home else None
 
-    async def resolve(self, recipient: Recipient) -> Destination | Reply:
+    async def resolve(self, recipient: Recipient, *, stays_here: bool = False) -> Destination | Reply:
         """All places for a recipient of a served domain, or the reply that refuses it.
 
         Targets behind an alias that turn out not to exist are left out as long as others remain. What an account
-        forwards in vain stays in its mailbox.
+        forwards in vain stays in its mailbox; with `stays_here` all does.
         """
         walk = _Walk(recipient)
         while walk.waiting:
@@ -156,7 +194,7 @@ class Resolver:
                     return reply
                 log.warning("an address has a target that takes no mail", address=walk.first, target=address.key)
                 continue
-            for place in answer.destinations:
+            for place in _staying(answer.destinations) if stays_here else answer.destinations:
                 if isinstance(place, LocalMailbox):
                     walk.ends(address.key, place)
                 elif not walk.leads(address.key, place) and depth >= MAX_DEPTH:
@@ -166,6 +204,7 @@ class Resolver:
             if walk.size > MAX_TARGETS:
                 return walk.given_up(_TOO_MANY)
         walk.keep_in_vain()
+        walk.let_return()
         found = walk.found
         return found if found.local or found.remote else walk.failure
 
@@ -191,3 +230,15 @@ class Resolver:
             if not full:
                 return None
         return _OVER_QUOTA
+
+
+def _staying(places: Sequence[LocalMailbox | Redirect]) -> Iterator[LocalMailbox | Redirect]:
+    """The same where no account forwards anything."""
+    accounts = set[AccountId]()
+    for place in places:
+        here = place.otherwise if isinstance(place, Redirect) else place
+        if here is None:
+            yield place
+        elif here.account not in accounts:
+            accounts.add(here.account)
+            yield replace(here, forward=(), keep=True)

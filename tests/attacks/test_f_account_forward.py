@@ -101,8 +101,10 @@ async def test_l15_the_target_of_a_forward_agrees_first(make_daemon: DaemonMaker
     assert len(mx.messages) == 4
 
 
-@pytest.mark.parametrize("sender", [SENDER, ""])
-async def test_f07_a_refused_forward_comes_into_the_mailbox(make_daemon: DaemonMaker, sender: str) -> None:
+@pytest.mark.parametrize(("sender", "alias"), [(SENDER, False), ("", False), ("", True)])
+async def test_f07_a_refused_forward_comes_into_the_mailbox(
+    make_daemon: DaemonMaker, sender: str, alias: bool
+) -> None:
     """And its sender is told, where there is one."""
 
     def answer(line: bytes) -> bytes | None:
@@ -110,7 +112,11 @@ async def test_f07_a_refused_forward_comes_into_the_mailbox(make_daemon: DaemonM
 
     async with Receiver(answers={"RCPT": answer}) as mx:
         with make_daemon(settings=settings(mx)) as daemon:
-            await forward(daemon, ANNA, BERT, "--no-keep", "--confirmed")
+            if alias:
+                await asyncio.to_thread(daemon.command, "alias", "add", f"info@{DOMAIN}", BERT, "--confirmed")
+                await forward(daemon, ANNA, f"info@{DOMAIN}", "--no-keep")
+            else:
+                await forward(daemon, ANNA, BERT, "--no-keep", "--confirmed")
             assert (await bring(daemon, 7, sender=sender)).code == 250
             await until(lambda: len(kept(daemon)) == 1, daemon)
             await until(lambda: not daemon.metric("mailserver_queue_messages"), daemon)
