@@ -25,13 +25,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from bench.process import wait_until_ready
 from bench.serve import CONFIG, ROOT, make_accounts
 from tests.helpers.signing import Signer, signer
 
@@ -161,14 +161,7 @@ class Ours:
         asyncio.run(make_accounts(self.mail / ".server" / "accounts.db"))
         with (home / "log").open("wb") as log:
             self.process = subprocess.Popen(self._argv("serve"), cwd=ROOT, env=_ENVIRONMENT, stdout=log, stderr=log)
-        for _ in range(3000):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{PORT + 4}/health/ready", timeout=1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return
-        raise RuntimeError("the server did not get ready")
+        wait_until_ready(PORT + 4)
 
     def _argv(self, *words: str) -> list[str]:
         return [sys.executable, str(ROOT / "cli.py"), "--config", str(self._config), *words]

@@ -21,6 +21,18 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PY
 SMTP, IMAP, IMAPS, HTTP = PORT, PORT + 2, PORT + 3, PORT + 4
 
 
+def wait_until_ready(port: int) -> None:
+    """Until /health/ready on this port of HTTP answers 200."""
+    for _ in range(3000):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise RuntimeError("the server did not get ready")
+
+
 class Server:
     """The process that `bench/serve.py` becomes."""
 
@@ -35,14 +47,7 @@ class Server:
 
     def wait_ready(self) -> None:
         """Until /health/ready answers 200."""
-        for _ in range(3000):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{HTTP}/health/ready", timeout=1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return
-        raise RuntimeError("the server did not get ready")
+        wait_until_ready(HTTP)
 
     def restart(self, directory: Path) -> float:
         """Seconds from start to ready, with the data that is there."""

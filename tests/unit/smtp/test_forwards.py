@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from mailserver.model.reply import Reply
 from mailserver.model.verdict import Quarantine, Reject, Verdict
 from tests.helpers.queue import envelope_for
 from tests.helpers.smtp_service import DOMAIN, PASSWORD, SmtpHarness
+from tests.helpers.turns import counted_turns
 from tests.unit.smtp.test_acceptance import FailingStore
 from tests.unit.smtp.test_queued import deliver, failing, job
 
@@ -144,21 +144,11 @@ async def test_a_message_to_many_names_of_a_large_list_lets_others_have_their_tu
     """A user may name a list a thousand times in one message that waits in the queue."""
     server.aliases["list"] = [f"u{number}@far.test" for number in range(500)]
     made = job(*(f"list+{number}@{DOMAIN}" for number in range(40)))
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    task = asyncio.create_task(others())
-    await asyncio.sleep(0)
-    await deliver(server, job(f"list@{DOMAIN}"))
-    before, turns = turns, 0
-    results = await deliver(server, made)
-    task.cancel()
+    async with counted_turns() as turns:
+        await deliver(server, job(f"list@{DOMAIN}"))
+        before, turns.count = turns.count, 0
+        results = await deliver(server, made)
     assert len(results) == 40
     # 40 names of 500: looked up, and sent on, a thousand at a time.
-    assert turns >= before + 30
+    assert turns.count >= before + 30
     assert len(queued(server)) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from types import FrameType
@@ -22,6 +21,7 @@ from mailserver.smtp.trace import Fields
 from mailserver.smtp.transaction import Destination
 from mailserver.storage.memory import MemoryStore
 from tests.helpers.smtp_service import DOMAIN, MemoryQueue
+from tests.helpers.turns import counted_turns
 
 FAILURE, SUCCESS = frozenset({Notify.FAILURE}), frozenset({Notify.SUCCESS})
 
@@ -73,23 +73,13 @@ async def test_many_names_of_a_large_list_cost_what_they_are() -> None:
 
 
 async def test_others_have_their_turn_meanwhile() -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    task = asyncio.create_task(others())
-    await asyncio.sleep(0)
-    few = await _queued([_destination("list", ["x@far.test"])])
-    before, turns = turns, 0
     list_of = [f"u{number}@far.test" for number in range(500)]
-    many = await _queued([_destination(f"list+{number}", list_of) for number in range(40)])
-    task.cancel()
+    async with counted_turns() as turns:
+        few = await _queued([_destination("list", ["x@far.test"])])
+        before, turns.count = turns.count, 0
+        many = await _queued([_destination(f"list+{number}", list_of) for number in range(40)])
     assert len(few.items) == len(many.items) == 1
-    assert turns >= before + 15
+    assert turns.count >= before + 15
 
 
 @pytest.mark.parametrize(
